@@ -1,0 +1,265 @@
+"""What a study leaves on disk: atomic writes, hashes, tensor files with metadata, and the layout of outputs/<study>/.
+
+Nothing here knows what a step computes. A file appears under its final name only when it is whole, so an interrupted or failed run leaves
+earlier outputs as they were. Tensors are safetensors: no pickle is ever loaded.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ssenv_core.errors import SsenvError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` (same suffix) that replaces it when the block ends well and is removed when it does not.
+
+    Raises:
+        SsenvError: the file system refuses the write (disk full, no permission).
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise SsenvError(f"cannot write {path}: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise SsenvError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+    return Path(path)
+
+
+def write_json(path: str | Path, value: object) -> Path:
+    """Write JSON atomically; NaN is refused rather than written as invalid JSON."""
+    return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict:
+    """Read a JSON object.
+
+    Raises:
+        SsenvError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise SsenvError(f"no file at {path}") from None
+    except ValueError as error:
+        raise SsenvError(f"{path} is not valid JSON ({error}): remove it and run its step again") from None
+
+
+def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict) -> Path:
+    """Write tensors and a JSON-able metadata dict as one safetensors file, atomically.
+
+    Raises:
+        SsenvError: the file system refuses the write (disk full, no permission).
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, {key: json.dumps(value) for key, value in metadata.items()})
+        except SafetensorError as error:
+            raise SsenvError(f"cannot write {path}: {error}") from error
+    return Path(path)
+
+
+def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], dict]:
+    """Read a file of `save_tensors` whose metadata says it is of this `kind`.
+
+    Raises:
+        SsenvError: the file is missing, damaged, or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SsenvError(f"no {kind} file at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not a dict)
+    except (SafetensorError, ValueError) as error:
+        raise SsenvError(f"{path} is not a readable {kind} file ({error})") from None
+    if metadata.get("kind") != kind:
+        raise SsenvError(f"{path} holds {metadata.get('kind', 'something else')!r}, not a {kind}")
+    return tensors, metadata
+
+
+def save_state(path: str | Path, state: dict, metadata: dict) -> Path:
+    """Write a nested dict/list of tensors and JSON values (an optimizer's state_dict, say) as one safetensors file, atomically."""
+    tensors: dict[str, torch.Tensor] = {}
+
+    def strip(value: object) -> object:
+        if isinstance(value, torch.Tensor):
+            tensors[name := str(len(tensors))] = value.clone()
+            return {"tensor": name}
+        if isinstance(value, dict):
+            return {"dict": [[key, strip(item)] for key, item in value.items()]}
+        if isinstance(value, list | tuple):
+            return {"list": [strip(item) for item in value]}
+        return {"value": value}
+
+    return save_tensors(path, tensors, {**metadata, "structure": strip(state)})
+
+
+def load_state(path: str | Path, kind: str) -> tuple[dict, dict]:
+    """Read what `save_state` wrote; tuples come back as lists. Raises as `load_tensors` does."""
+    tensors, metadata = load_tensors(path, kind)
+
+    def restore(node: dict) -> object:
+        ((shape, content),) = node.items()
+        if shape == "tensor":
+            return tensors[content]
+        if shape == "dict":
+            return {key: restore(item) for key, item in content}
+        return [restore(item) for item in content] if shape == "list" else content
+
+    return restore(metadata.pop("structure")), metadata
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: object) -> str:
+    """Hex SHA-256 of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_files(paths: list[Path], root: Path) -> str:
+    """Hex SHA-256 over the relative names and contents of files."""
+    return sha256_json({str(path.relative_to(root)): sha256_file(path) for path in sorted(paths)})
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above `start` (the working directory) that holds notebooks/ and params/.
+
+    Raises:
+        SsenvError: there is none.
+    """
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
+            return folder
+    raise SsenvError(f"no ssenv project at or above {start}: run from the checkout that holds notebooks/ and params/")
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Where a study keeps its files: outputs/<study>/ and what lies below it."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, study: str) -> "StudyFolder":
+        """The folder of a study of this name in the project around the working directory."""
+        return cls(project_root() / "outputs" / study)
+
+    @property
+    def tokens(self) -> Path:
+        return self.root / "tokens" / "tokens.safetensors"
+
+    @property
+    def generator(self) -> Path:
+        return self.root / "checkpoints" / "generator.safetensors"
+
+    @property
+    def classifier(self) -> Path:
+        return self.root / "checkpoints" / "classifier.safetensors"
+
+    @property
+    def generated(self) -> Path:
+        return self.root / "generated"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics"
+
+    def step_record(self, step: str) -> Path:
+        return self.metrics / f"{step}.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures"
+
+    @property
+    def notebooks(self) -> Path:
+        return self.root / "notebooks"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifest.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+
+def environment() -> dict:
+    """Versions, git revision and machine, as recorded with every result."""
+    packages = ("ssenv", "torch", "torchaudio", "encodec", "vocos", "librosa", "numpy", "scikit-learn", "papermill")
+    return {
+        "git": git_revision(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def git_revision() -> str | None:
+    """The checkout's commit, with "+changes" when files differ from it; None outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def finish_step(folder: StudyFolder, step: str, *, headline: dict[str, float], inputs: list[Path], outputs: list[Path]) -> Path:
+    """Record what a notebook made: its headline numbers, and its input and output files with their hashes.
+
+    A folder among `inputs` or `outputs` stands for every file in it. Written last, so its presence says that the step ended well.
+
+    Raises:
+        SsenvError: a declared file is missing.
+    """
+
+    def hashes(paths: list[Path]) -> dict[str, str]:
+        files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if not file.is_dir()]
+        for file in files:
+            if not file.exists():
+                raise SsenvError(f"{step} declared {file} but it is missing")
+        return {os.path.relpath(file, folder.root): sha256_file(file) for file in files}
+
+    record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes(outputs)}
+    return write_json(folder.step_record(step), record)

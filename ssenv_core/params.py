@@ -1,0 +1,208 @@
+"""The parameters of each notebook: names, types, units and bounds, in one frozen dataclass a notebook.
+
+Values live in the notebooks' `parameters` cells and in params/*.yaml, not here. pydantic coerces what YAML mistypes (`1e-4` arrives as a
+string) and bounds every value; a wrong one becomes one line that says which parameter and why.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from ssenv_core.errors import SsenvError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+
+frozen = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+
+
+@frozen
+class Params:
+    """What every notebook has: the study's name, which is its folder under outputs/."""
+
+    study: Name
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+
+    @classmethod
+    def from_cell(cls, namespace: Mapping[str, object]) -> Self:
+        """Take this notebook's parameters out of its namespace (`globals()`), coerced and checked.
+
+        Raises:
+            SsenvError: a value has the wrong type or is out of bounds.
+        """
+        try:
+            return cls(**{field.name: namespace[field.name] for field in fields(cls) if field.name in namespace})
+        except ValidationError as error:
+            raise SsenvError(_one_line(error)) from None
+
+
+@frozen
+class TokenizeParams(Params):
+    """01_tokenize."""
+
+    dataset: str
+    data_root: str
+    clips_per_class: Count
+    codec: str
+    bandwidth: Positive
+    device: Device
+
+
+@frozen
+class TrainParams(Params):
+    """02_train."""
+
+    fold: Count
+    dim: Annotated[int, Field(ge=8)]
+    depth: Count
+    heads: Count
+    kernel_size: Count
+    dropout: Fraction
+    label_dropout: Fraction
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    warmup: Fraction
+    grad_clip: Positive
+    ema_decay: Fraction
+    precision: Literal["auto", "bf16", "fp32"]
+    checkpoint_minutes: Positive
+    device: Device
+
+
+@frozen
+class GenerateParams(Params):
+    """03_generate."""
+
+    samples_per_class: Count
+    duration: Annotated[float, Field(gt=0, le=30)]
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)]
+    temperature: Positive
+    choice_temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    device: Device
+
+
+@frozen
+class MetricsParams(Params):
+    """04_metrics."""
+
+    dataset: str
+    data_root: str
+    clips_per_class: Count
+    fold: Count
+    device: Device
+
+
+@frozen
+class FailureModeParams(MetricsParams):
+    """05_failure_modes."""
+
+
+@frozen
+class ClassifyParams(Params):
+    """06_classify."""
+
+    fold: Count
+    classifier_epochs: Count
+    classifier_batch_size: Count
+    classifier_learning_rate: Positive
+    device: Device
+
+
+@frozen
+class CodecParams(Params):
+    """08_train_codec."""
+
+    dataset: str
+    data_root: str
+    clips_per_class: Count
+    fold: Count
+    quantizer_frames: Annotated[int, Field(ge=2048)]
+    quantizer_iterations: Count
+    codec_dim: Annotated[int, Field(ge=8)]
+    codec_layers: Count
+    codec_steps: Count
+    codec_batch_size: Count
+    codec_learning_rate: Positive
+    checkpoint_minutes: Positive
+    device: Device
+
+
+@frozen
+class SummaryParams(Params):
+    """90_summary."""
+
+    studies: tuple[Name, ...]
+
+
+NOTEBOOK_PARAMS: dict[str, type[Params]] = {
+    "01_tokenize": TokenizeParams,
+    "02_train": TrainParams,
+    "03_generate": GenerateParams,
+    "04_metrics": MetricsParams,
+    "05_failure_modes": FailureModeParams,
+    "06_classify": ClassifyParams,
+    "08_train_codec": CodecParams,
+    "90_summary": SummaryParams,
+}
+
+
+def read_params(path: str | Path) -> dict[str, object]:
+    """Read one study's flat YAML file.
+
+    Raises:
+        SsenvError: the file is missing, is not YAML, or is not a flat mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise SsenvError(f"no parameter file at {path}") from None
+    except OSError as error:
+        raise SsenvError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SsenvError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict) or any(not isinstance(name, str) or isinstance(value, dict) for name, value in values.items()):
+        raise SsenvError(f"{path} must be one flat mapping of name: value")
+    return values
+
+
+def parse_override(text: str) -> tuple[str, object]:
+    """`name=value` from the command line, the value read as YAML.
+
+    Raises:
+        SsenvError: there is no `=`.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise SsenvError(f"--set {text}: write name=value")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise SsenvError(f"--set {text}: {value!r} is not a YAML value") from None
+
+
+def refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise SsenvError for the first name that is not known, with the nearest one that is."""
+    known = sorted(set(known))
+    for name in names:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f": did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(known)}"
+            raise SsenvError(f"unknown parameter {name!r} in {where}{hint}")
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    value = "" if first["type"] == "missing" else f" = {first['input']!r}"
+    return f"parameter {name}{value}: {first['msg'][0].lower()}{first['msg'][1:]}"

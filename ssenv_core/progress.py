@@ -1,0 +1,66 @@
+"""Progress that suits who is looking: a bar with rate and time left when someone is, one line every so often when the output is a log."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+from tqdm.auto import tqdm
+
+LINE_SECONDS = 20.0
+
+
+def live_front_end() -> bool:
+    """Whether a notebook front end is attached to this kernel: Jupyter's server names the session, papermill and nbconvert do not."""
+    return "JPY_SESSION_NAME" in os.environ or "VSCODE_PID" in os.environ
+
+
+class Progress:
+    """Counts `total` units of work; iterate over it for plain loops, or call `update` as a context manager.
+
+    Args:
+        total: units of work in all.
+        description: what is being done, e.g. "tokenize".
+        unit: the name of one unit, e.g. "clip".
+        initial: units done by an earlier, resumed run.
+    """
+
+    def __init__(self, total: int, description: str, unit: str = "it", initial: int = 0) -> None:
+        self.total, self.done, self.initial, self.unit, self.description, self.note = total, initial, initial, unit, description, ""
+        interactive = live_front_end() or sys.stderr.isatty()
+        self.bar = tqdm(total=total, desc=description, unit=unit, initial=initial) if interactive else None
+        self.started = self.last_line = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif self.done > self.initial:
+            self._line()
+
+    def update(self, count: int = 1, note: str = "") -> None:
+        """Count finished units; `note` is shown beside the rate, e.g. "loss 4.21"."""
+        self.done, self.note = self.done + count, note
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(count)
+        elif time.monotonic() - self.last_line >= LINE_SECONDS:
+            self._line()
+
+    def _line(self) -> None:
+        self.last_line = time.monotonic()
+        elapsed = self.last_line - self.started
+        rate = (self.done - self.initial) / max(elapsed, 1e-9)
+        left = (self.total - self.done) / rate
+        counts = f"{self.description}: {self.done}/{self.total} {self.unit}, {rate:.3g} {self.unit}/s, {left:.0f} s left"
+        print(f"{counts} {self.note}".rstrip(), flush=True)
+
+
+def track(items: Iterable, total: int, description: str, unit: str = "it") -> Iterator:
+    """Yield the items, `total` in all, showing progress."""
+    with Progress(total, description, unit) as progress:
+        for item in items:
+            yield item
+            progress.update()
