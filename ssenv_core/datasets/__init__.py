@@ -1,0 +1,54 @@
+"""The datasets of the study by name. Loading reads tables only, sound is read clip by clip; nothing is ever downloaded by loading."""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+from ssenv_core.datasets.base import Clip, Dataset
+from ssenv_core.datasets.download import download
+from ssenv_core.datasets.esc50 import load_esc50
+from ssenv_core.datasets.folder import load_folder
+from ssenv_core.datasets.synthetic import load_synthetic
+from ssenv_core.datasets.urbansound8k import load_urbansound8k
+from ssenv_core.errors import SsenvError
+
+__all__ = ["DATASET_NAMES", "Clip", "Dataset", "download", "load_dataset"]
+
+DATASET_NAMES = ("esc50", "esc10", "urbansound8k", "folder", "synthetic")
+
+
+def load_dataset(
+    name: str,
+    data_root: str | Path | None = None,
+    *,
+    clips_per_class: int = 40,
+    seed: int = 0,
+    duration: float | None = None,
+) -> Dataset:
+    """Load a dataset.
+
+    Args:
+        name: one of DATASET_NAMES.
+        data_root: where its files are; synthetic needs none.
+        clips_per_class: synthetic only.
+        seed: synthetic only.
+        duration: seconds that every clip is cut or zero-padded to; None is the dataset's own: 4 for urbansound8k, 5 for the others.
+
+    Raises:
+        SsenvError: the name is unknown, the files are not there or are damaged, or a number is out of range.
+    """
+    if name not in DATASET_NAMES:
+        nearest = difflib.get_close_matches(name, DATASET_NAMES, n=1, cutoff=0)[0]
+        raise SsenvError(f"no dataset {name!r}: did you mean {nearest}? There are {', '.join(DATASET_NAMES)}")
+    if duration is None:
+        duration = 4.0 if name == "urbansound8k" else 5.0
+    if not 0 < duration < float("inf"):
+        raise SsenvError(f"the duration of a clip must be more than 0 seconds, got {duration}")
+    loaders: dict[str, Callable[[], Dataset]] = {
+        "esc50": lambda: load_esc50(data_root, duration),
+        "esc10": lambda: load_esc50(data_root, duration, esc10=True),
+        "urbansound8k": lambda: load_urbansound8k(data_root, duration),
+        "folder": lambda: load_folder(data_root, duration),
+        "synthetic": lambda: load_synthetic(clips_per_class, seed, duration),
+    }
+    return loaders[name]()

@@ -1,0 +1,182 @@
+"""What every dataset is to the rest of the study: an ordered tuple of labelled clips with folds, each readable as mono sound at any rate.
+
+A dataset is data, not a class hierarchy: the loaders beside this module only fill in a `Dataset`. Reading happens clip by clip and on
+request; caching is the business of the token files, whose identity includes `Dataset.fingerprint`.
+"""
+
+import csv
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ssenv_core.artifacts import sha256_json
+from ssenv_core.audio import SUFFIXES, read_audio
+from ssenv_core.errors import SsenvError
+
+
+class Source(Protocol):
+    """Where the sound of one clip comes from."""
+
+    def read(self, sample_rate: int, duration: float) -> np.ndarray:
+        """The sound (S,) float32 in [-1, 1], S = round(duration * sample_rate)."""
+
+    def identity(self) -> list:
+        """JSON-able values that change when the content does."""
+
+
+@dataclass(frozen=True)
+class AudioFile:
+    """A clip in a file: the first `duration` seconds of it, zero-padded at the end if it is shorter."""
+
+    path: Path
+    size: int  # bytes
+
+    def read(self, sample_rate: int, duration: float) -> np.ndarray:
+        return read_audio(self.path, sample_rate, duration)[0]
+
+    def identity(self) -> list:
+        return [self.size]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled clip. `label` indexes the dataset's `class_names`; `fold` counts from 1."""
+
+    name: str
+    label: int
+    fold: int
+    source: Source
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled clips of one nominal duration (seconds).
+
+    `missing_folds` are folds that the dataset officially has and this copy lacks: folds are never renumbered or reshuffled to hide them.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    duration: float
+    missing_folds: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds that hold at least one clip, ascending."""
+        return tuple(sorted({clip.fold for clip in self.clips}))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 that identifies the content: duration, classes, and every clip's name, label, fold and file size (or recipe)."""
+        clips = [[clip.name, clip.label, clip.fold, *clip.source.identity()] for clip in self.clips]
+        return sha256_json([self.name, self.duration, self.class_names, clips])
+
+    def read(self, clip: Clip, sample_rate: int) -> np.ndarray:
+        """The sound of a clip, (S,) float32 mono in [-1, 1], S = round(duration * sample_rate).
+
+        Raises:
+            SsenvError: its file is missing, truncated or not audio.
+        """
+        return clip.source.read(sample_rate, self.duration)
+
+    def subset(self, folds: Collection[int] | None = None, exclude_folds: Collection[int] = ()) -> "Dataset":
+        """The clips of some folds only, in the same order and with the same labels.
+
+        Args:
+            folds: folds to keep; None keeps all.
+            exclude_folds: folds to leave out.
+
+        Raises:
+            SsenvError: a named fold holds no clip, or nothing is left.
+        """
+        for fold in (*(folds or ()), *exclude_folds):
+            if fold not in self.folds:
+                raise SsenvError(f"{self.name} has no fold {fold} here: it has {', '.join(map(str, self.folds))}")
+        kept = tuple(clip for clip in self.clips if (folds is None or clip.fold in folds) and clip.fold not in exclude_folds)
+        if not kept:
+            raise SsenvError(f"no clip of {self.name} is left when keeping folds {folds} without {exclude_folds}")
+        return replace(self, clips=kept)
+
+
+def find_root(data_root: str | Path | None, folders: Sequence[str], marker: str, title: str, download_name: str) -> Path:
+    """The folder that holds `marker`: `data_root` itself or one of the named `folders` below it.
+
+    Raises:
+        SsenvError: none does; the line says how to get the data, and that the synthetic dataset needs none.
+    """
+    ways = f"run `ssenv download {download_name}`, or use dataset synthetic, which needs no download"
+    if data_root is None:
+        raise SsenvError(f"{title} needs data_root, the folder that holds it: name the folder, {ways}")
+    for folder in (Path(data_root), *(Path(data_root) / name for name in folders)):
+        if (folder / marker).is_file():
+            return folder
+    raise SsenvError(f"no {title} at {data_root} ({marker} is neither there nor in {' or '.join(folders)} below it): {ways}")
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header.
+
+    Raises:
+        SsenvError: the file cannot be read, lacks one of the columns, has a row that is cut short, or has no row.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header, rows = reader.fieldnames or [], list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SsenvError(f"cannot read the table {path}: {error}") from error
+    lacking = [column for column in columns if column not in header]
+    if lacking:
+        raise SsenvError(f"{path} has no column {', '.join(lacking)}: its header is {','.join(header) or 'missing'}")
+    if not rows:
+        raise SsenvError(f"{path} lists no clip")
+    for line, row in enumerate(rows, start=2):
+        if any(not row[column] for column in columns):
+            raise SsenvError(f"{path}, row {line}: {', '.join(column for column in columns if not row[column])} is empty")
+    return rows
+
+
+def integer(row: dict[str, str], column: str, path: Path) -> int:
+    """A whole number out of a table's row.
+
+    Raises:
+        SsenvError: it is not one.
+    """
+    try:
+        return int(row[column])
+    except ValueError:
+        raise SsenvError(f"{path}: {column} {row[column]!r} is not a whole number (row {','.join(map(str, row.values()))})") from None
+
+
+def audio_by_stem(folder: Path) -> dict[str, AudioFile]:
+    """The audio files directly in a folder, by name without suffix; of several suffixes, the first in `audio.SUFFIXES` wins.
+
+    Raises:
+        SsenvError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise SsenvError(f"no folder {folder}")
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    paths.sort(key=lambda path: SUFFIXES.index(path.suffix.lower()), reverse=True)
+    return {path.stem: AudioFile(path, path.stat().st_size) for path in paths}
+
+
+def refuse_missing(missing: Sequence[str], listed: int, table: Path, download_name: str) -> None:
+    """Refuse a copy of a published dataset that lacks files its table lists.
+
+    Raises:
+        SsenvError: `missing` is not empty.
+    """
+    if missing:
+        raise SsenvError(
+            f"{len(missing)} of the {listed} clips in {table} have no audio file (first: {missing[0]}): "
+            f"complete the copy, or fetch it anew with `ssenv download {download_name}`"
+        )
