@@ -95,10 +95,11 @@ def install(published: Published, root: Path) -> Path:
     shutil.rmtree(unpacked, ignore_errors=True)  # left by a run that was killed
     try:
         problem = _unpack(archive, unpacked) or _problem(index, unpacked / published.folder)
-        archive.unlink()
         if problem:
+            archive.unlink()
             raise SsenvError(f"the archive from {published.archive_url} was refused and removed: {problem}; run the same command again")
         (unpacked / published.folder).rename(folder)
+        archive.unlink()
     except OSError as error:
         raise SsenvError(f"cannot unpack {archive}: {error.strerror or error}; the archive is kept, run the same command again") from error
     finally:
