@@ -1,0 +1,108 @@
+"""A bidirectional Conformer over frames: the backbone of SoundStorm, and nothing about tokens, levels or classes.
+
+Blocks follow Gulati et al. 2020 ("Conformer", eq. 1) with rotary positions (Su et al. 2021, "RoFormer", eq. 34) in place of relative ones
+and LayerNorm in place of BatchNorm after the depthwise convolution, so that an item's result never depends on its batch. Dropout is on the
+output of each module, before the residual sum, and on no wider tensor: random numbers are slow on a CPU.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def rotary_angles(n_frames: int, head_dim: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, each float32 (n_frames, head_dim / 2), of the rotation of every frame (RoFormer, eq. 15)."""
+    frequency = 10_000.0 ** (-torch.arange(0, head_dim, 2, device=device) / head_dim)
+    angle = torch.outer(torch.arange(n_frames, device=device), frequency)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate queries or keys (..., T, head_dim) by the angles of `rotary_angles`; channel i is paired with channel i + head_dim / 2."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).type_as(x)
+
+
+class FeedForward(nn.Sequential):
+    """LayerNorm, fourfold expansion with SiLU, and back: (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, dim: int, dropout: float):
+        super().__init__(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.SiLU(), nn.Linear(4 * dim, dim), nn.Dropout(dropout))
+
+
+class SelfAttention(nn.Module):
+    """LayerNorm and multi-head self-attention over all frames, with rotary positions: (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], padding: Tensor | None) -> Tensor:
+        q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attend = None if padding is None else ~padding[:, None, None, :]
+        x = F.scaled_dot_product_attention(rotate(q, *angles), rotate(k, *angles), v, attn_mask=attend)
+        return self.dropout(self.out(x.transpose(1, 2).flatten(2)))
+
+
+class ConvModule(nn.Module):
+    """LayerNorm, pointwise to 2 x 2D, GLU, depthwise over time, LayerNorm, SiLU, pointwise back: (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, dim: int, kernel_size: int, dropout: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.expand = nn.Linear(dim, 4 * dim)
+        # (B, T, C) read as a channels-last image of height T and width 1: on a CPU 6 times as fast as Conv1d, with its gradient.
+        self.depthwise = nn.Conv2d(2 * dim, 2 * dim, (kernel_size, 1), padding=(kernel_size // 2, 0), groups=2 * dim)
+        self.depthwise_norm = nn.LayerNorm(2 * dim)
+        self.project = nn.Linear(2 * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        x = F.glu(self.expand(self.norm(x)), dim=-1)
+        if padding is not None:
+            x = x.masked_fill(padding[..., None], 0.0)
+        x = self.depthwise(x.unsqueeze(2).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).squeeze(2)
+        return self.dropout(self.project(F.silu(self.depthwise_norm(x))))
+
+
+class ConformerBlock(nn.Module):
+    """Half-step feed-forward, attention, convolution, half-step feed-forward, LayerNorm (Gulati et al. 2020, eq. 1)."""
+
+    def __init__(self, dim: int, heads: int, kernel_size: int, dropout: float):
+        super().__init__()
+        self.feed_in = FeedForward(dim, dropout)
+        self.attention = SelfAttention(dim, heads, dropout)
+        self.conv = ConvModule(dim, kernel_size, dropout)
+        self.feed_out = FeedForward(dim, dropout)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], padding: Tensor | None) -> Tensor:
+        x = torch.add(x, self.feed_in(x), alpha=0.5)
+        x = x + self.attention(x, angles, padding)
+        x = x + self.conv(x, padding)
+        x = torch.add(x, self.feed_out(x), alpha=0.5)
+        return self.norm(x)
+
+
+class Conformer(nn.Module):
+    """A stack of `depth` Conformer blocks. `dim / heads` must be even (rotary pairs) and `kernel_size` odd (frames stay aligned)."""
+
+    def __init__(self, dim: int, depth: int, heads: int, kernel_size: int, dropout: float):
+        super().__init__()
+        self.head_dim = dim // heads
+        self.blocks = nn.ModuleList(ConformerBlock(dim, heads, kernel_size, dropout) for _ in range(depth))
+
+    def forward(self, x: Tensor, padding: Tensor | None = None, depth: int | None = None) -> Tensor:
+        """Frames (B, T, D) through the first `depth` blocks (None: all; 0: none), float (B, T, D).
+
+        `padding` (B, T) bool, True = padding: never attended and zeroed before the depthwise convolution, so that active frames come out as
+        if the padding were not there; what comes out at the padding itself means nothing. None, with no mask, is the fast path.
+        """
+        angles = rotary_angles(x.shape[1], self.head_dim, x.device)
+        for block in self.blocks[:depth]:
+            x = block(x, angles, padding)
+        return x

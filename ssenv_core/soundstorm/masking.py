@@ -1,0 +1,71 @@
+"""Which tokens are hidden: the cosine schedule, the masks of training, and the masks of prompts. No model, no sampling of tokens.
+
+The schedule is MaskGIT's (Chang et al. 2022, section 3.3); masking one level of residual codes, the coarser levels visible and the finer
+ones hidden, is SoundStorm's (Borsos et al. 2023, section 3.2). Prompt masks mark given tokens with True and combine with & and |.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def cosine_schedule(r: float | Tensor) -> float | Tensor:
+    """Share of tokens still masked, gamma(r) = cos(pi r / 2) in [0, 1], at progress r in [0, 1] (MaskGIT, section 3.3)."""
+    return torch.cos(r * (math.pi / 2)) if isinstance(r, Tensor) else math.cos(r * math.pi / 2)
+
+
+def num_masked(total: int, i: int, n: int) -> int:
+    """Tokens of `total` that iteration i of n leaves masked: ceil(total gamma(i / n)); `total` at i = 0, exactly 0 at i = n."""
+    # cos(pi / 2) and cos(pi / 3) come out a rounding error too large, and the ceiling would make a whole token of it.
+    return math.ceil(total * cosine_schedule(i / n) - 1e-9)
+
+
+def lowest(score: Tensor, count: Tensor) -> Tensor:
+    """The `count` (...) positions of lowest `score` (..., T) along the last axis, as bool (..., T); ties go to the earlier position."""
+    return score.argsort(dim=-1, stable=True).argsort(dim=-1) < count[..., None]
+
+
+def sample_training_mask(active: Tensor, n_q: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """Draw what each item is trained on: a level q, uniform, and a share gamma(r) of its active frames, r uniform on [0, 1).
+
+    `active` (B, T) bool, True where a frame may be a target, on the generator's device. Returns `level` (B,) int64 in [0, n_q) and
+    `mask` (B, T) bool with exactly ceil(gamma(r) n_active) random active frames of each item: at least one, if it has any at all.
+    """
+    draw = {"generator": generator, "device": active.device}
+    level = torch.randint(n_q, active.shape[:1], **draw)
+    share = cosine_schedule(torch.rand(active.shape[:1], **draw))
+    count = (share * active.sum(dim=-1)).ceil().long()
+    return level, lowest(torch.rand(active.shape, **draw).masked_fill(~active, torch.inf), count)
+
+
+def apply_training_mask(codes: Tensor, level: Tensor, mask: Tensor, mask_token: int) -> Tensor:
+    """What the model sees: levels below `level` as they are, that level hidden where `mask`, and all finer levels hidden.
+
+    `codes` (B, Q, T) int64, `level` (B,) int64, `mask` (B, T) bool -> (B, Q, T) int64 with `mask_token` at hidden tokens.
+    """
+    q = torch.arange(codes.shape[1], device=codes.device)[:, None]
+    level = level[:, None, None]
+    return codes.masked_fill((q > level) | ((q == level) & mask[:, None]), mask_token)
+
+
+def keep_prompt(n_q: int, n_frames: int, stop: int) -> Tensor:
+    """Given: all levels of frames [0, stop), to be continued. Bool (1, n_q, n_frames)."""
+    return (torch.arange(n_frames) < stop).expand(1, n_q, n_frames)
+
+
+def keep_outside(n_q: int, n_frames: int, start: int, stop: int) -> Tensor:
+    """Given: all levels of the frames outside [start, stop), which is to be inpainted. Bool (1, n_q, n_frames)."""
+    frame = torch.arange(n_frames)
+    return ((frame < start) | (frame >= stop)).expand(1, n_q, n_frames)
+
+
+def keep_random(n_q: int, n_frames: int, fraction: float | Sequence[float], generator: torch.Generator | None = None) -> Tensor:
+    """Given: in each level exactly round(fraction n_frames) random frames, drawn anew for every level; the rest varies.
+
+    `fraction` in [0, 1], one for all levels or one per level: (1, 1, 0, ...) keeps the two coarsest and renews the others.
+    Bool (1, n_q, n_frames), on the CPU like the other prompt masks.
+    """
+    count = (torch.as_tensor(fraction).expand(n_q) * n_frames).round().long()
+    return lowest(torch.rand(1, n_q, n_frames, generator=generator), count)

@@ -1,0 +1,382 @@
+"""Decoding: what is kept, what is masked again, and what a result may depend on. Where that is enough, a table of logits is the model."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssenv_core.errors import SsenvError
+from ssenv_core.soundstorm import SoundStorm, SoundStormConfig, decode, keep_outside, num_masked
+
+CLASSES = 4
+
+
+class TableModel:
+    """Logits read from a table (Q, T, K), whatever the codes; without a class from `null_table`. It notes what it was shown."""
+
+    training = False
+
+    def __init__(self, table, null_table=None):
+        n_q, _, size = table.shape
+        self.config = SimpleNamespace(n_q=n_q, codebook_size=size, num_classes=CLASSES, mask_token=size, null_label=CLASSES)
+        self.tables = torch.stack((table, table if null_table is None else null_table))
+        self.calls = []  # (level, codes, labels)
+
+    def __call__(self, codes, labels, padding=None):
+        assert not torch.is_grad_enabled()
+        self.shown = codes.clone(), labels.clone()
+        null = (labels == CLASSES).long()[:, None].expand(-1, codes.shape[-1])
+        return torch.stack((null, torch.arange(codes.shape[-1]).expand_as(null)), dim=-1)
+
+    def logits(self, hidden, level):
+        self.calls.append((level, *self.shown))
+        return self.tables[hidden[..., 0], level, hidden[..., 1]]
+
+
+def blank(items, n_q, n_frames):
+    """Codes to start plain generation from, and what is given of them: nothing."""
+    return torch.zeros(items, n_q, n_frames, dtype=torch.int64), torch.zeros(1, n_q, n_frames, dtype=torch.bool)
+
+
+def generate(model, n_frames, seeds, **settings):
+    """Plain generation of one item per seed, class 0."""
+    return decode(
+        model, *blank(len(seeds), model.config.n_q, n_frames), torch.zeros(len(seeds), dtype=torch.int64), seeds=seeds, **settings
+    )
+
+
+@st.composite
+def decodings(draw):
+    """A random problem (tokens given, padding, steps, noise, guidance) and its recorded solution."""
+    items, n_q, n_frames, size = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 25)), draw(st.integers(2, 9))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    codes = torch.randint(size, (items, n_q, n_frames), generator=generator)
+    share = draw(st.sampled_from([0.0, 0.4, 0.9]))
+    given = torch.rand(items, n_q, n_frames, generator=generator) < share
+    padding = None
+    if draw(st.booleans()):
+        padding = torch.arange(n_frames) >= torch.randint(n_frames + 1, (items, 1), generator=generator)
+    steps = draw(st.lists(st.integers(1, 12), min_size=n_q, max_size=n_q))
+    model = TableModel(torch.randn(n_q, n_frames, size, generator=generator))
+    decoded = decode(
+        model,
+        codes,
+        given,
+        torch.zeros(items, dtype=torch.int64),
+        seeds=range(items),
+        padding=padding,
+        steps=steps,
+        temperature=draw(st.sampled_from([0.0, 1.0])),
+        choice_temperature=draw(st.sampled_from([0.0, 4.5])),
+        guidance=draw(st.sampled_from([1.0, 2.0])),
+        record=True,
+    )
+    return SimpleNamespace(
+        model=model,
+        codes=codes,
+        given=given,
+        fixed=given if padding is None else given | padding[:, None],
+        steps=steps,
+        result=decoded.codes,
+        trace=decoded.trace,
+        mask=model.config.mask_token,
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(decodings())
+def test_kept_tokens_never_change(problem):
+    known = problem.codes.masked_fill(~problem.fixed, problem.mask)
+    for level, _, codes, _ in problem.trace:
+        before, now = known[:, level], codes[:, level]
+        assert torch.equal(now[before != problem.mask], before[before != problem.mask])
+        known[:, level] = now
+    assert torch.equal(known, problem.result)
+
+
+@settings(deadline=None, max_examples=50)
+@given(decodings())
+def test_each_iteration_leaves_exactly_its_share_masked_and_the_last_nothing(problem):
+    for level, i, codes, masked in problem.trace:
+        n, free = problem.steps[level], ~problem.fixed[:, level]
+        assert masked.sum(dim=1).tolist() == [num_masked(total, i, n) for total in free.sum(dim=1).tolist()]
+        assert torch.equal(codes[:, level] == problem.mask, masked)
+        assert not (masked & ~free).any()
+        assert i < n or not masked.any()
+    assert ((problem.result >= 0) & (problem.result < problem.mask)).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(decodings())
+def test_levels_come_in_order_each_with_all_its_iterations(problem):
+    wanted = [(q, i) for q, n in enumerate(problem.steps) if not problem.fixed[:, q].all() for i in range(1, n + 1)]
+    assert [(level, i) for level, i, *_ in problem.trace] == wanted
+    assert [level for level, *_ in problem.model.calls] == [level for level, _ in wanted]
+
+
+@settings(deadline=None, max_examples=50)
+@given(decodings())
+def test_model_sees_finished_levels_and_nothing_of_levels_not_yet_decoded(problem):
+    for level, codes, _ in problem.model.calls:
+        codes = codes[: len(problem.codes)]
+        assert torch.equal(codes[:, :level], problem.result[:, :level])
+        assert (codes[:, level + 1 :] == problem.mask).all()
+    for level, _, codes, _ in problem.trace:
+        assert (codes[:, level + 1 :] == problem.mask).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(decodings())
+def test_given_tokens_and_padding_come_back_verbatim(problem):
+    assert torch.equal(problem.result[problem.fixed], problem.codes[problem.fixed])
+
+
+def test_most_confident_sampled_tokens_are_kept():
+    """Sure of code 0, which it samples at 60 % of the frames: the kept ones must all be 0, though code 1 was sampled at the others."""
+    table = torch.tensor([0.6, 0.4]).log().expand(1, 400, 2)
+    first = generate(TableModel(table), 400, [0], steps=(2,), choice_temperature=0.0, record=True).trace[0]
+    kept = first.codes[0, 0][~first.masked[0]]
+    assert len(kept) == 400 - num_masked(400, 1, 2)
+    assert (kept == 0).all()
+
+
+def test_frames_are_kept_in_the_order_of_their_confidence():
+    certainty = torch.rand(200, generator=torch.Generator().manual_seed(0)) * 5
+    table = torch.stack((certainty, torch.zeros(200)), dim=-1)[None]
+    trace = generate(TableModel(table), 200, [0], steps=(8,), temperature=0.0, choice_temperature=0.0, record=True).trace
+    for _, _, _, masked in trace[:-1]:
+        assert certainty[masked[0]].max() < certainty[~masked[0]].min()
+
+
+def test_confidence_is_that_of_the_iteration_and_not_of_an_earlier_one():
+    """The model is surest of the first frames at first, and of the last ones from the second iteration on."""
+    rising = torch.linspace(1, 5, 20)
+    model = TableModel(torch.stack((rising.flip(0), torch.zeros(20)), dim=-1)[None])
+
+    def then(hidden, level, first=model.logits):
+        logits = first(hidden, level)
+        model.tables = torch.stack((rising, torch.zeros(20)), dim=-1).expand(2, 1, 20, 2)
+        return logits
+
+    model.logits = then
+    one, two, *_ = generate(model, 20, [0], steps=(4,), temperature=0.0, choice_temperature=0.0, record=True).trace
+    a, b = ((~step.masked[0]).sum().item() for step in (one, two))
+    assert (~one.masked[0]).nonzero().flatten().tolist() == list(range(a))
+    assert (~two.masked[0]).nonzero().flatten().tolist() == [*range(a), *range(20 - (b - a), 20)]
+
+
+def test_noise_in_what_is_kept_is_annealed():
+    """Of what an iteration keeps, more and more is what it would keep without noise: little at first, nearly all just before the last."""
+    certainty = torch.linspace(0, 4, 4000)
+    table = torch.stack((certainty, torch.zeros(4000)), dim=-1)[None]
+    before, agreement = torch.ones(4000, dtype=torch.bool), []
+    for step in generate(TableModel(table), 4000, [0], steps=(10,), temperature=0.0, choice_temperature=0.5, record=True).trace[:-1]:
+        kept = before & ~step.masked[0]
+        surest = certainty.masked_fill(~before, -1).topk(int(kept.sum())).indices
+        agreement.append(kept[surest].float().mean().item())
+        before = step.masked[0]
+    assert agreement[0] < 0.3
+    assert agreement[-1] > 0.8
+
+
+def test_choice_noise_makes_seeds_differ_and_its_absence_makes_them_agree():
+    table = torch.stack((torch.linspace(0, 1, 50), torch.zeros(50)), dim=-1)[None]
+    kept = {}
+    for weight in (0.0, 4.5):
+        first = generate(TableModel(table), 50, [0, 1], steps=(3,), temperature=0.0, choice_temperature=weight, record=True).trace[0]
+        kept[weight] = torch.equal(first.masked[0], first.masked[1])
+    assert kept == {0.0: True, 4.5: False}
+
+
+def test_single_step_level_is_greedy_whatever_the_temperature():
+    table = torch.randn(2, 30, 8, generator=torch.Generator().manual_seed(0)) * 0.1
+    codes = generate(TableModel(table), 30, [0, 1], steps=(3, 1), temperature=5.0).codes
+    assert torch.equal(codes[:, 1], table[1].argmax(-1).expand(2, 30))
+    assert (codes[:, 0] != table[0].argmax(-1)).any()
+
+
+@pytest.mark.parametrize("greedy", [{"temperature": 0.0}, {"temperature": (0.0,)}, {"top_k": 1}, {"top_p": 1e-4}])
+def test_sampling_can_be_narrowed_down_to_the_likeliest_code(greedy):
+    table = torch.randn(1, 30, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(generate(TableModel(table), 30, [3], steps=(4,), **greedy).codes[0, 0], table[0].argmax(-1))
+
+
+@pytest.mark.parametrize(
+    ("narrow", "expected"),
+    [
+        ({}, [0.4, 0.3, 0.2, 0.1]),
+        ({"temperature": 0.5}, [16 / 30, 9 / 30, 4 / 30, 1 / 30]),
+        ({"top_k": 2}, [4 / 7, 3 / 7, 0, 0]),
+        ({"top_k": 100}, [0.4, 0.3, 0.2, 0.1]),
+        ({"top_p": 0.65}, [4 / 7, 3 / 7, 0, 0]),
+        ({"top_p": 0.75}, [4 / 9, 3 / 9, 2 / 9, 0]),
+        ({"top_p": 1.0}, [0.4, 0.3, 0.2, 0.1]),
+        ({"top_p": 0.9, "top_k": 1}, [1, 0, 0, 0]),
+    ],
+)
+def test_tokens_are_sampled_from_the_tempered_and_narrowed_distribution(narrow, expected):
+    """Overwhelming choice noise keeps frames at random, so that the kept codes are fair samples."""
+    order = [2, 0, 3, 1]  # the codes do not come in the order of their probability
+    table = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()[order].expand(1, 5000, 4)
+    codes = generate(TableModel(table), 5000, [0], steps=(2,), choice_temperature=1e6, **narrow).codes[0, 0]
+    share = codes.bincount(minlength=4) / 5000
+    assert share.tolist() == pytest.approx([expected[i] for i in order], abs=0.03)
+    assert all(share[code] == 0 for code, i in enumerate(order) if expected[i] == 0)
+
+
+def test_temperature_can_differ_by_level():
+    table = torch.randn(2, 60, 8, generator=torch.Generator().manual_seed(0))
+    codes = generate(TableModel(table), 60, [0], steps=(3, 3), temperature=(1.0, 0.0)).codes[0]
+    assert torch.equal(codes[1], table[1].argmax(-1))
+    assert not torch.equal(codes[0], table[0].argmax(-1))
+
+
+def test_guidance_1_asks_the_model_once_with_the_label_alone():
+    model = TableModel(torch.zeros(1, 5, 3))
+    generate(model, 5, [0, 1], steps=(2,), guidance=1.0)
+    assert [labels.tolist() for _, _, labels in model.calls] == [[0, 0]] * 2
+
+
+def test_guidance_shows_the_same_codes_with_the_null_label():
+    model = TableModel(torch.zeros(1, 5, 3))
+    generate(model, 5, [0, 1], steps=(2,), guidance=2.0)
+    for _, codes, labels in model.calls:
+        assert sorted(labels.tolist()) == [0, 0, CLASSES, CLASSES]
+        assert torch.equal(codes[:2], codes[2:])
+
+
+@pytest.mark.parametrize(("guidance", "code"), [(0.0, 0), (0.5, 1), (1.0, 1), (2.0, 1), (4.0, 2)])
+def test_guided_logits_move_from_null_through_conditional_and_beyond(guidance, code):
+    """null + g (conditional - null) of codes 0, 1, 2 is (3 - 2g, 2.2 + 0.3g, g): each is the largest in its own range of g."""
+    null, conditional = torch.tensor([3.0, 2.2, 0.0]), torch.tensor([1.0, 2.5, 1.0])
+    model = TableModel(conditional.expand(1, 5, 3), null.expand(1, 5, 3))
+    assert generate(model, 5, [0], steps=(1,), guidance=guidance).codes.unique().tolist() == [code]
+
+
+def test_guidance_is_undone_where_the_label_is_null():
+    torch.manual_seed(0)
+    model = TableModel(torch.randn(1, 20, 5), torch.randn(1, 20, 5))
+    null = torch.tensor([CLASSES])
+    one, three = (decode(model, *blank(1, 1, 20), null, seeds=[0], steps=(4,), guidance=g).codes for g in (1.0, 3.0))
+    assert torch.equal(one, three)
+
+
+def test_level_that_is_given_costs_no_pass_of_the_model():
+    model = TableModel(torch.zeros(2, 5, 3))
+    codes = torch.ones(1, 2, 5, dtype=torch.int64)
+    given = torch.tensor([True, False])[None, :, None].expand(1, 2, 5)
+    decode(model, codes, given, torch.zeros(1, dtype=torch.int64), seeds=[0], steps=(4, 3))
+    assert [level for level, *_ in model.calls] == [1] * 3
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A tiny SoundStorm whose untrained heads have opinions strong enough to differ."""
+    torch.manual_seed(0)
+    model = SoundStorm(SoundStormConfig(n_q=3, codebook_size=16, num_classes=CLASSES, dim=32, depth=1, heads=2, kernel_size=5)).eval()
+    for head in model.heads:
+        torch.nn.init.normal_(head.weight, std=0.3)
+    return model
+
+
+SETTINGS = {"steps": (5, 2, 1), "guidance": 2.0, "top_p": 0.95}
+
+
+def test_same_seed_same_codes_and_another_seed_others(model):
+    one, two = (generate(model, 20, [7, 7, 8], **SETTINGS).codes for _ in range(2))
+    assert torch.equal(one, two)
+    assert torch.equal(one[0], one[1])
+    assert not torch.equal(one[0], one[2])
+
+
+def test_the_global_generator_is_neither_used_nor_moved(model):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one = generate(model, 20, [7], **SETTINGS).codes
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(generate(model, 20, [7], **SETTINGS).codes, one)
+
+
+def test_item_is_independent_of_its_batch(model):
+    codes, _ = blank(3, 3, 20)
+    codes += torch.arange(3)[:, None, None]
+    given = torch.cat((keep_outside(3, 20, 0, 20), keep_outside(3, 20, 4, 9), keep_outside(3, 20, 7, 8)))
+    labels = torch.tensor([0, CLASSES, 2])
+    together = decode(model, codes, given, labels, seeds=[1, 2, 3], **SETTINGS).codes
+    for b in range(3):
+        one = slice(b, b + 1)
+        assert torch.equal(decode(model, codes[one], given[one], labels[one], seeds=[b + 1], **SETTINGS).codes, together[one])
+
+
+def test_padding_changes_nothing_in_the_item(model):
+    codes, given = blank(2, 3, 20)
+    codes[:, :, 12:] = 5
+    padding = (torch.arange(20) >= 12).expand(2, 20)
+    labels = torch.tensor([0, 1])
+    padded = decode(model, codes, given, labels, seeds=[1, 2], padding=padding, **SETTINGS).codes
+    assert torch.equal(padded[..., :12], decode(model, *blank(2, 3, 12), labels, seeds=[1, 2], **SETTINGS).codes)
+    codes[:, :, 12:] = 9
+    assert torch.equal(decode(model, codes, given, labels, seeds=[1, 2], padding=padding, **SETTINGS).codes[..., :12], padded[..., :12])
+
+
+def test_class_and_prompt_reach_the_result(model):
+    codes, given = blank(1, 3, 20)
+    plain = decode(model, codes, given, torch.tensor([0]), seeds=[1], **SETTINGS).codes
+    assert not torch.equal(decode(model, codes, given, torch.tensor([1]), seeds=[1], **SETTINGS).codes, plain)
+    prompt = keep_outside(3, 20, 5, 20)
+    one, two = (decode(model, codes + c, prompt, torch.tensor([0]), seeds=[1], **SETTINGS).codes[..., 5:] for c in (3, 11))
+    assert not torch.equal(one, two)
+
+
+def test_recording_changes_nothing_and_results_serve_in_training(model):
+    plain, recorded = (generate(model, 20, [1], record=record, **SETTINGS) for record in (False, True))
+    assert torch.equal(plain.codes, recorded.codes)
+    assert plain.trace == []
+    loss = model(plain.codes, torch.tensor([0])).sum()
+    loss.backward()
+    model.zero_grad()
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ({"steps": (4,)}, "steps"),
+        ({"steps": (4, 0, 1)}, "steps"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"temperature": (1.0, 1.0)}, "temperature"),
+        ({"choice_temperature": -1.0}, "choice_temperature"),
+        ({"guidance": float("nan")}, "guidance"),
+        ({"top_k": 0}, "top_k"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"top_p": 1.5}, "top_p"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(model, setting, named):
+    with pytest.raises(SsenvError, match=named):
+        generate(model, 6, [0], **{"steps": (2, 1, 1), **setting})
+
+
+def test_tensors_that_do_not_fit_are_refused(model):
+    codes, given = blank(2, 3, 6)
+    fitting = {"codes": codes, "given": given, "labels": torch.tensor([0, 1]), "seeds": [0, 1], "padding": None, "steps": (2, 1, 1)}
+    decode(model, **fitting)
+    for name, wrong in {
+        "codes": codes[:, :2],
+        "given": given[..., :5],
+        "labels": torch.tensor([0]),
+        "seeds": [0],
+        "padding": torch.zeros(2, 5, dtype=torch.bool),
+    }.items():
+        with pytest.raises(ValueError, match=r"codes|items"):
+            decode(model, **{**fitting, name: wrong})
+
+
+def test_a_mask_token_cannot_be_given_and_dropout_must_be_off(model):
+    codes, given = blank(1, 3, 6)
+    with pytest.raises(ValueError, match="mask token"):
+        decode(model, codes + 16, ~given, torch.tensor([0]), seeds=[0], steps=(1, 1, 1))
+    with pytest.raises(ValueError, match="eval"):
+        generate(SoundStorm(model.config), 6, [0], steps=(1, 1, 1))
