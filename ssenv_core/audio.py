@@ -57,7 +57,7 @@ def read_audio(path: str | Path, sample_rate: int | None = None, duration: float
 
 
 def _is_cut_short(path: Path, log: str) -> bool:
-    """Whether a file holds less than it declares. libsndfile decodes a cut wav, aiff or ogg without complaint; for the first two its log tells."""
+    """Whether a file holds less than it declares: libsndfile decodes a cut wav, aiff or ogg without complaint, and logs only the first two."""
     if path.suffix.lower() == ".ogg":
         return not _ogg_is_complete(path)
     declared = re.search(r"^\s*(?:data|SSND) : (\d+) \(should be \d+\)", log, re.MULTILINE)
@@ -88,7 +88,7 @@ def fit_length(wav: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 def write_audio(path: str | Path, wav: np.ndarray, sample_rate: int) -> Path:
-    """Write (S,) as 16-bit PCM under the container its suffix names (wav, flac or aiff); samples beyond [-1, 1] are clipped, never rescaled.
+    """Write (S,) as 16-bit PCM into the container its suffix names (wav, flac, aiff); samples beyond [-1, 1] are clipped, never rescaled.
 
     Raises:
         SsenvError: the file system refuses the write (disk full, no permission).

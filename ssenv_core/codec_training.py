@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +131,7 @@ class CodecTraining:
     ema_decay: float = 0.999
     seed: int = 0
     checkpoint_minutes: float = 5.0
+    log_every: int = 100
 
 
 def train_decoder(
@@ -164,7 +165,7 @@ def train_decoder(
     average = torch.optim.swa_utils.AveragedModel(decoder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.ema_decay))
     rng = torch.Generator().manual_seed(settings.seed)
     step, rows, spent = 0, [], 0.0
-    identity = {**settings.__dict__, "clips": len(wavs), "tokens": codec.token_hash}
+    identity = {**asdict(settings), "clips": len(wavs), "tokens": codec.token_hash}
     if state_file.exists():
         step, rows, spent = _restore(state_file, identity, decoder, average, optimizer, scheduler, rng)
 
@@ -196,10 +197,10 @@ def train_decoder(
             scheduler.step()
             average.update_parameters(decoder)
             step += 1
-            losses.append(float(score))
+            losses.append(score.item())
             progress.update(note=f"loss {losses[-1]:.4f}")
             spent = time.monotonic() - started
-            if step % 100 == 0 or step == settings.steps:
+            if step % settings.log_every == 0 or step == settings.steps:
                 rows.append({"step": step, "loss": float(np.mean(losses)), "seconds": round(spent, 1)})
                 losses = []
                 if report is not None:

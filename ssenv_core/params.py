@@ -46,6 +46,11 @@ class Params:
 
 
 @frozen
+class StartParams(Params):
+    """00_start_here."""
+
+
+@frozen
 class TokenizeParams(Params):
     """01_tokenize."""
 
@@ -146,6 +151,7 @@ class SummaryParams(Params):
 
 
 NOTEBOOK_PARAMS: dict[str, type[Params]] = {
+    "00_start_here": StartParams,
     "01_tokenize": TokenizeParams,
     "02_train": TrainParams,
     "03_generate": GenerateParams,

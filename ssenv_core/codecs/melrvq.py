@@ -35,7 +35,7 @@ KIND = "melrvq codec"
 class LogBands(nn.Module):
     """Natural-log band amplitudes of a Hann STFT whose T = S / hop frames are centred on the middle of their hop.
 
-    Each slaney-scale band is the mean STFT amplitude under its triangle, scaled so that a full-scale sinusoid peaks near 0 (ln 1).
+    Each slaney-scale band is the mean STFT amplitude under its triangle; amplitudes are scaled so that a sinusoid's peak bin has its own.
     """
 
     def __init__(self, n_fft: int, window: int, hop: int, bands: int) -> None:
@@ -78,13 +78,14 @@ class ResidualQuantizer(nn.Module):
         self.register_buffer("codebooks", torch.zeros(levels, CODEBOOK_SIZE, NUM_FEATURES))
 
     def encode(self, features: torch.Tensor, levels: int) -> torch.Tensor:
-        """features (B, T, D) -> codes (B, levels, T) int64, the nearest entry at each level."""
+        """features (B, T, D) -> codes (B, levels, T) int64, the nearest entry at each level; all 0 where the first level's says silence."""
         residual, codes = features.flatten(0, 1), []
         for codebook in self.codebooks[:levels]:
             scores = torch.addmm(codebook.square().sum(1), residual, codebook.T, alpha=-2)  # squared distance less the residual's own norm
             codes.append(scores.argmin(1))
             residual = residual - codebook[codes[-1]]
-        return torch.stack([c.view(features.shape[:2]) for c in codes], dim=1)
+        stacked = torch.stack([c.view(features.shape[:2]) for c in codes], dim=1)
+        return stacked.masked_fill(stacked[:, :1] == 0, 0)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """codes (B, q, T) -> features (B, T, D): the sum of the chosen entries."""

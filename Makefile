@@ -1,0 +1,29 @@
+# `make study` and `make test` need Python >= 3.11 and make; everything else is installed into .venv from uv.lock.
+PYTHON ?= python3
+VENV := .venv
+UV_VERSION := 0.13.9
+PARAMS ?= params/demo.yaml
+SET ?=
+
+.PHONY: study test lab lint install
+
+study: install  ## run the series on synthesised sound into outputs/demo
+	$(VENV)/bin/ssenv run $(PARAMS) $(SET)
+
+test: install  ## run the tests
+	$(VENV)/bin/pytest
+
+lab: install  ## open JupyterLab on the first notebook
+	$(VENV)/bin/jupyter lab notebooks/00_start_here.ipynb
+
+lint: install  ## check the style
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ssenv needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	test -x $(VENV)/bin/uv || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+	$(VENV)/bin/uv sync --frozen
+	touch $@
