@@ -1,0 +1,98 @@
+"""Two sets of clips against each other, metric by metric: means, the two-sample Kolmogorov-Smirnov test of the paper (D and p), bootstrap
+intervals, and the D that real clips show against themselves. It knows tables of numbers only, not what the numbers mean.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from ssenv_core.errors import SsenvError
+
+
+def compare(
+    real: pd.DataFrame, generated: pd.DataFrame, *, metrics: Sequence[str] | None = None, resamples: int = 1000, seed: int = 42
+) -> pd.DataFrame:
+    """One row per metric, indexed by its name. real, generated: one row per clip, one float column per metric.
+
+    metrics: the columns to compare; by default every float column that both tables have, in the order of `real`.
+    Columns: `real_n`, `real_mean`, `real_std` and the same for `generated` (std is the population's; clips whose value is not finite are
+    left out and missing from n); `difference_percent` of the means, relative to |real_mean|; `ks_d`, `ks_p`; `ks_d_low`, `ks_d_high`;
+    `mean_difference` (generated - real) and its `_low`, `_high`.
+
+    `_low` and `_high` bound 95 % of `resamples` bootstrap resamples of the clips of both sides. D is never negative and resampling adds
+    noise to it, so its interval lies high when the two sets hardly differ: read it beside `noise_floor`.
+    A metric without a finite value on one side has n = 0 there and NaN in all that needs it. Raises SsenvError for a missing column.
+    """
+    rows = {}
+    for name in _columns(real, generated, metrics=metrics):
+        # a fresh generator per metric: a row does not depend on which others are in the table
+        rows[name] = _compare_values(_finite(real[name]), _finite(generated[name]), resamples, np.random.default_rng(seed))
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+
+
+def noise_floor(real: pd.DataFrame, *, metrics: Sequence[str] | None = None, seed: int = 42, repeats: int = 1000) -> pd.DataFrame:
+    """What KS D is between sets that do not differ: random halves of `real`, `repeats` times. One row per metric: `n` (clips in each
+    half), `ks_d_mean`, and `ks_d_95`, which 95 % of the splits stay below.
+
+    At n against n clips, D below `ks_d_95` is no evidence of a difference; D shrinks with the square root of n, so the floor of two whole
+    sets is about 0.7 of the floor of their halves. NaN for a metric with fewer than 2 finite values.
+    """
+    rows = {}
+    for name in _columns(real, metrics=metrics):
+        values = _finite(real[name])
+        half = values.size // 2
+        if half == 0:
+            rows[name] = {"n": 0, "ks_d_mean": np.nan, "ks_d_95": np.nan}
+            continue
+        sides = np.zeros(values.size, dtype=np.int64)
+        sides[:half], sides[half : 2 * half] = 1, -1
+        splits = np.random.default_rng(seed).permuted(np.tile(sides, (repeats, 1)), axis=1)
+        d = _largest_cdf_gap(values, splits, half)
+        rows[name] = {"n": half, "ks_d_mean": d.mean(), "ks_d_95": np.quantile(d, 0.95)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+
+
+def _columns(*tables: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
+    if metrics is None:
+        names = [c for c in tables[0] if all(c in t and pd.api.types.is_float_dtype(t[c]) for t in tables)]
+    else:
+        names = list(metrics)
+    missing = [name for name in names if any(name not in t for t in tables)]
+    if missing or not names:
+        raise SsenvError(f"nothing to compare: no column {missing[0]!r} in both tables" if missing else "the tables share no float column")
+    return names
+
+
+def _finite(column: pd.Series) -> np.ndarray:
+    values = column.to_numpy(np.float64)
+    return values[np.isfinite(values)]
+
+
+def _compare_values(real: np.ndarray, generated: np.ndarray, resamples: int, rng: np.random.Generator) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for side, values in (("real", real), ("generated", generated)):
+        row[f"{side}_n"] = values.size
+        row[f"{side}_mean"] = values.mean() if values.size else np.nan
+        row[f"{side}_std"] = values.std() if values.size else np.nan
+    difference = row["generated_mean"] - row["real_mean"]
+    row["difference_percent"] = 100 * difference / abs(row["real_mean"]) if row["real_mean"] != 0 else np.nan
+    later = ("ks_d", "ks_p", "ks_d_low", "ks_d_high", "mean_difference", "mean_difference_low", "mean_difference_high")
+    if not real.size or not generated.size:
+        return row | dict.fromkeys(later, np.nan)
+    test = scipy.stats.ks_2samp(real, generated)
+    real_counts, generated_counts = (rng.multinomial(v.size, np.full(v.size, 1 / v.size), size=resamples) for v in (real, generated))
+    steps = np.concatenate([real_counts * generated.size, -generated_counts * real.size], axis=1)
+    ds = _largest_cdf_gap(np.concatenate([real, generated]), steps, real.size * generated.size)
+    differences = generated_counts @ generated / generated.size - real_counts @ real / real.size
+    numbers = (test.statistic, test.pvalue, *np.quantile(ds, (0.025, 0.975)), difference, *np.quantile(differences, (0.025, 0.975)))
+    return row | dict(zip(later, numbers, strict=True))
+
+
+def _largest_cdf_gap(values: np.ndarray, steps: np.ndarray, height: int) -> np.ndarray:
+    """(R,) KS distances within values (N,), both sets together; steps (R, N) int: what each value adds to the difference of the two
+    distribution functions, in units of 1 / height (integers, so that equal sets are exactly 0 apart)."""
+    order = np.argsort(values)
+    ends = np.append(np.diff(values[order]) > 0, True)  # equal values step together
+    return np.abs(np.cumsum(steps[:, order], axis=1)[:, ends]).max(axis=1) / height

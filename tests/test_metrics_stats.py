@@ -1,0 +1,115 @@
+"""Comparison tables: means and KS against hand-made cases and scipy, the bootstrap against theory, the noise floor by enumeration."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssenv_core.errors import SsenvError
+from ssenv_core.metrics.stats import compare, noise_floor
+
+
+def normal(n: int, mean: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    return pd.DataFrame({"x": np.random.default_rng(seed).normal(mean, 1.0, n)})
+
+
+def test_means_deviations_and_ks_of_a_hand_made_case():
+    row = compare(pd.DataFrame({"x": [1.0, 3.0]}), pd.DataFrame({"x": [3.0, 3.0, 6.0]})).loc["x"]
+    assert row[["real_n", "real_mean", "real_std"]].tolist() == [2, 2, 1]
+    assert row[["generated_n", "generated_mean"]].tolist() == [3, 4]
+    assert row["generated_std"] == pytest.approx(np.sqrt(2))
+    assert row["difference_percent"] == 100
+    assert row["mean_difference"] == 2
+    assert row["ks_d"] == pytest.approx(0.5)
+
+
+def test_a_fall_of_a_negative_mean_is_negative():
+    assert compare(pd.DataFrame({"x": [-2.0]}), pd.DataFrame({"x": [-3.0]})).loc["x", "difference_percent"] == -50
+
+
+def test_a_real_mean_of_zero_has_no_percentage():
+    assert np.isnan(compare(pd.DataFrame({"x": [0.0]}), pd.DataFrame({"x": [1.0]})).loc["x", "difference_percent"])
+
+
+@given(a=st.lists(st.integers(0, 5), min_size=1, max_size=12), b=st.lists(st.integers(0, 5), min_size=1, max_size=12))
+@settings(deadline=None, max_examples=30)
+def test_intervals_are_ordered_and_equal_sets_are_zero_apart(a, b):
+    a, b = (pd.DataFrame({"x": np.array(v, dtype=float)}) for v in (a, b))
+    row = compare(a, b, resamples=50).loc["x"]
+    assert 0 <= row["ks_d_low"] <= row["ks_d_high"] <= 1
+    assert row["mean_difference_low"] <= row["mean_difference_high"]
+    assert row["ks_d"] == pytest.approx(scipy.stats.ks_2samp(a["x"], b["x"]).statistic)
+    same = compare(a, a, resamples=50).loc["x"]
+    assert same["ks_d"] == same["mean_difference"] == 0
+    assert same["ks_p"] == 1
+
+
+def test_constants_are_exactly_zero_or_one_apart():
+    fives = pd.DataFrame({"x": np.full(30, 5.0)})
+    assert compare(fives, fives).loc["x", ["ks_d_low", "ks_d_high"]].tolist() == [0, 0]
+    assert compare(fives, fives + 1e-9).loc["x", ["ks_d_low", "ks_d_high"]].tolist() == [1, 1]
+
+
+def test_the_bootstrap_agrees_with_theory_and_with_a_plain_loop():
+    real, generated = normal(200), normal(150, mean=1.0, seed=1)
+    row = compare(real, generated, resamples=2000).loc["x"]
+    error = np.sqrt(real["x"].var() / 200 + generated["x"].var() / 150)
+    assert row["mean_difference_low"] == pytest.approx(row["mean_difference"] - 1.96 * error, abs=0.15 * error)
+    assert row["mean_difference_high"] == pytest.approx(row["mean_difference"] + 1.96 * error, abs=0.15 * error)
+    rng = np.random.default_rng(2)
+    d = [scipy.stats.ks_2samp(*(rng.choice(t["x"], len(t)) for t in (real, generated)), method="asymp").statistic for _ in range(400)]
+    assert row[["ks_d_low", "ks_d_high"]].tolist() == pytest.approx(np.quantile(d, (0.025, 0.975)), abs=0.03)
+
+
+def test_values_that_are_not_finite_are_left_out_and_missing_from_n():
+    real = pd.DataFrame({"x": [1.0, 3.0, np.nan, np.inf]})
+    row = compare(real, pd.DataFrame({"x": [3.0, 3.0]})).loc["x"]
+    assert row[["real_n", "real_mean"]].tolist() == [2, 2]
+    none = compare(real, pd.DataFrame({"x": [np.nan]})).loc["x"]
+    assert none["generated_n"] == 0
+    assert none[["generated_mean", "difference_percent", "ks_d", "ks_p", "mean_difference_low"]].isna().all()
+
+
+def test_a_row_depends_on_the_seed_and_its_own_column_alone():
+    real, generated = normal(40), normal(40, seed=1)
+    first = compare(real, generated, seed=1)
+    pd.testing.assert_frame_equal(first, compare(real, generated, seed=1))
+    assert not first.equals(compare(real, generated, seed=2))
+    both = compare(
+        normal(40, seed=9).rename(columns={"x": "w"}).join(real), normal(40, seed=8).rename(columns={"x": "w"}).join(generated), seed=1
+    )
+    assert both.index.tolist() == ["w", "x"]
+    pd.testing.assert_series_equal(both.loc["x"], first.loc["x"])
+
+
+def test_only_shared_float_columns_are_compared_unless_named():
+    real = normal(5).assign(silent=False, sample_rate=24_000, other=0.5)
+    assert compare(real, real.drop(columns="other")).index.tolist() == ["x"]
+    assert compare(real, real, metrics=["other"]).index.tolist() == ["other"]
+    with pytest.raises(SsenvError, match="'nothing'"):
+        compare(real, real, metrics=["nothing"])
+    with pytest.raises(SsenvError, match="no float column"):
+        compare(real[["silent"]], real)
+
+
+def test_the_noise_floor_of_four_clips_is_what_enumeration_gives():
+    values = pd.DataFrame({"distinct": [0.0, 1.0, 2.0, 3.0], "tied": [0.0, 0.0, 1.0, 1.0], "constant": [2.0] * 4})
+    floor = noise_floor(values, repeats=4000)
+    assert floor["n"].tolist() == [2, 2, 2]
+    assert floor["ks_d_mean"].tolist() == pytest.approx([2 / 3, 1 / 3, 0], abs=0.03)  # 2 of 6 splits are 1 apart, 4 are 0.5 or, tied, 0
+    assert floor["ks_d_95"].tolist() == [1, 1, 0]
+
+
+def test_the_noise_floor_falls_with_the_square_root_of_n():
+    floor = [noise_floor(normal(n)).loc["x", "ks_d_95"] for n in (100, 400)]
+    assert floor[0] == pytest.approx(1.36 * np.sqrt(2 / 50), abs=0.03)  # the asymptotic 5 % point of D
+    assert floor[1] == pytest.approx(floor[0] / 2, abs=0.03)
+
+
+def test_the_noise_floor_is_seeded_and_undefined_below_two_clips():
+    values = normal(30)
+    pd.testing.assert_frame_equal(noise_floor(values, seed=3), noise_floor(values, seed=3))
+    assert noise_floor(normal(1)).loc["x", "n"] == 0
+    assert np.isnan(noise_floor(normal(1)).loc["x", "ks_d_95"])
