@@ -63,6 +63,12 @@ def test_the_bootstrap_agrees_with_theory_and_with_a_plain_loop():
     assert row[["ks_d_low", "ks_d_high"]].tolist() == pytest.approx(np.quantile(d, (0.025, 0.975)), abs=0.03)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_test_of_five_clips_does_not_warn():
+    five = pd.DataFrame({"x": np.arange(5.0)})
+    assert compare(five, five + 0.5).loc["x", "ks_p"] == pytest.approx(1)
+
+
 def test_values_that_are_not_finite_are_left_out_and_missing_from_n():
     real = pd.DataFrame({"x": [1.0, 3.0, np.nan, np.inf]})
     row = compare(real, pd.DataFrame({"x": [3.0, 3.0]})).loc["x"]
