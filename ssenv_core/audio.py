@@ -57,7 +57,7 @@ def read_audio(path: str | Path, sample_rate: int | None = None, duration: float
 
 
 def _is_cut_short(path: Path, log: str) -> bool:
-    """Whether a file holds less than it declares: libsndfile decodes a cut wav, aiff or ogg without complaint, and logs only the first two."""
+    """Whether a file holds less than it declares: libsndfile decodes a cut wav, aiff or ogg all the same, and only logs the first two."""
     if path.suffix.lower() == ".ogg":
         return not _ogg_is_complete(path)
     declared = re.search(r"^\s*(?:data|SSND) : (\d+) \(should be \d+\)", log, re.MULTILINE)

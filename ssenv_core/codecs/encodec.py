@@ -1,0 +1,216 @@
+"""EnCodec 24 kHz and 48 kHz (Défossez et al. 2022, "High Fidelity Neural Audio Compression") behind the `Codec` interface, through Meta's
+`encodec` package: its networks and quantizer, not its entropy coder or its chunk overlap.
+
+The weights are not shipped. They come from the folder SSENV_ENCODEC_DIR if that is set, else from torch.hub's cache, into which they are
+downloaded as the package itself does. Their hash is checked before anything in them is read, and only tensors are ever unpickled.
+"""
+
+import hashlib
+import http.client
+import os
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from encodec.model import ROOT_URL, EncodecModel
+from torch import nn
+
+from ssenv_core.artifacts import sha256_file
+from ssenv_core.errors import SsenvError
+
+FOLDER_VARIABLE = "SSENV_ENCODEC_DIR"
+LOUDNESS_STEP = 0.1  # dB of RMS per code: an error of at most 0.05 dB, and 1023 steps down from full scale pass below 16-bit silence
+
+
+class EnCodec(nn.Module):
+    """`encodec_24khz`: mono, 75 frames/s, 2 to 32 levels of 1024 codes. See `codecs.base.Codec` for the interface.
+
+    Args:
+        model: the package's model, with or without pretrained weights; it is frozen in place.
+        bandwidth: kbps, one of the model's own.
+
+    Raises:
+        SsenvError: the model has no such bandwidth.
+    """
+
+    definition = ""  # what decides the codes besides the weights
+
+    def __init__(self, model: EncodecModel, bandwidth: float = 6.0) -> None:
+        super().__init__()
+        self.name = f"encodec_{model.sample_rate // 1000}khz"
+        if bandwidth not in model.target_bandwidths:
+            choices = ", ".join(f"{choice:g}" for choice in model.target_bandwidths)
+            raise SsenvError(f"{self.name} has no {bandwidth:g} kbps: choose one of {choices}")
+        self.model = model.eval().requires_grad_(False)
+        self.sample_rate, self.frame_rate, self.codebook_size = model.sample_rate, float(model.frame_rate), model.quantizer.bins
+        self.n_q = self.quantizers = model.quantizer.get_num_quantizers_for_bandwidth(model.frame_rate, bandwidth)
+
+    @cached_property
+    def token_hash(self) -> str:
+        """Hash of the encoder's and the quantizer's weights: the decoder has no say in which codes a waveform gets."""
+        digest = hashlib.sha256(f"{self.name} {self.definition}".encode())
+        for part in (self.model.encoder, self.model.quantizer):
+            for name, tensor in part.state_dict().items():
+                digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    @torch.inference_mode()
+    def encode(self, wav: torch.Tensor) -> torch.Tensor:
+        """wav (B, 1, S) -> codes (B, n_q, T) int64, T = ceil(S / 320)."""
+        return self._each(self._encode, wav)
+
+    @torch.inference_mode()
+    def embed(self, wav: torch.Tensor) -> torch.Tensor:
+        """wav (B, 1, S) -> the encoder's output before quantization (B, 128, T) float32."""
+        return self._each(self._embed, wav)
+
+    @torch.inference_mode()
+    def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """codes (B, q, T), the first q <= n_q levels -> wav (B, 1, 320 T). EnCodec draws nothing: `generator` is not used."""
+        return self.model.decoder(self._dequantize(codes))
+
+    @staticmethod
+    def _each(function: Callable[[torch.Tensor], torch.Tensor], wav: torch.Tensor) -> torch.Tensor:
+        # The encoder's LSTM rounds differently for different batch sizes, and a last bit can move a code to its neighbour: a clip gets the
+        # same codes in every batch only if it never shares one. On a CPU this takes no longer.
+        return torch.cat([function(item) for item in wav.split(1)])
+
+    def _encode(self, wav: torch.Tensor) -> torch.Tensor:
+        return self._quantize(self._embed(wav))
+
+    def _embed(self, wav: torch.Tensor) -> torch.Tensor:
+        return self.model.encoder(wav)
+
+    def _quantize(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.model.quantizer.vq.encode(latents, self.quantizers).transpose(0, 1)
+
+    def _dequantize(self, codes: torch.Tensor) -> torch.Tensor:
+        latents = self.model.quantizer.vq.decode(codes.transpose(0, 1))
+        return latents.expand(len(codes), self.model.quantizer.dimension, codes.shape[-1])  # of no levels the package makes the scalar 0
+
+
+class EnCodec48(EnCodec):
+    """`encodec_48khz`: a stereo model, given the mono signal on both channels and averaged back to one; 150 frames/s.
+
+    The model codes chunks of 1 s, each divided by its RMS, which a decoder has to be told. Here the RMS is the first level: one code per
+    chunk, repeated over its frames, 0 for silence and else 0.1 dB per code up to 1023 for full scale. It is the coarsest thing to know
+    about a sound, so a generator that goes from coarse to fine begins with it. n_q is therefore one more than the bandwidth's 2 to 16
+    quantizers (the bandwidth does not count it). In generated codes, where a chunk's frames may disagree, their median holds. The latents
+    of `embed` are the divided chunks' and know nothing of loudness.
+
+    Chunks follow one another without the package's 1 % overlap, whose frames would describe the same 10 ms twice: T = ceil(S / 320) holds
+    and every frame has one place in time, but the seams, one a second, are not cross-faded. Within a chunk the codes are the package's own.
+    """
+
+    definition = f"first level: RMS in steps of {LOUDNESS_STEP} dB; no overlap"
+
+    def __init__(self, model: EncodecModel, bandwidth: float = 6.0) -> None:
+        super().__init__(model, bandwidth)
+        self.n_q = self.quantizers + 1
+
+    @torch.inference_mode()
+    def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """codes (B, q, T), the loudness level first -> wav (B, 1, 320 T). EnCodec draws nothing: `generator` is not used."""
+        chunks = codes.split(round(self.model.segment * self.frame_rate), dim=-1)
+        return torch.cat([self._decode_chunk(chunk) for chunk in chunks], dim=-1)
+
+    def _decode_chunk(self, codes: torch.Tensor) -> torch.Tensor:
+        loudness = codes[:, :1].median(dim=-1, keepdim=True).values
+        return self.model.decoder(self._dequantize(codes[:, 1:])).mean(dim=1, keepdim=True) * rms_of(loudness)
+
+    def _encode(self, wav: torch.Tensor) -> torch.Tensor:
+        frames = []
+        for chunk, rms in self._chunks(wav):
+            codes = self._quantize(self.model.encoder(chunk))
+            frames.append(torch.cat([loudness_code(rms).expand(-1, -1, codes.shape[-1]), codes], dim=1))
+        return torch.cat(frames, dim=-1)
+
+    def _embed(self, wav: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.model.encoder(chunk) for chunk, _ in self._chunks(wav)], dim=-1)
+
+    def _chunks(self, wav: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Each second on two channels, divided by its RMS, and that RMS (B, 1, 1)."""
+        for chunk in wav.split(self.model.segment_length, dim=-1):
+            rms = 1e-8 + chunk.square().mean(dim=-1, keepdim=True).sqrt()
+            yield chunk.expand(-1, 2, -1) / rms, rms
+
+
+def loudness_code(rms: torch.Tensor) -> torch.Tensor:
+    """RMS in [0, 1] -> its code, int64 in [0, 1023]."""
+    return (1023 + 20 / LOUDNESS_STEP * rms.log10()).round().clamp(0, 1023).long()
+
+
+def rms_of(code: torch.Tensor) -> torch.Tensor:
+    """The RMS a loudness code stands for, float32; 0 for code 0."""
+    return 10 ** ((code - 1023) * (LOUDNESS_STEP / 20)) * (code > 0)
+
+
+@dataclass(frozen=True)
+class Release:
+    """One published model: its file (the package's name for it), the start of that file's SHA-256, and how to build it."""
+
+    file: str
+    sha256: str
+    build: Callable[..., EncodecModel]
+    codec: type[EnCodec]
+
+
+RELEASES = {
+    "encodec_24khz": Release(
+        "encodec_24khz-d7cc33bc.th",
+        "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf",
+        EncodecModel.encodec_model_24khz,
+        EnCodec,
+    ),
+    "encodec_48khz": Release("encodec_48khz-7e698e3e.th", "7e698e3e", EncodecModel.encodec_model_48khz, EnCodec48),
+}
+
+
+def load_encodec(name: str, bandwidth: float = 6.0) -> EnCodec:
+    """A published model with its weights.
+
+    Raises:
+        SsenvError: no such bandwidth, or the weights are not to be had or not the published ones.
+    """
+    release = RELEASES[name]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)  # the package's use of it, nothing to act on
+        codec = release.codec(release.build(pretrained=False), bandwidth)
+    path = _weights_file(name)
+    try:
+        codec.model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
+        raise _not_to_be_had(name, f"{path} does not hold this model: {' '.join(str(error).split())[:200]}") from None
+    return codec
+
+
+def _weights_file(name: str) -> Path:
+    """The file of weights, fetched if need be, with the right hash."""
+    release = RELEASES[name]
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        path = Path(folder) / release.file
+        if not path.is_file():
+            raise _not_to_be_had(name, f"{FOLDER_VARIABLE} names {folder}, which does not hold it")
+    else:
+        path = Path(torch.hub.get_dir()) / "checkpoints" / release.file  # where the package looks, too
+        if not path.is_file():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(ROOT_URL + release.file, str(path), release.sha256)
+            except (OSError, http.client.HTTPException, RuntimeError) as error:
+                raise _not_to_be_had(name, f"the download failed: {error}") from error
+    if not (found := sha256_file(path)).startswith(release.sha256):
+        raise _not_to_be_had(name, f"{path} has the sha256 {found[:16]}.. where {release.sha256[:16]}.. is expected, remove it")
+    return path
+
+
+def _not_to_be_had(name: str, reason: str) -> SsenvError:
+    file = RELEASES[name].file
+    return SsenvError(
+        f"{name} needs its weights {file} ({reason}): put that file into a folder and set {FOLDER_VARIABLE} to the folder, or unset "
+        f"{FOLDER_VARIABLE} where {ROOT_URL}{file} can be downloaded, or choose the embedded codec melrvq_24khz"
+    )

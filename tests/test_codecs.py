@@ -1,0 +1,101 @@
+"""Codecs by name: the embedded one is verified before use, a wrong name or bandwidth is one line, and reconstruction keeps the length."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssenv_core import codecs
+from ssenv_core.artifacts import sha256_file
+from ssenv_core.codecs import CODEC_NAMES, load_codec, reconstruct
+from ssenv_core.codecs.melrvq import FLOOR, DecoderConfig, MelRVQ
+from ssenv_core.errors import SsenvError
+
+
+@pytest.fixture(scope="module")
+def small_codec():
+    torch.manual_seed(0)
+    codec = MelRVQ(DecoderConfig(dim=16, intermediate_dim=32, num_layers=1)).eval().requires_grad_(False)
+    codebooks = torch.randn_like(codec.quantizer.codebooks)
+    codebooks[0] -= 4  # about the log amplitudes of the noise below
+    codebooks[1:, 0] = 0
+    codebooks[0, 0] = float(np.log(FLOOR))
+    codec.quantizer.codebooks.copy_(codebooks.half())  # as a file holds them
+    return codec
+
+
+@pytest.fixture
+def shipped(small_codec, tmp_path, monkeypatch):
+    """A weights folder as the package ships one, with a small codec in it."""
+    path = small_codec.save(tmp_path / "melrvq_24khz.safetensors")
+    path.with_suffix(".json").write_text(json.dumps({"sha256": sha256_file(path)}))
+    monkeypatch.setattr(codecs, "WEIGHTS", tmp_path)
+    return path
+
+
+def test_the_names_are_the_documented_ones():
+    assert CODEC_NAMES == ("melrvq_24khz", "encodec_24khz", "encodec_48khz")
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(SsenvError, match=r"^unknown codec 'encodec24khz': did you mean 'encodec_24khz'\?.*melrvq_24khz"):
+        load_codec("encodec24khz")
+    with pytest.raises(SsenvError, match=r"^unknown codec 'opus': there are \(melrvq_24khz, encodec_24khz, encodec_48khz\)$"):
+        load_codec("opus")
+
+
+def test_the_embedded_codec_loads_as_it_was_saved(shipped, small_codec):
+    codec = load_codec("melrvq_24khz", 3.0)
+    wav = torch.randn(1, 1, 3_200, generator=torch.Generator().manual_seed(1))
+    assert codec.n_q == 4
+    assert codec.token_hash == small_codec.token_hash
+    assert torch.equal(codec.encode(wav), small_codec.encode(wav)[:, :4])
+    assert not codec.training
+
+
+def test_a_damaged_embedded_codec_is_refused(shipped):
+    data = bytearray(shipped.read_bytes())
+    data[-1] ^= 1
+    shipped.write_bytes(data)
+    with pytest.raises(SsenvError, match=r"melrvq_24khz\.safetensors is damaged .*reinstall ssenv$"):
+        load_codec("melrvq_24khz")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_a_missing_file_of_the_embedded_codec_is_named(shipped, suffix):
+    missing = shipped.with_suffix(suffix)
+    missing.unlink()
+    with pytest.raises(SsenvError, match=rf"{missing.name} is missing: reinstall ssenv"):
+        load_codec("melrvq_24khz")
+
+
+def test_an_impossible_bandwidth_is_refused(shipped):
+    with pytest.raises(SsenvError, match=r"^melrvq_24khz has no 5 kbps"):
+        load_codec("melrvq_24khz", 5.0)
+
+
+def test_the_shipped_codec_hears_the_difference_between_noise_and_silence():
+    codec = load_codec("melrvq_24khz")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(12_000).astype(np.float32)
+    decoded = reconstruct(codec, noise)
+    assert 0.05 < np.sqrt(np.mean(decoded**2)) < 0.2
+    assert not reconstruct(codec, np.zeros(12_000, np.float32)).any()
+
+
+@settings(deadline=None, max_examples=20)
+@given(samples=st.integers(1, 2_000))
+def test_reconstruction_keeps_the_length(small_codec, samples):
+    wav = 0.1 * np.random.default_rng(samples).standard_normal(samples).astype(np.float32)
+    decoded = reconstruct(small_codec, wav)
+    assert decoded.shape == wav.shape
+    assert decoded.dtype == np.float32
+
+
+def test_reconstruction_is_what_the_codec_decodes(small_codec):
+    wav = 0.1 * np.random.default_rng(0).standard_normal(1_000).astype(np.float32)
+    expected = small_codec.decode(small_codec.encode(torch.from_numpy(wav)[None, None]))[0, 0, :1_000]
+    assert np.array_equal(reconstruct(small_codec, wav), expected.numpy())
+    assert expected.abs().max() > 0

@@ -1,0 +1,176 @@
+"""Parameters: what YAML mistypes is coerced, what is wrong is one line that names the parameter and says why."""
+
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from ssenv_core.errors import SsenvError
+from ssenv_core.params import NOTEBOOK_PARAMS, GenerateParams, TrainParams, parse_override, read_params, refuse_unknown
+
+TRAIN = {
+    "study": "demo",
+    "seed": 42,
+    "fold": 1,
+    "dim": 64,
+    "depth": 2,
+    "heads": 4,
+    "kernel_size": 31,
+    "dropout": 0.1,
+    "label_dropout": 0.1,
+    "epochs": 2,
+    "batch_size": 8,
+    "learning_rate": 1e-4,
+    "warmup": 0.3,
+    "grad_clip": 1.0,
+    "ema_decay": 0.999,
+    "precision": "auto",
+    "checkpoint_minutes": 10,
+    "device": "cpu",
+}
+GENERATE = {
+    "study": "demo",
+    "seed": 1,
+    "samples_per_class": 2,
+    "duration": 5,
+    "steps": [12, 1, 1],
+    "temperature": 1,
+    "choice_temperature": 4.5,
+    "guidance": 2,
+    "device": "auto",
+}
+
+
+def refused(*parts):
+    return pytest.raises(SsenvError, match=r"\A[^\n]*" + r"[^\n]*".join(parts) + r"[^\n]*\Z")
+
+
+def test_values_pass_unchanged_and_frozen():
+    params = TrainParams.from_cell(TRAIN)
+    assert {field.name: getattr(params, field.name) for field in fields(params)} == TRAIN
+    with pytest.raises(FrozenInstanceError):
+        params.seed = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [("learning_rate", "1e-4", 1e-4), ("epochs", "7", 7), ("epochs", 7.0, 7), ("warmup", 0, 0.0), ("checkpoint_minutes", "0.5", 0.5)],
+)
+def test_what_yaml_mistypes_is_coerced(name, given, kept):
+    value = getattr(TrainParams.from_cell(TRAIN | {name: given}), name)
+    assert value == kept
+    assert type(value) is type(kept)
+
+
+def test_a_yaml_list_becomes_a_tuple():
+    assert GenerateParams.from_cell(GENERATE).steps == (12, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("learning_rate", "fast", "valid number"),
+        ("learning_rate", 0, "greater than 0"),
+        ("learning_rate", float("inf"), "finite"),
+        ("learning_rate", float("nan"), "finite"),
+        ("epochs", 2.5, "valid integer"),
+        ("epochs", None, "valid integer"),
+        ("epochs", 0, "greater than or equal to 1"),
+        ("dropout", 1.5, "less than or equal to 1"),
+        ("seed", -1, "greater than or equal to 0"),
+        ("seed", 2**31, "less than"),
+        ("precision", "fp8", "'auto', 'bf16' or 'fp32'"),
+        ("device", "gpu", "cuda"),
+        ("study", "../elsewhere", "pattern"),
+        ("study", "", "pattern"),
+        ("study", "two\nlines", "pattern"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(name, value, why):
+    with refused(f"parameter {name} = ", why):
+        TrainParams.from_cell(TRAIN | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", [12, 0]),
+        ("steps", []),
+        ("steps", "12"),
+        ("duration", 31),
+        ("guidance", float("inf")),
+        ("choice_temperature", float("nan")),
+    ],
+)
+def test_generation_is_bounded(name, value):
+    with refused(f"parameter {name}"):
+        GenerateParams.from_cell(GENERATE | {name: value})
+
+
+def test_a_missing_value_is_named():
+    with refused("parameter epochs: field required"):
+        TrainParams.from_cell({name: value for name, value in TRAIN.items() if name != "epochs"})
+
+
+def test_a_cell_may_hold_other_names():
+    assert TrainParams.from_cell(TRAIN | {"np": object(), "_i1": "import numpy"}) == TrainParams.from_cell(TRAIN)
+
+
+def test_every_notebook_has_a_study_and_a_seed():
+    for params in NOTEBOOK_PARAMS.values():
+        assert {"study", "seed"} <= {field.name for field in fields(params)}
+
+
+def test_an_unknown_name_gets_the_nearest():
+    known = [field.name for field in fields(TrainParams)]
+    refuse_unknown(["epochs", "seed"], known, "params/demo.yaml")
+    with refused(r"unknown parameter 'learnig_rate' in params/demo\.yaml: did you mean 'learning_rate'\?"):
+        refuse_unknown(["epochs", "learnig_rate"], known, "params/demo.yaml")
+    with refused("unknown parameter 'xyz' in --set; known: .*epochs"):
+        refuse_unknown(["xyz"], known, "--set")
+
+
+def test_a_study_file_is_read(tmp_path):
+    (tmp_path / "demo.yaml").write_text("study: demo\nlearning_rate: 1e-4\nsteps: [12, 1]\n")
+    assert read_params(tmp_path / "demo.yaml") == {"study": "demo", "learning_rate": "1e-4", "steps": [12, 1]}
+
+
+@pytest.mark.parametrize("content", [b"", b"- a\n- b\n", b"just text", b"train:\n  epochs: 2\n", b"1: 2\n"])
+def test_a_study_file_that_is_no_flat_mapping_is_refused(tmp_path, content):
+    (tmp_path / "demo.yaml").write_bytes(content)
+    with refused(r"demo\.yaml must be one flat mapping"):
+        read_params(tmp_path / "demo.yaml")
+
+
+@pytest.mark.parametrize("content", [b"a: [1, 2\nb: 3\n", b"a: 'x\n", b"\xff\xfe\x00", b"a: !!python/object/apply:os.getcwd []\n"])
+def test_a_study_file_that_is_no_yaml_is_refused(tmp_path, content):
+    (tmp_path / "demo.yaml").write_bytes(content)
+    with refused(r"demo\.yaml is not valid YAML"):
+        read_params(tmp_path / "demo.yaml")
+
+
+def test_a_study_file_that_cannot_be_read_is_named(tmp_path):
+    with refused(r"no parameter file at .*demo\.yaml"):
+        read_params(tmp_path / "demo.yaml")
+    with refused(f"cannot read {tmp_path}"):
+        read_params(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("epochs=3", ("epochs", 3)),
+        (" epochs =3", ("epochs", 3)),
+        ("steps=[12, 1]", ("steps", [12, 1])),
+        ("study=a=b", ("study", "a=b")),
+        ("device=cuda:1", ("device", "cuda:1")),
+        ("learning_rate=1e-4", ("learning_rate", "1e-4")),
+    ],
+)
+def test_an_override_is_read_as_yaml(text, expected):
+    assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", " =3", "", "steps=[12"])
+def test_an_override_that_is_none_is_refused(text):
+    with refused("--set "):
+        parse_override(text)
