@@ -205,6 +205,11 @@ class StudyFolder:
         return self.metrics / f"{step}.json"
 
     @property
+    def step_records(self) -> list[Path]:
+        """The records of finished steps, in order, without those of summaries, which are made of the others."""
+        return sorted(self.metrics.glob("0[0-9]_*.json"))
+
+    @property
     def figures(self) -> Path:
         return self.root / "figures"
 
@@ -274,7 +279,7 @@ def headlines(studies: Iterable[str]) -> dict[str, dict[tuple[str, str], float]]
     found = {}
     for study in studies:
         folder = StudyFolder.of(study)
-        records = [read_json(path) for path in sorted(folder.metrics.glob("[0-9][0-9]_*.json"))]
+        records = [read_json(path) for path in folder.step_records]
         if not records:
             raise SsenvError(f"study {study!r} has no finished step in {folder.metrics}: run it first")
         found[study] = {(record["step"], name): value for record in records for name, value in record["headline"].items()}
