@@ -40,7 +40,7 @@ def test_intervals_are_ordered_and_equal_sets_are_zero_apart(a, b):
     row = compare(a, b, resamples=50).loc["x"]
     assert 0 <= row["ks_d_low"] <= row["ks_d_high"] <= 1
     assert row["mean_difference_low"] <= row["mean_difference_high"]
-    assert row["ks_d"] == pytest.approx(scipy.stats.ks_2samp(a["x"], b["x"]).statistic)
+    assert row["ks_d"] == pytest.approx(scipy.stats.ks_2samp(a["x"], b["x"], method="asymp").statistic)
     same = compare(a, a, resamples=50).loc["x"]
     assert same["ks_d"] == same["mean_difference"] == 0
     assert same["ks_p"] == 1
