@@ -33,6 +33,7 @@ def test_a_real_mean_of_zero_has_no_percentage():
     assert np.isnan(compare(pd.DataFrame({"x": [0.0]}), pd.DataFrame({"x": [1.0]})).loc["x", "difference_percent"])
 
 
+@pytest.mark.filterwarnings("ignore:ks_2samp")
 @given(a=st.lists(st.integers(0, 5), min_size=1, max_size=12), b=st.lists(st.integers(0, 5), min_size=1, max_size=12))
 @settings(deadline=None, max_examples=30)
 def test_intervals_are_ordered_and_equal_sets_are_zero_apart(a, b):
@@ -40,7 +41,7 @@ def test_intervals_are_ordered_and_equal_sets_are_zero_apart(a, b):
     row = compare(a, b, resamples=50).loc["x"]
     assert 0 <= row["ks_d_low"] <= row["ks_d_high"] <= 1
     assert row["mean_difference_low"] <= row["mean_difference_high"]
-    assert row["ks_d"] == pytest.approx(scipy.stats.ks_2samp(a["x"], b["x"], method="asymp").statistic)
+    assert row["ks_d"] == pytest.approx(scipy.stats.ks_2samp(a["x"], b["x"]).statistic)
     same = compare(a, a, resamples=50).loc["x"]
     assert same["ks_d"] == same["mean_difference"] == 0
     assert same["ks_p"] == 1
