@@ -1,0 +1,180 @@
+"""The command line `ssenv`: reads options, calls the package, prints what came of it.
+
+A mistake of input is one line on stderr and exit 1, an interrupted command one line and exit 130, wrong usage is click's exit 2. The heavy
+imports happen inside the commands, so that help comes at once.
+"""
+
+from pathlib import Path
+
+import click
+
+from ssenv_core.errors import SsenvError
+
+FOLDER = click.Path(path_type=Path)
+
+
+class Commands(click.Group):
+    """A group whose commands end in one line, not in a traceback, when they cannot do what they were asked."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except SsenvError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("interrupted: what was finished is kept; run the same command again", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ssenv")
+def main() -> None:
+    """A study of SoundStorm on environmental sound: run it, and use its parts on folders of audio."""
+
+
+@main.command()
+@click.argument("params", type=click.Path(dir_okay=False, path_type=Path), metavar="PARAMS.yaml")
+@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Replace a value of the file; may be repeated.")
+@click.option("--force", is_flag=True, help="Run every step, changed or not.")
+@click.option("--from", "start", metavar="03", help="Run this step and those after it, changed or not; leave those before it alone.")
+@click.option("--only", metavar="04", help="Run this step, changed or not; leave the others alone.")
+def run(params: Path, overrides: tuple[str, ...], force: bool, start: str | None, only: str | None) -> None:
+    """Run the notebooks of a study. Steps whose code, parameters and files have not changed are skipped."""
+    if start is not None and only is not None:
+        raise click.UsageError("--from and --only exclude each other")
+    from ssenv_core.params import parse_override
+    from ssenv_core.study import run_study
+
+    run_study(params, dict(map(parse_override, overrides)), force=force, start=start, only=only)
+
+
+@main.command()
+@click.argument("name", metavar="esc50|urbansound8k")
+@click.option("--data-root", type=FOLDER, default=Path("data"), help="Folder for the data sets.")
+def download(name: str, data_root: Path) -> None:
+    """Fetch a data set, verify it and unpack it; an interrupted download is continued."""
+    from ssenv_core.datasets import download as fetch
+
+    click.echo(fetch(name, data_root))
+
+
+@main.command()
+@click.argument("source", type=FOLDER, metavar="IN_DIR")
+@click.argument("target", type=FOLDER, metavar="OUT_DIR")
+@click.option("--codec", "codec_name", required=True, metavar="NAME", help="melrvq_24khz, encodec_24khz or encodec_48khz.")
+@click.option("--bandwidth", type=float, default=6.0, metavar="KBPS")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda")
+def reconstruct(source: Path, target: Path, codec_name: str, bandwidth: float, device: str) -> None:
+    """Write a folder of audio through a codec: same names, .wav, at the codec's rate."""
+    from ssenv_core.audio import list_audio
+    from ssenv_core.codecs import load_codec
+    from ssenv_core.evaluation import reconstruct_folder
+    from ssenv_core.training import resolve_device
+
+    list_audio(source)
+    resolved = resolve_device(device)
+    written = reconstruct_folder(source, target, load_codec(codec_name, bandwidth, resolved), resolved)
+    click.echo(f"{len(written)} clips written to {target}")
+
+
+@main.command()
+@click.option("--real", type=FOLDER, required=True, metavar="DIR")
+@click.option("--generated", type=FOLDER, required=True, metavar="DIR")
+@click.option("--output", type=FOLDER, required=True, metavar="DIR", help="For metrics.csv, comparison.csv, pairs.csv and report.json.")
+@click.option(
+    "--convention",
+    type=click.Choice(["matched", "paper"]),
+    default="matched",
+    help="matched: both sides at one rate; paper: each clip at its own.",
+)
+@click.option("--sample-rate", type=click.IntRange(min=1000), default=24_000, metavar="HZ", help="The one rate of `matched`.")
+def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_rate: int) -> None:
+    """Compare two folders of audio by the study's acoustic metrics."""
+    from ssenv_core.evaluation import evaluate_folders
+
+    comparison, report = evaluate_folders(real, generated, output, convention=convention, sample_rate=sample_rate)
+    shown = ["real_n", "real_mean", "real_std", "generated_n", "generated_mean", "generated_std", "difference_percent", "ks_d", "ks_p"]
+    click.echo(comparison[shown].to_string(float_format=lambda value: f"{value:.4g}"))
+    for name, value in report["similarity"].items():
+        if value["n"]:
+            click.echo(f"{name}: {value['mean']:.4f} +- {value['std']:.4f} (n {value['n']})")
+    click.echo(report["pairing"])
+    for side, silent in report["silent"].items():
+        if silent:
+            click.echo(f"{len(silent)} silent {side} clips{', left out of the means' * (convention == 'matched')}: {', '.join(silent)}")
+    click.echo(f"written to {output}")
+
+
+@main.command()
+@click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A generator that 02_train wrote.")
+@click.option("--class", "class_name", required=True, metavar="NAME")
+@click.option("--num-samples", type=click.IntRange(min=1), default=1)
+@click.option("--duration", type=click.FloatRange(min=0, max=30, min_open=True), default=5.0, metavar="SECONDS")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=42)
+@click.option("--output", type=FOLDER, required=True, metavar="DIR")
+@click.option("--steps", metavar="N,N,...", help="Iterations of each codec level, coarse first.  [default: 12,1,1,...]")
+@click.option("--temperature", type=float, default=1.0)
+@click.option("--choice-temperature", type=float, default=4.5)
+@click.option("--guidance", type=float, default=1.0, help="Classifier-free guidance; 1 is none.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda")
+def generate(
+    checkpoint: Path,
+    class_name: str,
+    num_samples: int,
+    duration: float,
+    seed: int,
+    output: Path,
+    steps: str | None,
+    temperature: float,
+    choice_temperature: float,
+    guidance: float,
+    device: str,
+) -> None:
+    """Generate sounds of one class: CLASS_SEED_I.wav, and beside each a .json with the recipe."""
+    from ssenv_core.artifacts import environment, sha256_file, write_json
+    from ssenv_core.audio import write_audio
+    from ssenv_core.codecs import load_codec
+    from ssenv_core.generation import class_index, generate_codes, generate_waveforms
+    from ssenv_core.training import load_generator, resolve_device
+
+    resolved = resolve_device(device)
+    generator = load_generator(checkpoint, resolved)
+    label = class_index(generator.class_names, class_name)
+    codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"], resolved)
+    settings = {
+        "duration": duration,
+        "steps": _whole_numbers(steps) if steps else [12] + [1] * (generator.model.config.n_q - 1),
+        "temperature": temperature,
+        "choice_temperature": choice_temperature,
+        "guidance": guidance,
+        "seed": seed,
+    }
+    codes = generate_codes(generator, [label] * num_samples, **settings, device=resolved)
+    wavs = generate_waveforms(generator, codec, codes, seed=seed)
+    recipe = {
+        "class": class_name,
+        **settings,
+        "checkpoint": str(checkpoint),
+        "checkpoint_sha256": sha256_file(checkpoint),
+        "codec": generator.metadata["codec"],
+        "bandwidth": generator.metadata["bandwidth"],
+        "sample_rate": codec.sample_rate,
+        "environment": environment(),
+    }
+    for index, wav in enumerate(wavs):
+        path = output / f"{class_name}_{seed}_{index}.wav"
+        write_audio(path, wav[: round(duration * codec.sample_rate)], codec.sample_rate)
+        write_json(path.with_suffix(".json"), {**recipe, "index": index, "num_samples": num_samples})
+        click.echo(path)
+
+
+def _whole_numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 12,1,1", param_hint="--steps") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""Runs a study: the notebooks that a params file lists, in order, with papermill, skipping those whose result is already there.
+
+It knows nothing of what a notebook computes. A step is described by the record that `artifacts.finish_step` leaves; what the runner adds
+(parameters, fingerprint, environment, time, memory) goes to manifest.json, which is rewritten atomically after each step, so that a killed
+run goes on where it stopped.
+"""
+
+import ast
+import difflib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from os import environ
+from pathlib import Path
+
+import nbformat
+import papermill
+import psutil
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from ssenv_core.artifacts import StudyFolder, environment, project_root, read_json, sha256_file, sha256_json, write_json
+from ssenv_core.errors import SsenvError
+from ssenv_core.fingerprint import code_hashes
+from ssenv_core.params import NOTEBOOK_PARAMS, Params, read_params, refuse_unknown
+from ssenv_core.report import format_headline, format_seconds, write_report
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook of a study.
+
+    Attributes:
+        given: the values of the params file that the notebook declares, as papermill gets them.
+        parameters: every value it will have, defaults included, coerced and checked.
+    """
+
+    name: str
+    notebook: Path
+    given: dict
+    parameters: dict
+
+
+def run_study(
+    params_path: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    force: bool = False,
+    start: str | None = None,
+    only: str | None = None,
+    root: Path | None = None,
+) -> dict[str, str]:
+    """Run a study into outputs/<study>/ and write its manifest.json and report.html.
+
+    Args:
+        params_path: a flat YAML file: values by name, and `notebooks`, the names of the notebooks in order.
+        overrides: values that replace those of the file.
+        force: run every step, changed or not.
+        start: run the step with this name or number ("03") and all after it, changed or not; leave those before it alone.
+        only: run the step with this name or number, changed or not; leave all others alone.
+        root: the project; by default the one around the working directory.
+
+    Returns:
+        What became of each step: "run", "skipped" (unchanged) or "left alone".
+
+    Raises:
+        SsenvError: before anything runs, for a parameter that is unknown or wrong; or a step failed: notebook, cell and reason.
+    """
+    root = root or project_root()
+    study, steps = read_study(params_path, overrides or {}, root)
+    chosen = _choose([step.name for step in steps], start, only)
+    folder = StudyFolder(root / "outputs" / study)
+    manifest = read_json(folder.manifest) if folder.manifest.exists() else {"study": study, "steps": {}}
+    records = manifest["steps"]
+    states = {}
+    for position, step in enumerate(steps):
+        if step.name not in chosen:
+            states[step.name] = "left alone"
+            continue
+        earlier = {other.name: sorted(records[other.name]["outputs"]) for other in steps[:position] if other.name in records}
+        fingerprint = {**code_hashes(step.notebook), "parameters": sha256_json(step.parameters), "files": sha256_json(earlier)}
+        reason = "asked for" if force or start or only else _why_run(records.get(step.name), fingerprint, folder)
+        if not reason:
+            print(f"{step.name}: skipped, unchanged", flush=True)
+            states[step.name] = "skipped"
+            continue
+        print(f"{step.name}: running ({reason})", flush=True)
+        if step.name in records:
+            records[step.name]["fingerprint"] = None  # until it ends well, its files may be of two runs
+            write_json(folder.manifest, manifest)
+        records[step.name] = {"fingerprint": fingerprint, **_run_step(step, folder, root)}
+        write_json(folder.manifest, manifest)
+        record = records[step.name]
+        print(f"{step.name}: done in {format_seconds(record['seconds'])}  {format_headline(record['headline'])}".rstrip(), flush=True)
+        states[step.name] = "run"
+    write_report(folder, study, {step.name: records[step.name] for step in steps if step.name in records})
+    _print_table(states, records)
+    print(f"report: {folder.report}", flush=True)
+    return states
+
+
+def read_study(params_path: str | Path, overrides: Mapping[str, object], root: Path) -> tuple[str, list[Step]]:
+    """The study's name and its steps, every name and value of the params file checked.
+
+    Raises:
+        SsenvError: no such file, notebook or parameter, or a value is of the wrong type or out of bounds.
+    """
+    values = {**read_params(params_path), **overrides}
+    names = values.pop("notebooks", None)
+    if not isinstance(names, list) or not names:
+        raise SsenvError(f"{params_path} must list its notebooks in order: notebooks: [01_tokenize, 02_train, ...]")
+    paths = {path.stem: path for path in (root / "notebooks").glob("*.ipynb")}
+    for name in names:
+        if name not in paths:
+            raise SsenvError(f"{params_path} lists notebook {name!r}: {_nearest(str(name), paths)}")
+    declared = {name: _declared(paths[name]) for name in names}
+    known = {parameter for defaults in declared.values() for parameter in defaults}
+    refuse_unknown(overrides, known | {"notebooks"}, "--set")
+    refuse_unknown(values, known, str(params_path))
+    if "study" not in values:
+        raise SsenvError(f"{params_path} must name its study: study: NAME")
+    steps = []
+    for name in names:
+        given = {parameter: value for parameter, value in values.items() if parameter in declared[name]}
+        try:
+            checked = NOTEBOOK_PARAMS.get(name, Params).from_cell({**declared[name], **given})
+        except SsenvError as error:
+            raise SsenvError(f"{name}: {error}") from None
+        steps.append(Step(name, paths[name], given, {**declared[name], **given, **asdict(checked)}))
+    return str(values["study"]), steps
+
+
+def _declared(notebook: Path) -> dict[str, object]:
+    """The parameters of a notebook's `parameters` cell with their defaults."""
+    try:
+        found = papermill.inspect_notebook(str(notebook))
+        return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
+    except (ValueError, SyntaxError) as error:
+        raise SsenvError(f"{notebook}: its parameters cell cannot be read ({error})") from None
+
+
+def _choose(names: list[str], start: str | None, only: str | None) -> list[str]:
+    def position(key: str) -> int:
+        matches = [i for i, name in enumerate(names) if name == key or name.startswith(f"{key}_")]
+        if len(matches) != 1:
+            raise SsenvError(f"no step {key!r} in this study: {_nearest(key, names)}")
+        return matches[0]
+
+    if only is not None:
+        return [names[position(only)]]
+    return names[position(start) :] if start is not None else names
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}"
+
+
+def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFolder) -> str:
+    """Why a step has to run; "" if all that decides its result, and all that it made, is as its record in the manifest says."""
+    if record is None:
+        return "no result yet"
+    if record["fingerprint"] is None:
+        return "its last run did not end"
+    words = {"notebook": "its code cells", "code": "ssenv_core", "parameters": "its parameters", "files": "the files of earlier steps"}
+    for part, value in fingerprint.items():
+        if record["fingerprint"][part] != value:
+            return f"{words[part]} changed"
+    for name, digest in {**record["inputs"], **record["outputs"]}.items():
+        if not (folder.root / name).is_file():
+            return f"{name} is missing"
+        if sha256_file(folder.root / name) != digest:
+            return f"{name} changed"
+    return "" if (folder.root / record["notebook"]).is_file() else "its executed notebook is missing"
+
+
+def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
+    """Execute one notebook and return its entry of the manifest."""
+    executed, step_record = folder.notebooks / f"{step.name}.ipynb", folder.step_record(step.name)
+    before = step_record.stat().st_mtime_ns if step_record.exists() else None
+    started, clock = datetime.now(UTC), time.monotonic()
+    with _peak_memory() as memory:
+        _execute(step, executed, root)
+    seconds = time.monotonic() - clock
+    if not step_record.exists() or step_record.stat().st_mtime_ns == before:
+        raise SsenvError(f"{step.name} ended without calling finish_step({step.name!r}, ...): its last cell must")
+    record = read_json(step_record)
+    return {
+        "parameters": step.parameters,
+        "seed": step.parameters["seed"],
+        "environment": environment(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "peak_memory_mb": round(memory["bytes"] / 2**20),
+        "headline": record["headline"],
+        "inputs": record["inputs"],
+        "outputs": record["outputs"],
+        "notebook": str(executed.relative_to(folder.root)),
+    }
+
+
+class ThisInterpreter(AsyncKernelManager):
+    """Starts kernels in the interpreter that runs the study, whatever "python3" is registered as on this machine, and without the marks
+    of a live front end that an environment may carry over from Jupyter or VS Code."""
+
+    transport_encryption = "auto"  # without it, ipykernel warns at every start
+
+    @default("kernel_spec_manager")
+    def _native_kernel_only(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+    async def start_kernel(self, **options: object) -> None:
+        env = {name: value for name, value in environ.items() if name not in ("JPY_SESSION_NAME", "VSCODE_PID")}
+        await super().start_kernel(env=env, **options)
+
+
+def _execute(step: Step, executed: Path, root: Path) -> None:
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its errors arrive as exceptions
+    try:
+        executed.parent.mkdir(parents=True, exist_ok=True)
+        papermill.execute_notebook(
+            str(step.notebook),
+            str(executed),
+            parameters=step.given,
+            kernel_name="python3",
+            language="python",
+            kernel_manager_class=ThisInterpreter,
+            start_timeout=300,  # s; a busy machine needs more than papermill's 60
+            shutdown_kernel="immediate",  # all is on disk by then, and an interrupted kernel would print a traceback first
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            cwd=str(root),
+        )
+    except PapermillExecutionError as error:
+        reason = error.evalue if error.ename == "SsenvError" else f"{error.ename}: {error.evalue}"
+        raise SsenvError(f"{step.name}, cell [{error.exec_count}]: {' '.join(reason.split())} (see {executed})") from None
+    except DeadKernelError:
+        cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
+        number = sum(cell.metadata.papermill.start_time is not None for cell in cells)
+        raise SsenvError(f"{step.name}, cell [{number}]: the kernel died, killed from outside or out of memory (see {executed})") from None
+    except OSError as error:
+        raise SsenvError(f"{step.name} cannot run or write {executed}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _peak_memory() -> Iterator[dict[str, int]]:
+    """Watch the resident memory of all child processes, twice a second; the largest sum ends up under "bytes"."""
+    peak, done = {"bytes": 0}, threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            total = 0
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):  # it may end between being listed and being asked
+                    total += process.memory_info().rss
+            peak["bytes"] = max(peak["bytes"], total)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _print_table(states: dict[str, str], records: dict[str, dict]) -> None:
+    width = max(map(len, states))
+    print()
+    for name, state in states.items():
+        record = records.get(name)
+        made = f"{format_seconds(record['seconds']):>10}  {format_headline(record['headline'])}" if record else ""
+        print(f"{name:<{width}}  {state:<10}  {made}".rstrip())

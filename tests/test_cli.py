@@ -1,0 +1,277 @@
+"""Every command does what it says on a small folder, and answers bad input with one line on stderr, exit 1, and nothing written."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+
+from ssenv_core import codecs, datasets
+from ssenv_core.artifacts import sha256_file
+from ssenv_core.cli import main
+from ssenv_core.codecs import load_codec
+from ssenv_core.codecs.melrvq import DecoderConfig, MelRVQ
+from ssenv_core.metrics.acoustic import acoustic_metrics
+from ssenv_core.metrics.similarity import paired_similarity, whole_clip_similarity
+from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
+from ssenv_core.training import TrainedGenerator, save_generator
+
+
+def ssenv(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(result, pattern):
+    assert result.exit_code == 1
+    assert re.fullmatch(f"error: {pattern}\n", result.stderr), result.stderr
+    assert result.stdout == ""
+
+
+def noise(seed, samples=6000):
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    """Folders of clips by name: empty, text (not audio), cut (a truncated ogg), twins (two files of one stem), and good ones."""
+    for name in ("empty", "text", "cut", "twins", "real", "generated"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "text" / "a.wav").write_text("no sound at all")
+    soundfile.write(tmp_path / "cut" / "a.ogg", noise(0, 48_000), 24_000)
+    data = (tmp_path / "cut" / "a.ogg").read_bytes()
+    (tmp_path / "cut" / "a.ogg").write_bytes(data[: len(data) // 2])
+    for suffix in ("wav", "flac"):
+        soundfile.write(tmp_path / "twins" / f"a.{suffix}", noise(1), 24_000)
+    (tmp_path / "real" / "dog").mkdir()
+    soundfile.write(tmp_path / "real" / "dog" / "1.flac", noise(2, 11_025), 44_100)
+    soundfile.write(tmp_path / "real" / "b.wav", noise(3), 24_000)
+    soundfile.write(tmp_path / "real" / "c.wav", np.zeros(6000), 24_000)
+    soundfile.write(tmp_path / "generated" / "x.wav", noise(4), 24_000)
+    soundfile.write(tmp_path / "generated" / "y.wav", noise(5), 24_000)
+    return tmp_path
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A small embedded codec in place of the shipped one."""
+    torch.manual_seed(0)
+    codec = MelRVQ(DecoderConfig(dim=16, intermediate_dim=16, num_layers=1)).eval()
+    codec.quantizer.codebooks.normal_()
+    path = codec.save(tmp_path / "weights" / "melrvq_24khz.safetensors")
+    path.with_suffix(".json").write_text(json.dumps({"sha256": sha256_file(path)}))
+    monkeypatch.setattr(codecs, "WEIGHTS", path.parent)
+
+
+@pytest.fixture
+def checkpoint(tmp_path, weights):
+    codec = load_codec("melrvq_24khz", 1.5)
+    torch.manual_seed(0)
+    model = SoundStorm(SoundStormConfig(n_q=2, num_classes=2, dim=16, depth=1, heads=2, kernel_size=3)).eval()
+    metadata = {"codec": codec.name, "bandwidth": 1.5, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": codec.frame_rate}
+    return save_generator(tmp_path / "generator.safetensors", TrainedGenerator(model, ("dog", "rain"), metadata, {}))
+
+
+def test_help_comes_without_the_heavy_imports():
+    code = (
+        "import sys, ssenv_core.cli\n"
+        "ssenv_core.cli.main(['--help'], standalone_mode=False)\n"
+        "print('heavy' if 'numpy' in sys.modules else 'light')"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("light\n")
+    assert all(f"\n  {command} " in shown for command in ("run", "download", "reconstruct", "evaluate", "generate"))
+
+
+@pytest.mark.parametrize("arguments", [["rum"], ["run"], ["run", "a.yaml", "--froce"], ["run", "a.yaml", "--from", "03", "--only", "04"]])
+def test_wrong_usage_is_exit_2(arguments):
+    assert ssenv(*arguments).exit_code == 2
+
+
+BAD_FOLDERS = [
+    ("missing", "no folder at .*missing"),
+    ("empty", r".*empty holds no audio file .*"),
+    ("text", r".*a\.wav cannot be read as audio .*: replace or remove it"),
+    ("cut", r".*a\.ogg is truncated: fetch it again or remove it"),
+]
+
+
+@pytest.mark.parametrize(("folder", "line"), BAD_FOLDERS)
+def test_reconstruct_refuses_folders_it_cannot_read(sounds, weights, folder, line):
+    refused(ssenv("reconstruct", sounds / folder, sounds / "out", "--codec", "melrvq_24khz"), line)
+    assert not (sounds / "out").exists()
+
+
+@pytest.mark.parametrize(("folder", "line"), BAD_FOLDERS)
+@pytest.mark.parametrize("side", ["--real", "--generated"])
+def test_evaluate_refuses_folders_it_cannot_read(sounds, side, folder, line):
+    other = "--generated" if side == "--real" else "--real"
+    result = ssenv("evaluate", side, sounds / folder, other, sounds / "generated", "--output", sounds / "out")
+    assert result.exit_code == 1
+    assert re.fullmatch(f"error: {line}\n", result.stderr)
+    assert not (sounds / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "line"),
+    [
+        ("out", ["--codec", "melrvq"], "unknown codec 'melrvq': did you mean 'melrvq_24khz'.*"),
+        ("out", ["--codec", "melrvq_24khz", "--bandwidth", "5"], "melrvq_24khz has no 5 kbps: choose a multiple of 0.75 up to 12"),
+        ("out", ["--codec", "melrvq_24khz", "--device", "cuda:99"], "no device cuda:99 here .*"),
+        ("real", ["--codec", "melrvq_24khz"], ".*b.wav would be overwritten by its reconstruction: .*"),
+    ],
+)
+def test_reconstruct_refuses_what_it_cannot_do(sounds, weights, target, options, line):
+    before = (sounds / "real" / "b.wav").read_bytes()
+    refused(ssenv("reconstruct", sounds / "real", sounds / target, *options), line)
+    assert (sounds / "real" / "b.wav").read_bytes() == before
+
+
+def test_reconstruct_refuses_two_files_for_one_name(sounds, weights):
+    line = ".*a.flac and .*a.wav would both become .*a.wav: rename one"
+    refused(ssenv("reconstruct", sounds / "twins", sounds / "out", "--codec", "melrvq_24khz"), line)
+
+
+def test_reconstruct_writes_every_clip_at_the_codecs_rate_and_length(sounds, weights):
+    result = ssenv("reconstruct", sounds / "real", sounds / "out", "--codec", "melrvq_24khz", "--bandwidth", 3)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(f"3 clips written to {sounds / 'out'}\n")
+    for name in ("b", "c", "dog/1"):
+        info = soundfile.info(sounds / "out" / f"{name}.wav")
+        assert (info.samplerate, info.frames) == (24_000, 6000)
+    wav, _ = soundfile.read(sounds / "real" / "b.wav", dtype="float32")
+    expected = codecs.reconstruct(load_codec("melrvq_24khz", 3.0), wav)
+    written, _ = soundfile.read(sounds / "out" / "b.wav", dtype="float32")
+    np.testing.assert_allclose(written, np.clip(expected, -1, 1), atol=1 / 32768)
+
+
+def table(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_evaluate_in_the_matched_convention(sounds):
+    result = ssenv("evaluate", "--real", sounds / "real", "--generated", sounds / "generated", "--output", sounds / "out")
+    assert result.exit_code == 0, result.output
+    rows = table(sounds / "out" / "metrics.csv")
+    assert [(row["side"], row["clip"], row["sample_rate"]) for row in rows] == [
+        ("real", "b.wav", "24000"),
+        ("real", "c.wav", "24000"),
+        ("real", "dog/1.flac", "24000"),
+        ("generated", "x.wav", "24000"),
+        ("generated", "y.wav", "24000"),
+    ]
+    wav, rate = soundfile.read(sounds / "generated" / "y.wav", dtype="float32")
+    assert float(rows[-1]["snr"]) == pytest.approx(acoustic_metrics(wav, rate)["snr"])
+    report = json.loads((sounds / "out" / "report.json").read_text())
+    assert report["silent"] == {"real": ["c.wav"], "generated": []}
+    assert report["comparison"]["snr"]["real_n"] == 2  # the silent clip is no zero in a mean
+    assert report["pairing"] == (
+        "2 pairs by sorted file name, the i-th real with the i-th generated clip: spectrograms; 1 real clips have no partner"
+    )
+    assert [(row["real"], row["generated"]) for row in table(sounds / "out" / "pairs.csv")] == [("b.wav", "x.wav"), ("c.wav", "y.wav")]
+    pair = [soundfile.read(sounds / name, dtype="float32")[0] for name in ("real/b.wav", "generated/x.wav")]
+    expected = paired_similarity(*([wav] for wav in pair))["spectral_convergence"].item()
+    assert report["similarity"]["spectral_convergence"] == {"n": 1, "mean": pytest.approx(expected), "std": 0.0}
+    assert [row["metric"] for row in table(sounds / "out" / "comparison.csv")] == list(report["comparison"])
+    assert "1 silent real clips, left out of the means: c.wav" in result.stdout
+    assert "zcr" in result.stdout
+
+
+def test_evaluate_in_the_papers_convention_keeps_rates_and_says_where_they_differ(sounds):
+    (sounds / "real" / "dog" / "1.flac").rename(sounds / "real" / "a.flac")
+    options = ["--output", sounds / "out", "--convention", "paper"]
+    result = ssenv("evaluate", "--real", sounds / "real", "--generated", sounds / "generated", *options)
+    assert result.exit_code == 0, result.output
+    assert [row["sample_rate"] for row in table(sounds / "out" / "metrics.csv")] == ["44100", "24000", "24000", "24000", "24000"]
+    report = json.loads((sounds / "out" / "report.json").read_text())
+    assert "at different rates (24000, 44100 Hz), so not the same frequencies" in report["pairing"]
+    pair = [soundfile.read(sounds / name, dtype="float32")[0] for name in ("real/a.flac", "generated/x.wav")]
+    row = table(sounds / "out" / "pairs.csv")[0]
+    assert float(row["log_spectral_distance"]) == pytest.approx(whole_clip_similarity(*pair)["log_spectral_distance"])
+
+
+def generate(checkpoint, output, *options):
+    return ssenv("generate", "--checkpoint", checkpoint, "--output", output, "--duration", 0.2, "--device", "cpu", *options)
+
+
+def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tmp_path):
+    options = ["--class", "rain", "--num-samples", 2, "--seed", 7, "--steps", "3,1", "--guidance", 2]
+    assert generate(checkpoint, tmp_path / "a", *options).exit_code == 0
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {f"rain_7_{i}.{kind}" for i in range(2) for kind in ("wav", "json")}
+    info = soundfile.info(tmp_path / "a" / "rain_7_0.wav")
+    assert (info.samplerate, info.frames) == (24_000, 4800)
+    recipe = json.loads((tmp_path / "a" / "rain_7_1.json").read_text())
+    assert recipe["checkpoint_sha256"] == sha256_file(checkpoint)
+    assert recipe["index"] == 1
+    again = ["--class", recipe["class"], "--num-samples", recipe["num_samples"], "--seed", recipe["seed"]]
+    again += ["--steps", ",".join(map(str, recipe["steps"])), "--guidance", recipe["guidance"]]
+    assert generate(checkpoint, tmp_path / "b", *again).exit_code == 0
+    sounds = [(tmp_path / name).read_bytes() for name in ("a/rain_7_0.wav", "a/rain_7_1.wav", "b/rain_7_0.wav", "b/rain_7_1.wav")]
+    assert sounds[:2] == sounds[2:]
+    assert sounds[0] != sounds[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "message"),
+    [
+        (["--class", "dig"], 1, "error: no class 'dig' among the 2 of this generator: did you mean dog or rain?"),
+        (["--class", "dog", "--steps", "12"], 1, "error: "),
+        (["--class", "dog", "--temperature", "-1"], 1, "error: "),
+        (["--class", "dog", "--steps", "many"], 2, "'many' is not a list of whole numbers"),
+        (["--class", "dog", "--num-samples", "0"], 2, "0 is not in the range"),
+        (["--class", "dog", "--duration", "0"], 2, "not in the range"),
+    ],
+)
+def test_generate_refuses_what_it_cannot_do(checkpoint, tmp_path, options, exit_code, message):
+    result = generate(checkpoint, tmp_path / "out", *options)
+    assert result.exit_code == exit_code
+    assert message in result.stderr
+    assert exit_code == 2 or result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_generate_refuses_files_that_are_no_generators(checkpoint, tmp_path):
+    refused(generate(tmp_path / "none", tmp_path / "out", "--class", "dog"), "no soundstorm generator file at .*none")
+    codec = tmp_path / "weights" / "melrvq_24khz.safetensors"
+    refused(generate(codec, tmp_path / "out", "--class", "dog"), ".* holds 'melrvq codec', not a soundstorm generator")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    for folder in ("notebooks", "params"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params" / "bad.yaml").write_text("notebooks: [99_none]\nstudy: bad\n")
+    (tmp_path / "params" / "list.yaml").write_text("[1, 2]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["params/none.yaml"], "no parameter file at params/none.yaml"),
+        (["params/list.yaml"], "params/list.yaml must be one flat mapping of name: value"),
+        (["params/bad.yaml"], "params/bad.yaml lists notebook '99_none': .*"),
+        (["params/bad.yaml", "--set", "seed"], "--set seed: write name=value"),
+    ],
+)
+def test_run_refuses_bad_parameters(project, arguments, line):
+    refused(ssenv("run", *arguments), line)
+    assert not Path("outputs").exists()
+
+
+def test_download_refuses_an_unknown_data_set_and_passes_on_a_known_one(tmp_path, monkeypatch):
+    result = ssenv("download", "esc51", "--data-root", tmp_path)
+    assert result.exit_code == 1
+    assert re.fullmatch("error: .*esc51.*esc50.*\n", result.stderr)
+    asked = []
+    monkeypatch.setattr(datasets, "download", lambda name, root: asked.append((name, root)) or tmp_path / "ESC-50")
+    result = ssenv("download", "esc50", "--data-root", tmp_path)
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'ESC-50'}\n")
+    assert asked == [("esc50", tmp_path)]

@@ -1,0 +1,337 @@
+"""The runner skips what is unchanged and only that, checks parameters before anything runs, and survives failures and kills.
+
+Most tests run the notebooks' cells in this process, which is fast; two run them as `ssenv run` does, in kernels.
+"""
+
+import ast
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from ssenv_core import fingerprint, study
+from ssenv_core.artifacts import StudyFolder
+from ssenv_core.errors import SsenvError
+from ssenv_core.report import format_seconds, write_report
+from ssenv_core.study import run_study
+
+FIRST = """from ssenv_core.artifacts import StudyFolder, finish_step
+folder = StudyFolder.of(study)
+for i in range(count):
+    folder.generated.mkdir(parents=True, exist_ok=True)
+    (folder.generated / f"{i}.txt").write_text(f"sound {i}")
+finish_step(folder, "10_make", headline={"clips": count}, inputs=[], outputs=[folder.generated])"""
+SECOND = """from ssenv_core.artifacts import StudyFolder, finish_step
+folder = StudyFolder.of(study)
+folder.figures.mkdir(parents=True, exist_ok=True)
+text = " ".join(path.read_text() for path in sorted(folder.generated.iterdir()))
+(folder.figures / "all.txt").write_text(f"{colour} {text}")
+finish_step(folder, "20_use", headline={"length": 0.5}, inputs=[folder.generated], outputs=[folder.figures / "all.txt"])"""
+PARAMS = "notebooks: [10_make, 20_use]\nstudy: tiny\nseed: 1\ncount: 2\ncolour: red\n"
+
+
+def write_notebook(path, parameters, *cells):
+    tagged = new_code_cell("\n".join(["study = 'tiny'  # name", "seed = 0  # integer", *parameters]), metadata={"tags": ["parameters"]})
+    python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}, "language_info": {"name": "python"}}
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Title"), tagged, *map(new_code_cell, cells)], metadata=python), path)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    for folder in ("notebooks", "params"):
+        (tmp_path / folder).mkdir()
+    write_notebook(tmp_path / "notebooks" / "10_make.ipynb", ["count = 1  # files"], FIRST)
+    write_notebook(tmp_path / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], SECOND)
+    (tmp_path / "params" / "tiny.yaml").write_text(PARAMS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Run cells in this process; returns the names of the notebooks that ran."""
+    ran = []
+
+    def execute(step, executed, root):
+        ran.append(step.name)
+        notebook = nbformat.read(step.notebook, as_version=4)
+        names = {}
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                exec(cell.source, names)
+                names |= step.given if "parameters" in cell.metadata.get("tags", []) else {}
+        executed.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, executed)
+
+    monkeypatch.setattr(study, "_execute", execute)
+    return ran
+
+
+def run(**options):
+    return run_study("params/tiny.yaml", options.pop("overrides", {}), **options)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"coulor": "green"}, "unknown parameter 'coulor' in --set: did you mean 'colour'?"),
+        ({"seed": "often"}, "parameter seed = 'often': input should be a valid integer"),
+        ({"study": "../elsewhere"}, "parameter study = '../elsewhere'"),
+        ({"notebooks": ["10_make", "20_uses"]}, "lists notebook '20_uses': did you mean '20_use'?"),
+        ({"notebooks": None}, "must list its notebooks"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_anything_runs(project, in_process, overrides, message):
+    with pytest.raises(SsenvError, match=re.escape(message)):
+        run(overrides=overrides)
+    assert in_process == []
+    assert not (project / "outputs").exists()
+
+
+def test_a_key_of_the_file_that_no_listed_notebook_declares_is_refused(project, in_process):
+    (project / "params" / "tiny.yaml").write_text(PARAMS.replace("10_make, ", ""))
+    with pytest.raises(SsenvError, match=r"unknown parameter 'count' in params/tiny.yaml"):
+        run()
+
+
+def test_values_are_checked_by_the_dataclass_of_their_notebook(project, in_process):
+    write_notebook(project / "notebooks" / "90_summary.ipynb", ["studies = ['tiny']  # names"], "1")
+    (project / "params" / "tiny.yaml").write_text("notebooks: [10_make, 90_summary]\nstudy: tiny\nseed: 1\nstudies: 3\n")
+    with pytest.raises(SsenvError, match="90_summary: parameter studies = 3: input should be a valid tuple"):
+        run()
+    assert in_process == []
+
+
+def test_each_notebook_gets_only_what_it_declares(project, in_process):
+    _, steps = study.read_study("params/tiny.yaml", {}, project)
+    assert [step.given for step in steps] == [{"study": "tiny", "seed": 1, "count": 2}, {"study": "tiny", "seed": 1, "colour": "red"}]
+
+
+def test_unchanged_steps_are_skipped(project, in_process, capsys):
+    assert run() == {"10_make": "run", "20_use": "run"}
+    (project / "README.md").write_text("other words")
+    assert run() == {"10_make": "skipped", "20_use": "skipped"}
+    assert in_process == ["10_make", "20_use"]
+    assert "10_make: skipped, unchanged" in capsys.readouterr().out
+
+
+def edit_cell(project):
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], SECOND + "\n# another word")
+
+
+def edit_prose(project):
+    path = project / "notebooks" / "20_use.ipynb"
+    path.write_text(path.read_text().replace("# Title", "# Another title"))
+
+
+def change_input(project):
+    (project / "outputs" / "tiny" / "generated" / "0.txt").write_text("another sound")
+
+
+def remove_output(project):
+    (project / "outputs" / "tiny" / "figures" / "all.txt").unlink()
+
+
+def remove_executed_notebook(project):
+    (project / "outputs" / "tiny" / "notebooks" / "20_use.ipynb").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "overrides", "expected"),
+    [
+        (None, {"colour": "green"}, ["20_use"]),
+        (None, {"count": 3}, ["10_make", "20_use"]),  # a folder that grew is a changed input
+        (edit_cell, {}, ["20_use"]),
+        (edit_prose, {}, []),
+        (change_input, {}, ["10_make"]),  # whose output it is, and who makes it as it was
+        (remove_output, {}, ["20_use"]),
+        (remove_executed_notebook, {}, ["20_use"]),
+    ],
+)
+def test_what_changed_runs_again_and_nothing_else(project, in_process, change, overrides, expected):
+    run()
+    in_process.clear()
+    if change:
+        change(project)
+    run(overrides=overrides)
+    assert in_process == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"force": True}, ["10_make", "20_use"]),
+        ({"start": "20"}, ["20_use"]),
+        ({"only": "10"}, ["10_make"]),
+        ({"only": "20_use"}, ["20_use"]),
+    ],
+)
+def test_steps_can_be_asked_for(project, in_process, options, expected):
+    run()
+    in_process.clear()
+    run(**options)
+    assert in_process == expected
+
+
+def test_a_step_that_does_not_exist_cannot_be_asked_for(project, in_process):
+    with pytest.raises(SsenvError, match="no step '30' in this study: there are 10_make, 20_use"):
+        run(only="30")
+
+
+def test_a_step_must_record_its_files(project, in_process):
+    run()
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], "1")
+    with pytest.raises(SsenvError, match="20_use ended without calling finish_step"):
+        run()
+
+
+def test_a_step_whose_last_run_failed_runs_again_even_when_its_change_is_taken_back(project, in_process):
+    run()
+    with pytest.raises(TypeError):
+        run(overrides={"colour": "red", "count": None})
+    in_process.clear()
+    run()
+    assert in_process == ["10_make"]
+
+
+def test_code_that_a_notebook_does_not_reach_does_not_count(tmp_path):
+    for name, source in {
+        "__init__": "",
+        "used": "def f():\n    from pkg.lazily import g",
+        "lazily": "import pkg.sub",
+        "unused": "",
+        "sub/__init__": "from pkg.sub.inner import h",
+        "sub/inner": "",
+    }.items():
+        path = tmp_path / "pkg" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source)
+    (tmp_path / "pkg" / "sub" / "weights.bin").write_bytes(b"w")
+    found = fingerprint.package_files("import numpy\nfrom pkg import used", tmp_path / "pkg")
+    names = {path.relative_to(tmp_path / "pkg").as_posix() for path in found}
+    assert names == {"__init__.py", "used.py", "lazily.py", "sub/__init__.py", "sub/inner.py", "sub/weights.bin"}
+
+
+def test_the_package_has_no_relative_imports_which_fingerprints_do_not_follow():
+    for path in fingerprint.PACKAGE.rglob("*.py"):
+        assert not any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(ast.parse(path.read_text()))), path
+
+
+def test_a_run_in_kernels_leaves_a_manifest_and_names_the_cell_that_fails(project, capfd, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "a front end that is not this kernel's")
+    checks = "import os, sys\nprint('python', sys.executable, os.getcwd(), os.environ.get('JPY_SESSION_NAME'))"
+    write_notebook(project / "notebooks" / "10_make.ipynb", ["count = 1  # files"], checks, FIRST)
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], "1", "raise ValueError('two\\nlines')")
+    with pytest.raises(SsenvError, match=r"^20_use, cell \[4\]: ValueError: two lines \(see .*notebooks/20_use.ipynb\)$"):
+        run()
+    assert f"python {sys.executable} {project} None" in capfd.readouterr().out
+    folder = StudyFolder(project / "outputs" / "tiny")
+    assert "two" in (folder.notebooks / "20_use.ipynb").read_text()
+    assert (folder.generated / "1.txt").read_text() == "sound 1"
+    steps = json.loads(folder.manifest.read_text())["steps"]
+    assert list(steps) == ["10_make"]
+    record = steps["10_make"]
+    assert record["parameters"] == {"study": "tiny", "seed": 1, "count": 2}
+    assert (record["seed"], record["headline"], record["inputs"]) == (1, {"clips": 2}, {})
+    assert list(record["outputs"]) == ["generated/0.txt", "generated/1.txt"]
+    assert record["seconds"] > 0
+    assert record["peak_memory_mb"] > 30
+    assert {"git", "python", "device", "packages"} <= record["environment"].keys()
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], "1", "import os; os._exit(1)", "1")
+    with pytest.raises(SsenvError, match=r"^20_use, cell \[4\]: the kernel died, .*notebooks/20_use.ipynb\)$"):
+        run()
+
+
+WAIT = """from pathlib import Path
+import os, time
+Path("at").write_text(str(os.getpid()))
+while not Path("go").exists():
+    time.sleep(0.05)"""
+
+
+def wait_for(condition, seconds=300):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def ended(pid):
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interrupted_or_killed_run_leaves_no_kernel_and_goes_on_where_it_stopped(project, in_process):
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], WAIT, SECOND)
+    at, manifest = project / "at", project / "outputs" / "tiny" / "manifest.json"
+    for sent, exit_code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        command = [sys.executable, "-m", "ssenv_core.cli", "run", "params/tiny.yaml"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: at.exists() and at.read_text())
+        process.send_signal(sent)
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == exit_code
+        assert sent == signal.SIGKILL or said == "interrupted: what was finished is kept; run the same command again\n"
+        wait_for(lambda: ended(int(at.read_text())), seconds=60)
+        at.unlink()
+        assert list(json.loads(manifest.read_text())["steps"]) == ["10_make"]
+    (project / "go").touch()
+    assert run() == {"10_make": "skipped", "20_use": "run"}
+
+
+def record_of(path, **more):
+    environment = {"git": "abc", "python": "3", "machine": "box", "device": "cpu", "packages": {"torch": "2"}}
+    common = {"started": "2024-01-01T00:00:00+00:00", "seconds": 75.0, "peak_memory_mb": 9, "headline": {"loss": 1.23456}, "notebook": path}
+    return {**common, "parameters": {"study": "tiny", "epochs": 3}, "environment": environment, **more}
+
+
+def test_the_report_needs_no_network_and_keeps_figures_sounds_and_links(tmp_path):
+    folder = StudyFolder(tmp_path)
+    folder.notebooks.mkdir()
+    figure = {"data": [{"y": [1, 2]}], "layout": {"title": {"text": "</script><b>"}}}
+    library = '<script>/**\n* plotly.js v3\n*/ 1</script><script type="module">import "https://cdn.plot.ly/p.js"</script>'
+    outputs = [
+        new_output(
+            "display_data", {"application/vnd.plotly.v1+json": figure, "text/html": "<script src='https://cdn.plot.ly/p.js'></script>"}
+        ),
+        new_output("display_data", {"text/html": f"{library}<div id='x'></div><script>Plotly.newPlot('x', [])</script>"}),
+        new_output("display_data", {"text/html": "<audio controls src='../generated/dog_1.wav'></audio><img src='http://x.org/a.png'>"}),
+        new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "IntSlider()"}),
+        new_output("stream", name="stdout", text="<loss> 0.5\n"),
+        new_output("stream", name="stdout", text="and 0.4\n"),
+    ]
+    cells = [
+        new_markdown_cell("Next: [train](02_train.ipynb), [data](../tokens/t.json), [paper](https://arxiv.org/abs/2305.09636)"),
+        new_code_cell("secret_sauce = 1", outputs=outputs),
+    ]
+    for name in ("01_tokenize", "02_train"):
+        nbformat.write(new_notebook(cells=cells), folder.notebooks / f"{name}.ipynb")
+    records = {name: record_of(f"notebooks/{name}.ipynb") for name in ("01_tokenize", "02_train")}
+    page = write_report(folder, "tiny", records).read_text()
+    own = re.sub(r"<script>/\*\*\n\* plotly\.js.*?</script>", "", page, flags=re.DOTALL)
+    assert len(page) - len(own) > 1_000_000  # one whole copy of plotly.js
+    assert "plotly.js" not in own
+    assert not re.findall(r"""<link|@import|import ["']http|\bsrc=["']?(?:https?:)?//""", own)
+    assert own.count('src="generated/dog_1.wav"') == 2
+    assert own.count('href="#02_train"') == 3  # the table of steps, and the link in each notebook
+    assert own.count('href="tokens/t.json"') == 2
+    assert own.count('href="https://arxiv.org/abs/2305.09636"') == 2
+    stored = re.findall(r'<script type="application/json" id="figure-\d+-data">(.*?)</script>', own)
+    assert [json.loads(text) for text in stored] == [figure, figure]
+    assert "IntSlider" not in own
+    assert "&lt;loss&gt; 0.5\nand 0.4" in own
+    assert re.search(r'<details class="code">(?:(?!</details>).)*secret_sauce', own, re.DOTALL)
+    assert "loss 1.235" in own
+    assert "1 min 15 s" in own
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.24, "4.2 s"), (59.97, "1 min 00 s"), (200, "3 min 20 s"), (3899, "1 h 05 min")])
+def test_times_are_readable(seconds, text):
+    assert format_seconds(seconds) == text
