@@ -250,7 +250,7 @@ def git_revision() -> str | None:
         return None
 
 
-def finish_step(folder: StudyFolder, step: str, *, headline: dict[str, float], inputs: list[Path], outputs: list[Path]) -> Path:
+def finish_step(folder: StudyFolder, step: str, *, headline: dict[str, float], inputs: list[Path], outputs: list[Path]) -> None:
     """Record what a notebook made: its headline numbers, and its input and output files with their hashes.
 
     A folder among `inputs` or `outputs` stands for every file in it. Written last, so its presence says that the step ended well.
@@ -267,7 +267,7 @@ def finish_step(folder: StudyFolder, step: str, *, headline: dict[str, float], i
         return {os.path.relpath(file, folder.root): sha256_file(file) for file in files}
 
     record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes(outputs)}
-    return write_json(folder.step_record(step), record)
+    write_json(folder.step_record(step), record)
 
 
 def headlines(studies: Iterable[str]) -> dict[str, dict[tuple[str, str], float]]:

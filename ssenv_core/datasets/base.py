@@ -73,6 +73,11 @@ class Dataset:
         """The folds that hold at least one clip, ascending."""
         return tuple(sorted({clip.fold for clip in self.clips}))
 
+    @property
+    def files(self) -> list[Path]:
+        """The audio files of its clips; none for synthesised sound."""
+        return [clip.source.path for clip in self.clips if isinstance(clip.source, AudioFile)]
+
     @cached_property
     def fingerprint(self) -> str:
         """Hex SHA-256 that identifies the content: duration, classes, and every clip's name, label, fold and file size (or recipe)."""
