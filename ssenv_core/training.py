@@ -1,0 +1,357 @@
+"""Trains a SoundStorm on tokens (SoundStorm, section 3.2; the paper's optimizer and schedule) and writes its generator file.
+
+This floor owns the device, the precision, the processes and the checkpoints; what is masked and what the loss is, is the model's. All
+randomness of a step follows from (seed, step, process), so a resumed run repeats a straight one exactly and needs no stored generator.
+The averaged (EMA) weights are what is validated, saved and used.
+"""
+
+import hashlib
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ssenv_core.artifacts import load_state, load_tensors, save_state, save_tensors
+from ssenv_core.errors import SsenvError
+from ssenv_core.progress import Progress
+from ssenv_core.soundstorm import SoundStorm, SoundStormConfig, sample_training_mask
+from ssenv_core.tokens import TokenSet
+from ssenv_core.validation import Clips, derive_seed, quick_validation, validation_loss
+
+GENERATOR_KIND = "soundstorm generator"
+STATE_KIND = "soundstorm training state"
+LOG_ROWS = 200  # about this many at most
+VALIDATIONS = 20  # on the way, at most
+VALIDATION_SHARE = 0.05  # of the training's time, at most, goes to those
+ORDER, STEP = 1, 2  # what a derived seed is for
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train; the defaults are the paper's where it names a value."""
+
+    epochs: int = 100
+    batch_size: int = 8  # over all processes
+    learning_rate: float = 1e-4  # the highest of OneCycleLR
+    warmup: float = 0.3  # share of the steps in which it rises
+    grad_clip: float = 1.0
+    label_dropout: float = 0.1  # share of items trained without their class
+    ema_decay: float = 0.999
+    precision: str = "auto"  # auto, bf16, fp32
+    seed: int = 42
+    checkpoint_minutes: float = 10.0
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A trained model and what it takes to use it.
+
+    Attributes:
+        model: in eval mode, without gradients.
+        class_names: of the labels it was trained with.
+        metadata: of the tokens it was trained on (see `TokenSet`): codec, bandwidth, token_hash, frame_rate, ...
+        training: settings, precision, steps, level_loss and level_accuracy of the run that made it.
+    """
+
+    model: SoundStorm
+    class_names: tuple[str, ...]
+    metadata: dict
+    training: dict
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves.
+
+    Attributes:
+        rows: {step, epoch, loss, learning_rate, validation_loss, seconds}. loss is the mean in nat since the row before; the first row is
+            that of the first step (near ln codebook_size). validation_loss, a mean over levels, is None where none was made.
+        level_loss, level_accuracy: of `validation_loss`, at the end.
+        left_out: names of training clips without an active frame.
+        generator: what was saved.
+    """
+
+    rows: list[dict]
+    level_loss: list[float]
+    level_accuracy: list[float]
+    left_out: list[str]
+    generator: TrainedGenerator
+
+
+class Objective(nn.Module):
+    """The training loss as a forward pass: the form in which data parallelism and mixed precision can wrap it."""
+
+    def __init__(self, model: SoundStorm) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: torch.Tensor | None) -> torch.Tensor:
+        return self.model.masked_loss(*inputs).loss.mean()
+
+
+class Trainer:
+    """All that changes during a training, and what one step does to it."""
+
+    PARTS = ("model", "average", "optimizer", "scheduler")
+
+    def __init__(self, config: SoundStormConfig, clips: Clips, settings: TrainSettings, accelerator: Accelerator) -> None:
+        self.config, self.clips, self.settings, self.accelerator = config, clips, settings, accelerator
+        torch.manual_seed(settings.seed)
+        self.model = SoundStorm(config).to(accelerator.device)
+        self.average = AveragedModel(self.model, multi_avg_fn=warmed_up_average(settings.ema_decay)).eval().requires_grad_(False)
+        self.batch_size = min(settings.batch_size, len(clips) // accelerator.num_processes * accelerator.num_processes)
+        self.epoch_steps = len(clips) // self.batch_size
+        self.total = self.epoch_steps * settings.epochs
+        optimizer = torch.optim.Adam(self.model.parameters(), settings.learning_rate, betas=(0.9, 0.999), fused=True)
+        warmup = float(settings.warmup) if settings.warmup * self.total > 1 else 0.0  # a warm-up of one step would divide by zero
+        self.scheduler = OneCycleLR(optimizer, settings.learning_rate, self.total, pct_start=warmup, cycle_momentum=False)
+        self.compiled = accelerator.device.type == "cuda" and can_compile()
+        if self.compiled:
+            self.model.conformer.compile(dynamic=True)
+        self.objective, self.optimizer = accelerator.prepare(Objective(self.model), optimizer)
+        self.step, self.losses, self.rows = 0, [], []
+
+    def take_step(self) -> float:
+        """One step of the optimizer. Returns the loss, or NaN where it or its gradient is not finite; then nothing is updated."""
+        seed, rank = self.settings.seed, self.accelerator.process_index
+        epoch, position = divmod(self.step, self.epoch_steps)
+        order = torch.randperm(len(self.clips), generator=torch.Generator().manual_seed(derive_seed(seed, epoch, ORDER)))
+        index = order[position * self.batch_size : (position + 1) * self.batch_size]
+        batch = self.clips.batch(index[rank :: self.accelerator.num_processes])
+        torch.manual_seed(derive_seed(seed, self.step, rank, STEP))  # of masks, label dropout and the model's own dropout
+        level, mask = sample_training_mask(batch.active, self.config.n_q)
+        unlabelled = torch.rand(len(batch.labels), device=batch.labels.device) < self.settings.label_dropout
+        labels = batch.labels.masked_fill(unlabelled, self.config.null_label)
+        loss = self.objective(batch.codes, labels, level, mask, batch.padding)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
+        if not torch.isfinite(loss.detach() + norm):
+            return math.nan
+        self.learning_rate = self.scheduler.get_last_lr()[0]
+        self.optimizer.step()
+        self.average.update_parameters(self.model)
+        self.step += 1
+        if self.step < self.total:
+            self.scheduler.step()
+        self.losses.append(loss.item())
+        return self.losses[-1]
+
+    def close_row(self, validation_loss: float | None, seconds: float) -> dict:
+        """Add a log row; its loss is the mean over processes and over the steps since the row before."""
+        mean = self.accelerator.reduce(torch.tensor(np.mean(self.losses), device=self.accelerator.device), "mean").item()
+        row = {"step": self.step, "epoch": -(-self.step // self.epoch_steps), "loss": mean, "learning_rate": self.learning_rate}
+        self.rows.append(row | {"validation_loss": validation_loss, "seconds": round(seconds, 1)})
+        self.losses = []
+        return self.rows[-1]
+
+    def state_dict(self) -> dict:
+        parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
+        return parts | {"step": self.step, "losses": self.losses, "rows": self.rows}
+
+    def load_state_dict(self, state: dict) -> None:
+        for name in self.PARTS:
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.losses, self.rows = state["step"], state["losses"], state["rows"]
+
+
+def train(
+    model_config: SoundStormConfig,
+    train_tokens: TokenSet,
+    validation_tokens: TokenSet,
+    settings: TrainSettings,
+    checkpoint_path: str | Path,
+    device: str | torch.device = "auto",
+    report: Callable[[dict], None] | None = None,
+) -> TrainResult:
+    """Train a model and write its generator file; resume where the state beside it, <name>.state.safetensors, is of the same run.
+
+    Under torchrun every process takes its share of each batch. The last, incomplete batch of an epoch's random order is left out.
+
+    Args:
+        checkpoint_path: the generator file, *.safetensors.
+        device: auto, cpu, cuda or cuda:<n>.
+        report: called with each log row.
+
+    Raises:
+        SsenvError: the state is of another run, the loss is not finite, no clip has an active frame, or there is no such device.
+        ValueError: model and tokens do not fit.
+    """
+    _check_fit(model_config, train_tokens, validation_tokens)
+    accelerator, precision = _accelerator(resolve_device(device), settings.precision)
+    clips, validation = (Clips(tokens, accelerator.device) for tokens in (train_tokens, validation_tokens))
+    if settings.batch_size % accelerator.num_processes or len(clips) < accelerator.num_processes:
+        raise SsenvError(
+            f"{len(clips)} clips in batches of {settings.batch_size} do not divide among {accelerator.num_processes} processes"
+        )
+    trainer, main = Trainer(model_config, clips, settings, accelerator), accelerator.is_main_process
+    state_file = Path(checkpoint_path).with_suffix(".state.safetensors")
+    identity = _identity(settings, model_config, train_tokens, validation_tokens, accelerator.num_processes)
+    if state_file.exists():
+        trainer.load_state_dict(_read_state(state_file, identity))
+    total, batch_size = trainer.total, trainer.batch_size
+    if main:
+        size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
+        how = f"{precision}, {'' if trainer.compiled else 'not '}compiled, on {accelerator.num_processes} x {accelerator.device}"
+        print(f"train: {len(clips)} clips, {total} steps of {batch_size}, {size:.1f} M parameters, {how}", flush=True)
+        if clips.left_out:
+            print(f"train: {len(clips.left_out)} silent throughout and left out: {', '.join(clips.left_out)}", flush=True)
+
+    log_every, validate_every = max(1, total // LOG_ROWS), _validate_every(total, batch_size, len(validation))
+    saved, saved_step = time.monotonic(), trainer.step
+    started = saved - (trainer.rows[-1]["seconds"] if trainer.rows else 0.0)
+    with Progress(total * batch_size, "train", "clip", initial=trainer.step * batch_size) if main else nullcontext() as progress:
+        while trainer.step < total:
+            loss = trainer.take_step()
+            if not math.isfinite(loss):
+                good = f"{state_file} holds step {saved_step}, the last good one" if saved_step else "no checkpoint was made before it"
+                raise SsenvError(f"loss or gradient not finite at step {trainer.step + 1} (try a lower learning_rate, or fp32): {good}")
+            if progress is not None:
+                progress.update(batch_size, f"loss {loss:.3f}")
+            step, validates = trainer.step, trainer.step % validate_every == 0 or trainer.step == total
+            if validates or step % log_every == 0 or step == 1:
+                with accelerator.autocast():
+                    quick = quick_validation(trainer.average.module, validation, settings.seed) if validates else None
+                row = trainer.close_row(quick, time.monotonic() - started)
+                if report is not None and main:
+                    report(row)
+            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or step == total:
+                if main:
+                    save_state(state_file, trainer.state_dict(), {"kind": STATE_KIND, "identity": identity})
+                saved, saved_step = time.monotonic(), step
+
+    model = trainer.average.module
+    with accelerator.autocast():
+        scores = validation_loss(model, validation_tokens, seed=settings.seed, device=accelerator.device)
+    training = {"settings": asdict(settings), "precision": precision, "steps": total, **scores._asdict()}
+    generator = TrainedGenerator(model, train_tokens.class_names, train_tokens.metadata, training)
+    if main:
+        save_generator(checkpoint_path, generator)
+    accelerator.wait_for_everyone()
+    return TrainResult(trainer.rows, *scores, clips.left_out, generator)
+
+
+def save_generator(path: str | Path, generator: TrainedGenerator) -> Path:
+    """Write a generator file, atomically."""
+    described = {"class_names": generator.class_names, "tokens": generator.metadata, "training": generator.training}
+    return save_tensors(path, generator.model.state_dict(), {"kind": GENERATOR_KIND, "config": asdict(generator.model.config), **described})
+
+
+def load_generator(path: str | Path, device: str | torch.device = "auto") -> TrainedGenerator:
+    """Read a file of `save_generator`.
+
+    Raises:
+        SsenvError: it is missing, damaged, of another kind or of another model; or there is no such device.
+    """
+    tensors, metadata = load_tensors(path, GENERATOR_KIND)
+    try:
+        model = SoundStorm(SoundStormConfig(**metadata["config"]))
+        model.load_state_dict(tensors)
+    except (TypeError, RuntimeError):
+        raise SsenvError(f"{path} holds another model than this version of ssenv builds: train again") from None
+    model = model.to(resolve_device(device)).eval().requires_grad_(False)
+    return TrainedGenerator(model, tuple(metadata["class_names"]), metadata["tokens"], metadata["training"])
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:<n> as a device.
+
+    Raises:
+        SsenvError: this machine has no such device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(device)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SsenvError(f"no device {device} here (CUDA devices: {torch.cuda.device_count()}): set device to auto or cpu")
+    return device
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """fp32 or bf16; auto is bf16 where the device computes in it, not merely emulates it."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        fast = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
+    return "bf16" if fast else "fp32"
+
+
+def can_compile() -> bool:
+    """Whether torch.compile finds what it needs to make GPU kernels: triton, and a C compiler for triton."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return find_spec("triton") is not None and compiler is not None
+
+
+def warmed_up_average(decay: float) -> Callable:
+    """An exponential moving average for `AveragedModel` whose decay is min(decay, (1 + n) / (10 + n)) at update n.
+
+    A short run would otherwise end with an average that is mostly its random start.
+    """
+
+    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: torch.Tensor) -> None:
+        n = int(num_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
+
+    return update
+
+
+def _accelerator(device: torch.device, precision: str) -> tuple[Accelerator, str]:
+    """The process group with its device, and the precision it computes in."""
+    precision = resolve_precision(precision, device)
+    if device.index is not None:
+        torch.cuda.set_device(device)
+    AcceleratorState._reset_state(reset_partial_state=True)  # a process that trains twice
+    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device.type == "cpu"), precision
+
+
+def _check_fit(config: SoundStormConfig, *token_sets: TokenSet) -> None:
+    for tokens in token_sets:
+        found = (tokens.codes.shape[1], tokens.metadata["codebook_size"], len(tokens.class_names))
+        if found != (config.n_q, config.codebook_size, config.num_classes):
+            raise ValueError(f"tokens with (levels, codes, classes) = {found} do not fit {config}")
+
+
+def _identity(
+    settings: TrainSettings, config: SoundStormConfig, train_tokens: TokenSet, validation_tokens: TokenSet, processes: int
+) -> dict:
+    """What has to be the same for a run to be the same run."""
+
+    def digest(tokens: TokenSet) -> str:
+        tensors = (tokens.codes, tokens.labels, tokens.active)
+        return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
+
+    run = {"train_tokens": digest(train_tokens), "validation_tokens": digest(validation_tokens), "processes": processes}
+    identity = asdict(settings) | asdict(config) | run
+    del identity["checkpoint_minutes"]
+    return identity
+
+
+def _read_state(path: Path, identity: dict) -> dict:
+    state, metadata = load_state(path, STATE_KIND)
+    found = metadata["identity"]
+    different = [name for name in identity if found.get(name) != identity[name]]
+    if different:
+        raise SsenvError(f"{path} is the state of a training with other {', '.join(different)}: remove it to start anew, or restore those")
+    return state
+
+
+def _validate_every(total: int, batch_size: int, validation_clips: int) -> int:
+    """Steps between validations: a step costs about three forward passes of each of its clips, a quick validation one of each clip."""
+    affordable = int(VALIDATION_SHARE * 3 * total * batch_size / validation_clips)
+    return math.ceil(total / max(1, min(VALIDATIONS, affordable)))

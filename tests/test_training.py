@@ -1,0 +1,364 @@
+"""Training: it learns, it resumes to the same losses, its masks and batches are what they claim, and bad states are refused by name."""
+
+import math
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from ssenv_core import training
+from ssenv_core.artifacts import load_state, save_tensors
+from ssenv_core.errors import SsenvError
+from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
+from ssenv_core.tokens import TokenSet
+from ssenv_core.training import TrainSettings, load_generator, resolve_device, resolve_precision, train, warmed_up_average
+from ssenv_core.validation import Clips, derive_seed, validation_loss
+
+N_Q, CODES, CLASSES, FRAMES = 3, 16, 4, 20
+CONFIG = SoundStormConfig(n_q=N_Q, codebook_size=CODES, num_classes=CLASSES, dim=16, depth=1, heads=2, kernel_size=3, dropout=0.1)
+SETTINGS = TrainSettings(epochs=3, batch_size=4, learning_rate=1e-2, precision="fp32", seed=5)  # 12 steps on 16 clips
+EVERY_STEP = 1e-9  # minutes between checkpoints
+
+
+def make_tokens(clips: int = 16, seed: int = 0) -> TokenSet:
+    """Clips whose codes follow from class and level alone, with outer silence of varying length around them."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(clips) % CLASSES
+    codes = ((labels[:, None] * 3 + torch.arange(N_Q)) % CODES)[..., None].expand(-1, -1, FRAMES)
+    first = torch.randint(0, 5, (clips, 1), generator=generator)
+    last = torch.randint(12, FRAMES, (clips, 1), generator=generator)
+    frame = torch.arange(FRAMES)
+    metadata = {"codec": "melrvq_24khz", "token_hash": "ab" * 32, "codebook_size": CODES, "frame_rate": 75.0, "dataset": "tiny"}
+    return TokenSet(
+        codes=codes.contiguous(),
+        labels=labels,
+        folds=torch.ones(clips, dtype=torch.int64),
+        active=(frame >= first) & (frame <= last),
+        names=tuple(f"clip-{i}" for i in range(clips)),
+        class_names=("dog", "rain", "siren", "wind"),
+        metadata=metadata,
+    )
+
+
+TOKENS, VALIDATION = make_tokens(), make_tokens(6, seed=1)
+
+
+def run(folder, settings=SETTINGS, config=CONFIG, tokens=TOKENS, report=None):
+    return train(config, tokens, VALIDATION, settings, folder / "generator.safetensors", "cpu", report)
+
+
+def timeless(rows):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_at(step):
+    def report(row):
+        if row["step"] >= step:
+            raise Killed
+
+    return report
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight")
+    return folder, run(folder)
+
+
+@pytest.mark.parametrize("log_rows", [200, 4])
+def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path, monkeypatch, log_rows):
+    monkeypatch.setattr(training, "LOG_ROWS", log_rows)  # 4: the kill falls between log rows, so their running sum must survive too
+    (tmp_path / "straight").mkdir()
+    whole = run(tmp_path / "straight")
+    often = replace(SETTINGS, checkpoint_minutes=EVERY_STEP)
+    with pytest.raises(Killed):
+        run(tmp_path, often, report=kill_at(6))
+    assert not (tmp_path / "generator.safetensors").exists()
+    assert load_state(tmp_path / "generator.state.safetensors", training.STATE_KIND)[0]["step"] == 5
+    steps = []
+    resumed = run(tmp_path, often, report=lambda row: steps.append(row["step"]))
+    assert steps[0] == 6
+    assert timeless(resumed.rows) == timeless(whole.rows)
+    assert resumed.level_loss == whole.level_loss
+    for name, weight in whole.generator.model.state_dict().items():
+        assert torch.equal(weight, resumed.generator.model.state_dict()[name])
+
+
+def test_a_finished_run_is_not_trained_again(straight):
+    folder, first = straight
+    steps = []
+    again = run(folder, report=steps.append)
+    assert steps == []
+    assert again.rows == first.rows
+    assert again.level_loss == first.level_loss
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"settings": replace(SETTINGS, learning_rate=1e-3, seed=6)}, "learning_rate, seed"),
+        ({"config": replace(CONFIG, dim=32)}, "dim"),
+        ({"tokens": make_tokens(seed=3)}, "train_tokens"),
+    ],
+)
+def test_a_state_of_another_run_is_refused_by_name_and_left_alone(straight, change, named):
+    folder, _ = straight
+    before = (folder / "generator.state.safetensors").read_bytes()
+    with pytest.raises(SsenvError, match=rf"generator\.state\.safetensors is the state of a training with other {named}: remove it"):
+        run(folder, **change)
+    assert (folder / "generator.state.safetensors").read_bytes() == before
+
+
+def test_a_state_file_of_another_kind_is_refused(tmp_path):
+    save_tensors(tmp_path / "generator.state.safetensors", {"x": torch.zeros(1)}, {"kind": "codec training state"})
+    with pytest.raises(SsenvError, match="holds 'codec training state', not a soundstorm training state"):
+        run(tmp_path)
+
+
+def test_first_loss_is_that_of_guessing_and_the_last_far_below(tmp_path):
+    result = run(tmp_path, replace(SETTINGS, epochs=20))
+    assert result.rows[0]["step"] == 1
+    assert result.rows[0]["loss"] == pytest.approx(math.log(CODES), abs=0.15)
+    assert result.rows[-1]["loss"] < 0.5 * math.log(CODES)
+    assert max(result.level_loss) < 0.5 * math.log(CODES)
+    assert min(result.level_accuracy) > 0.7
+
+
+def test_rows_count_steps_and_epochs_and_end_with_a_validation(straight):
+    rows = straight[1].rows
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert [row["epoch"] for row in rows] == [1] * 4 + [2] * 4 + [3] * 4
+    assert rows[-1]["validation_loss"] is not None
+    assert max(row["learning_rate"] for row in rows) == pytest.approx(SETTINGS.learning_rate, rel=0.02)
+    assert rows[0]["learning_rate"] == pytest.approx(SETTINGS.learning_rate / 25)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 1 / 12, 1.0])
+def test_any_warmup_and_a_single_step_can_be_trained(tmp_path, warmup):
+    assert len(run(tmp_path, replace(SETTINGS, warmup=warmup)).rows) == 12
+    (tmp_path / "one").mkdir()
+    assert len(run(tmp_path / "one", replace(SETTINGS, warmup=warmup, epochs=1, batch_size=100)).rows) == 1
+
+
+def test_quick_validations_cost_at_most_their_share_of_the_forward_work():
+    for total, batch_size, clips in ((20_000, 8, 400), (500, 8, 400), (12, 4, 6), (3, 8, 400)):
+        on_the_way = math.ceil(total / training._validate_every(total, batch_size, clips)) - 1  # the last step validates anyway
+        assert on_the_way * clips <= training.VALIDATION_SHARE * 3 * total * batch_size
+        assert on_the_way <= training.VALIDATIONS
+
+
+def test_every_epoch_takes_each_clip_once_in_another_order(monkeypatch, tmp_path):
+    seen = []
+    original = Clips.batch
+    monkeypatch.setattr(Clips, "batch", lambda self, index: seen.append(index.tolist()) or original(self, index))
+    run(tmp_path)
+    training_batches = [index for index in seen if len(index) == 4]
+    epochs = [list(chain(*training_batches[i : i + 4])) for i in (0, 4, 8)]
+    assert all(sorted(epoch) == list(range(16)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_clips_begin_at_their_first_active_frame_and_are_cropped_to_the_longest():
+    tokens = make_tokens()
+    numbered = replace(tokens, codes=torch.arange(FRAMES).remainder(CODES).expand(len(tokens), N_Q, FRAMES).contiguous())
+    batch = Clips(numbered, "cpu").batch(torch.tensor([2, 7]))
+    for row, clip in enumerate((2, 7)):
+        span = (~numbered.padding[clip]).nonzero()[:, 0]
+        assert torch.equal(batch.codes[row][:, : len(span)], numbered.codes[clip][:, span])
+        assert batch.active[row].sum() == len(span)
+        assert batch.active[row, : len(span)].all()
+    assert batch.codes.shape[2] == batch.active.sum(1).max()
+    assert torch.equal(batch.padding, ~batch.active)
+    assert Clips(numbered, "cpu").batch(torch.tensor([7])).padding is None
+
+
+def test_inner_silence_is_trained_on():
+    tokens = make_tokens()
+    active = tokens.active.clone()
+    active[:, 7:9] = False
+    assert torch.equal(Clips(replace(tokens, active=active), "cpu").lengths, Clips(tokens, "cpu").lengths)
+
+
+def test_silent_clips_are_left_out_and_named(tmp_path, capsys):
+    active = TOKENS.active.clone()
+    active[[3, 8]] = False
+    result = run(tmp_path, tokens=replace(TOKENS, active=active))
+    assert result.left_out == ["clip-3", "clip-8"]
+    assert "2 silent throughout and left out: clip-3, clip-8" in capsys.readouterr().out
+    with pytest.raises(SsenvError, match="silent throughout"):
+        run(tmp_path, tokens=replace(TOKENS, active=torch.zeros_like(active)))
+
+
+def test_labels_are_dropped_at_the_rate_that_is_set(tmp_path, monkeypatch):
+    seen = []
+    original = SoundStorm.masked_loss
+
+    def spy(self, codes, labels, *rest):
+        if self.training:
+            seen.append(labels)
+        return original(self, codes, labels, *rest)
+
+    monkeypatch.setattr(SoundStorm, "masked_loss", spy)
+    run(tmp_path, replace(SETTINGS, epochs=25, label_dropout=0.25))
+    labels = torch.cat(seen)
+    assert (labels == CONFIG.null_label).float().mean() == pytest.approx(0.25, abs=0.06)
+    seen.clear()
+    (tmp_path / "none").mkdir()
+    run(tmp_path / "none", replace(SETTINGS, label_dropout=0.0))
+    assert not (torch.cat(seen) == CONFIG.null_label).any()
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return SoundStorm(CONFIG).eval()
+
+
+def test_validation_repeats_exactly_and_draws_from_no_global_generator(model):
+    torch.manual_seed(1)
+    first = validation_loss(model, VALIDATION, seed=3, device="cpu")
+    state = torch.get_rng_state()
+    assert validation_loss(model, VALIDATION, seed=3, device="cpu") == first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert validation_loss(model, VALIDATION, seed=4, device="cpu") != first
+
+
+def test_validation_scores_every_clip_once_at_each_level(monkeypatch, model):
+    seen = []
+    original = SoundStorm.masked_loss
+
+    def spy(self, codes, labels, level, mask, padding):
+        seen.extend(zip(mask.sum(1).tolist(), level.tolist(), strict=True))
+        return original(self, codes, labels, level, mask, padding)
+
+    monkeypatch.setattr(SoundStorm, "masked_loss", spy)
+    validation_loss(model, VALIDATION, seed=3, device="cpu")
+    assert sorted(level for _, level in seen) == sorted(list(range(N_Q)) * len(VALIDATION))
+    assert all(count > 0 for count, _ in seen)
+
+
+def test_validation_of_a_model_that_guesses_is_the_log_of_the_codebook_size(model):
+    for head in model.heads:
+        torch.nn.init.zeros_(head.weight)
+    assert validation_loss(model, VALIDATION, seed=0, device="cpu").level_loss == pytest.approx([math.log(CODES)] * N_Q, abs=1e-5)
+
+
+def test_validation_refuses_a_model_with_dropout_on(model):
+    with pytest.raises(ValueError, match="eval"):
+        validation_loss(model.train(), VALIDATION, seed=0, device="cpu")
+
+
+def test_a_short_runs_average_does_not_lag_at_its_start():
+    """After a jump of the weights from 0 to 1 the plain average would still be at 0.03 when this one has nearly arrived."""
+    weight = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(weight.weight)
+    average = AveragedModel(weight, multi_avg_fn=warmed_up_average(0.999))
+    average.update_parameters(weight)
+    torch.nn.init.ones_(weight.weight)
+    for _ in range(30):
+        average.update_parameters(weight)
+    assert average.module.weight.item() > 0.99
+
+
+def test_the_average_ends_up_with_the_decay_that_is_set():
+    weight = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(weight.weight)
+    average = AveragedModel(weight, multi_avg_fn=warmed_up_average(0.9))
+    for _ in range(200):
+        average.update_parameters(weight)
+    torch.nn.init.ones_(weight.weight)
+    average.update_parameters(weight)
+    assert average.module.weight.item() == pytest.approx(0.1)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(tmp_path):
+    bad = replace(SETTINGS, learning_rate=1e38, checkpoint_minutes=EVERY_STEP)
+    with pytest.raises(
+        SsenvError, match=r"not finite at step \d+ .*generator\.state\.safetensors holds step \d+, the last good one"
+    ) as error:
+        run(tmp_path, bad)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "generator.safetensors").exists()
+
+
+def test_a_gradient_that_is_not_finite_updates_nothing(tmp_path, monkeypatch):
+    """The square root's gradient at 0 is infinite while the loss is not: the checkpoint of the step before must still be good."""
+    original = training.Objective.forward
+    calls = []
+
+    def forward(self, *inputs):
+        calls.append(1)
+        loss = original(self, *inputs)
+        return loss + (self.model.heads[0].weight * 0).sum().sqrt() if len(calls) == 4 else loss
+
+    monkeypatch.setattr(training.Objective, "forward", forward)
+    with pytest.raises(SsenvError, match=r"not finite at step 4 .* holds step 3"):
+        run(tmp_path, replace(SETTINGS, checkpoint_minutes=EVERY_STEP))
+    state, _ = load_state(tmp_path / "generator.state.safetensors", training.STATE_KIND)
+    assert all(weight.isfinite().all() for weight in (*state["model"].values(), *state["average"].values()))
+
+
+def test_generator_file_gives_back_the_averaged_model_and_its_identity(straight):
+    folder, result = straight
+    loaded = load_generator(folder / "generator.safetensors", "cpu")
+    assert loaded.class_names == TOKENS.class_names
+    assert loaded.metadata == TOKENS.metadata
+    assert loaded.training["level_loss"] == result.level_loss
+    assert loaded.training["settings"]["learning_rate"] == SETTINGS.learning_rate
+    assert loaded.model.config == CONFIG
+    assert not loaded.model.training
+    state, _ = load_state(folder / "generator.state.safetensors", training.STATE_KIND)
+    for name, weight in loaded.model.state_dict().items():
+        assert torch.equal(weight, state["average"][f"module.{name}"])
+    assert any(not torch.equal(weight, state["model"][name]) for name, weight in loaded.model.state_dict().items())
+
+
+def test_other_files_are_no_generators(tmp_path, straight):
+    with pytest.raises(SsenvError, match=r"no soundstorm generator file at .*missing\.safetensors"):
+        load_generator(tmp_path / "missing.safetensors", "cpu")
+    with pytest.raises(SsenvError, match="holds 'soundstorm training state', not a soundstorm generator"):
+        load_generator(straight[0] / "generator.state.safetensors", "cpu")
+    metadata = {"kind": training.GENERATOR_KIND, "config": {"n_q": 3, "width": 5}}
+    other = save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, metadata)
+    with pytest.raises(SsenvError, match=r"other\.safetensors holds another model"):
+        load_generator(other, "cpu")
+
+
+def test_tokens_that_do_not_fit_the_model_are_a_programming_mistake(tmp_path):
+    with pytest.raises(ValueError, match="do not fit"):
+        run(tmp_path, config=replace(CONFIG, num_classes=5))
+
+
+def test_bf16_trains_and_is_chosen_only_where_the_device_computes_in_it(tmp_path, monkeypatch, capsys):
+    result = run(tmp_path, replace(SETTINGS, precision="bf16"))
+    assert result.generator.training["precision"] == "bf16"
+    assert "bf16" in capsys.readouterr().out
+    assert all(math.isfinite(row["loss"]) for row in result.rows)
+    assert all(weight.dtype == torch.float32 for weight in result.generator.model.parameters())
+    cpu = torch.device("cpu")
+    for capabilities, expected in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx512_f": True}, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
+        assert resolve_precision("auto", cpu) == expected
+        assert resolve_precision("fp32", cpu) == "fp32"
+
+
+def test_a_device_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert resolve_device("cuda:0").type == "cuda"
+    with pytest.raises(SsenvError, match="no device cuda:1 here"):
+        resolve_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == torch.device("cpu")
+
+
+def test_derived_seeds_are_stable_and_distinct():
+    assert derive_seed(42, 7) == 4914442648729745993
+    seeds = {derive_seed(*entropy) for entropy in ((0,), (0, 0), (0, 1), (1, 0), (1,), (0, 0, 0), (2, 5, 1), (2, 5, 2))}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**63 for seed in seeds)
