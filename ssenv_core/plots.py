@@ -1,0 +1,358 @@
+"""The study's figures: tables and arrays in, `plotly.graph_objects.Figure` out, and one function that writes a figure to disk. Nothing is
+judged here: metrics and diagnoses arrive computed. Real, codec and generated have the same three colours and dashes everywhere, apart in
+lightness as well as hue, so that they survive grey and colour-blind eyes; heat maps are rounded to whole dB to keep notebooks small.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import scipy.stats
+from pandas.io.formats.style import Styler
+from plotly.subplots import make_subplots
+
+from ssenv_core.artifacts import atomic_path, write_text
+from ssenv_core.errors import SsenvError
+from ssenv_core.failure_modes import MODES, Diagnosis
+from ssenv_core.metrics.acoustic import METRICS, check_waveform
+from ssenv_core.soundstorm.decoding import Iteration
+
+COLOURS = {"real": "#1A1A1A", "codec": "#C8860D", "generated": "#2B5FA6"}
+DASHES = {"real": "solid", "codec": "dot", "generated": "dash"}
+OTHERS = ("#7B3294", "#4D9221", "#8A8A8A")  # whatever is none of the three: training and validation, other studies
+
+DB_RANGE = 80  # dB from the brightest to the darkest colour of a spectrogram
+_DB_FLOOR = -120
+_COLUMNS, _BANDS = 250, 80
+_TICKS = {100: "100", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}  # Hz
+
+
+def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> go.Figure:
+    """Training and validation loss (nat per token) against the optimizer step.
+
+    rows: the training log; of each row `step`, `loss` and `validation_loss` (None where it was not measured) are drawn.
+    reference: the loss of guessing all codes alike, ln(codebook size), drawn as a line.
+    """
+    table = pd.DataFrame(list(rows), columns=["step", "loss", "validation_loss"]).astype(float)
+    fig = go.Figure()
+    for column, name, colour, mode in (
+        ("loss", "training", OTHERS[2], "lines"),
+        ("validation_loss", "validation", OTHERS[0], "lines+markers"),
+    ):
+        line = _thinned(table[["step", column]].dropna())
+        fig.add_scatter(x=line["step"], y=line[column], name=name, mode=mode, line_color=colour)
+    _mark_guessing(fig, reference)
+    fig.update_xaxes(title="step")
+    fig.update_yaxes(title="cross-entropy (nat per token)")
+    return _styled(fig, height=400)
+
+
+def level_loss(losses: Sequence[float], reference: float | None = None) -> go.Figure:
+    """Cross-entropy (nat per token) of every quantizer level, coarse first; `reference` as in `training_curve`."""
+    levels = [str(level) for level in range(1, len(losses) + 1)]
+    fig = go.Figure(go.Bar(x=levels, y=list(losses), text=[f"{loss:.2f}" for loss in losses], marker_color=OTHERS[0]))
+    _mark_guessing(fig, reference)
+    fig.update_xaxes(title="quantizer level", type="category")
+    fig.update_yaxes(title="cross-entropy (nat per token)", rangemode="tozero")
+    return _styled(fig, height=360)
+
+
+def mel_levels(wav: np.ndarray, sample_rate: int, columns: int = _COLUMNS, bands: int = _BANDS) -> tuple[np.ndarray, float]:
+    """The mel spectrogram of wav (S,) float, at most `columns` frames long, and the seconds between two of them.
+
+    Levels (bands, T) in dB, at least -120, 0 being about what a full-scale sine has in its band. Slaney mel bands up to half the rate;
+    Hann windows of some 40 ms, longer only where frames would otherwise leave gaps between them. Raises SsenvError as `check_waveform`.
+    """
+    wav = check_waveform(wav)
+    hop = max(sample_rate // 200, -(-len(wav) // (columns - 1)))
+    n_fft = 2 ** int(np.ceil(np.log2(max(0.04 * sample_rate, 2 * hop))))
+    padded = librosa.util.fix_length(wav, size=max(len(wav), n_fft))
+    power = librosa.feature.melspectrogram(y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=bands, norm=None)
+    full_scale = (n_fft / 4) ** 2  # a Hann window sums to n_fft / 2, of which a sine's positive frequency gets half
+    level = librosa.power_to_db(power[:, : 1 + len(wav) // hop] / full_scale, amin=10 ** (_DB_FLOOR / 10), top_db=None)
+    return level, hop / sample_rate
+
+
+def colour_top(levels: Sequence[np.ndarray]) -> int:
+    """The level (dB) of the brightest colour for spectrograms that share a scale; silence stays at its dark end."""
+    return int(np.ceil(max([_DB_FLOOR + DB_RANGE, *(level.max() for level in levels)])))
+
+
+def spectrogram(wav: np.ndarray, sample_rate: int, title: str = "") -> go.Figure:
+    """Log-mel spectrogram in dB re full scale of wav (S,) float in [-1, 1]; see `mel_levels`."""
+    return spectrogram_grid({"frequency": {title: wav}}, sample_rate).update_layout(height=360)
+
+
+def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: int) -> go.Figure:
+    """Spectrograms on one colour scale: a row for each key of `rows` (a class, say), a column for each key of the inner mappings (real,
+    codec, generated). Waveforms (S,) float, all at `sample_rate` Hz; a clip that a row lacks is an empty panel that says so."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    fig = make_subplots(
+        len(rows),
+        len(columns),
+        shared_xaxes="all",
+        shared_yaxes="all",
+        column_titles=columns,
+        horizontal_spacing=0.02,
+        vertical_spacing=0.15 / len(rows),
+    )
+    levels = {(label, column): mel_levels(wav, sample_rate) for label, row in rows.items() for column, wav in row.items()}
+    for i, label in enumerate(rows, 1):
+        for j, column in enumerate(columns, 1):
+            if (label, column) not in levels:
+                fig.add_annotation(text="no clip", showarrow=False, xref="x domain", yref="y domain", x=0.5, y=0.5, row=i, col=j)
+                continue
+            level, step = levels[label, column]
+            z = np.round(level).astype(np.int8)
+            fig.add_heatmap(
+                z=z, x0=0, dx=step, coloraxis="coloraxis", zsmooth=False, hovertemplate="%{x:.2f} s, %{z} dB<extra></extra>", row=i, col=j
+            )
+        fig.update_yaxes(title=f"{label.replace('_', ' ')} (Hz)", row=i, col=1)
+    ticks = {text: hz for hz, text in _TICKS.items() if hz < sample_rate / 2}
+    bands = librosa.hz_to_mel(np.array(list(ticks.values()))) / librosa.hz_to_mel(sample_rate / 2) * (_BANDS + 1) - 1
+    fig.update_yaxes(tickvals=bands, ticktext=list(ticks), range=[-0.5, _BANDS - 0.5])
+    fig.update_xaxes(title="time (s)", row=len(rows))
+    top = colour_top([level for level, _ in levels.values()])
+    bar = {"title": "dB", "thickness": 14}
+    fig.update_layout(coloraxis={"colorscale": "Magma", "cmin": top - DB_RANGE, "cmax": top, "colorbar": bar})
+    return _styled(fig, height=90 + 150 * len(rows), grid=False)
+
+
+def waveform(wav: np.ndarray, sample_rate: int, title: str = "") -> go.Figure:
+    """The envelope of wav (S,): minimum and maximum of each of at most 500 stretches, so no peak is lost."""
+    low, high = extremes(wav, 500)
+    time = np.linspace(0, len(wav) / sample_rate, len(low), endpoint=False)
+    fig = go.Figure()
+    for side, fill in ((low, None), (high, "tonexty")):
+        fig.add_scatter(x=time, y=side.round(4), fill=fill, mode="lines", line={"color": COLOURS["real"], "width": 1}, showlegend=False)
+    fig.update_xaxes(title="time (s)")
+    fig.update_yaxes(title="amplitude (full scale 1)")
+    return _styled(fig, height=240).update_layout(title=title)
+
+
+def extremes(wav: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """The minima and maxima (at most `columns` of each) of consecutive stretches of wav (S,), S >= 1."""
+    starts = np.linspace(0, len(wav), min(columns, len(wav)), endpoint=False).astype(int)
+    return np.minimum.reduceat(wav, starts), np.maximum.reduceat(wav, starts)
+
+
+def metric_distributions(real: pd.DataFrame, codec: pd.DataFrame, generated: pd.DataFrame) -> go.Figure:
+    """Cumulative distributions over clips of the paper's six metrics: the largest vertical distance of two curves is their KS D.
+
+    real, codec, generated: one row per clip, columns as `metrics.acoustic.measure` names them; values that are not finite are left out.
+    """
+    names = [name for name in METRICS if name != "duration"]
+    fig = make_subplots(2, 3, shared_yaxes=True, vertical_spacing=0.22, horizontal_spacing=0.04)
+    for i, name in enumerate(names):
+        at = {"row": i // 3 + 1, "col": i % 3 + 1}
+        for label, table in (("real", real), ("codec", codec), ("generated", generated)):
+            values = table[name].to_numpy(np.float64)
+            x = np.sort(values[np.isfinite(values)])
+            share = np.arange(len(x) + 1) / max(len(x), 1)
+            x, share = np.append(x[:1], x).astype(np.float32), share[: len(x) + bool(len(x))].astype(np.float32)
+            fig.add_scatter(
+                x=x, y=share, mode="lines", line=_line(label) | {"shape": "hv"}, name=label, legendgroup=label, showlegend=i == 0, **at
+            )
+        fig.update_xaxes(title=f"{METRICS[name].label} ({METRICS[name].unit})", **at)
+    fig.update_yaxes(title="share of clips", col=1)
+    return _styled(fig, height=560)
+
+
+def comparison_table(table: pd.DataFrame, caption: str = "") -> Styler:
+    """A table of metrics as HTML, numbers to three digits: columns ending in `percent` are signed, in `_n` whole, in `_p` probabilities;
+    those beginning with real, codec or generated carry the colour. Rows named as in METRICS are spelled out with their unit."""
+
+    def row_label(name: object) -> str:
+        return f"{METRICS[name].label} ({METRICS[name].unit})" if name in METRICS else str(name).replace("_", " ")
+
+    def mark(names: pd.Index) -> list[str]:
+        colours = [COLOURS.get(str(name).split("_")[0]) for name in names]
+        return [f"border-bottom: 3px solid {colour}" if colour else "" for colour in colours]
+
+    style = table.style.format({name: _formatter(name) for name in table}).format_index(row_label, axis=0)
+    style = style.format_index(lambda name: str(name).replace("_", " "), axis=1).apply_index(mark, axis=1)
+    style = style.set_properties(**{"text-align": "right"}).set_table_styles([{"selector": "th", "props": "text-align: right"}])
+    return style.set_caption(caption) if caption else style
+
+
+def codebook_usage(codes: np.ndarray, codebook_size: int) -> go.Figure:
+    """How much of each level's codebook is used: the entries that occur at all (%), and the entropy of their use (bit).
+
+    codes: (N, Q, T) integers in [0, codebook_size), array or tensor. The entropy of M tokens is at most log2 M, whatever the codec.
+    """
+    codes = np.asarray(codes)
+    counts = [np.bincount(codes[:, level].ravel(), minlength=codebook_size) for level in range(codes.shape[1])]
+    if len(counts[0]) > codebook_size or any(len(count) != codebook_size for count in counts):
+        raise ValueError(f"codes up to {codes.max()} do not fit a codebook of {codebook_size}")
+    used = [100 * float(np.mean(count > 0)) for count in counts]
+    entropy = [float(scipy.stats.entropy(count, base=2)) for count in counts]
+    levels = [str(level) for level in range(1, len(counts) + 1)]
+    fig = make_subplots(1, 2, horizontal_spacing=0.12)
+    for j, (values, title, top) in enumerate(((used, "entries used (%)", 100), (entropy, "entropy (bit)", np.log2(codebook_size))), 1):
+        fig.add_bar(x=levels, y=values, text=[f"{value:.3g}" for value in values], marker_color=OTHERS[0], showlegend=False, row=1, col=j)
+        fig.add_hline(y=top, line_dash="dot", line_color=COLOURS["real"], row=1, col=j)
+        fig.update_yaxes(title=title, range=[0, 1.1 * top], row=1, col=j)
+    fig.update_xaxes(title="quantizer level", type="category")
+    return _styled(fig, height=360)
+
+
+def long_term_spectrum(spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
+    """Levels (dB) against frequency (Hz, logarithmic), one line for each label -> (frequencies (F,), levels (F,)); -inf leaves a gap."""
+    fig = go.Figure()
+    for i, (label, (frequency, level)) in enumerate(spectra.items()):
+        level = np.where(np.isfinite(level), np.round(level, 2), np.nan)
+        fig.add_scatter(x=np.asarray(frequency), y=level, mode="lines", line=_line(label, i), name=label)
+    fig.update_xaxes(title="frequency (Hz)", type="log", tickvals=[50, *_TICKS], ticktext=["50", *_TICKS.values()])
+    fig.update_yaxes(title="level (dB re the clip's energy)")
+    return _styled(fig, height=400)
+
+
+def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> go.Figure:
+    """matrix (C, C) counts, true classes in rows and predicted ones in columns, as the percentage of each true class."""
+    matrix = np.asarray(matrix)
+    share = np.round(100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)).astype(np.uint8)
+    names = [name.replace("_", " ") for name in class_names]
+    few = len(names) <= 12
+    fig = go.Figure(
+        go.Heatmap(
+            z=share, x=names, y=names, zmin=0, zmax=100, zsmooth=False, colorscale="Blues", texttemplate="%{z}" if few else None,
+            colorbar={"title": "% of the<br>true class", "thickness": 14}, hovertemplate="%{y}, taken for %{x}: %{z} %<extra></extra>",
+        )
+    )  # fmt: skip
+    fig.update_xaxes(title="predicted class", tickangle=-60, dtick=1)
+    fig.update_yaxes(title="true class", autorange="reversed", dtick=1)
+    size = 15 if few else 10
+    return _styled(fig, height=180 + (40 if few else 16) * len(names), grid=False).update_layout(
+        xaxis_tickfont_size=size, yaxis_tickfont_size=size
+    )
+
+
+def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
+    """Every measure's gap towards failure in units of its real-vs-real noise floor, by failure mode; what exceeds 1 is present (dark).
+
+    A negative gap lies on the other side of real. A measure whose noise floor is 0 has no such unit: its row says so and has no bar.
+    """
+    groups = {mode: [d for d in diagnoses if d.mode == mode] for mode in MODES}
+    groups = {mode: group for mode, group in groups.items() if group}
+    fig = make_subplots(
+        len(groups),
+        1,
+        shared_xaxes=True,
+        subplot_titles=[MODES[mode] for mode in groups],
+        row_heights=[len(g) for g in groups.values()],
+        vertical_spacing=0.07,
+    )
+    for row, group in enumerate(groups.values(), 1):
+        gaps = [d.gap / d.noise_floor if d.noise_floor > 0 else 0.0 for d in group]
+        text = [f"{gap:.1f}" if d.noise_floor > 0 else "real clips do not differ" for gap, d in zip(gaps, group, strict=True)]
+        fig.add_bar(
+            x=gaps, y=[_measure_label(d.measure) for d in group], orientation="h", showlegend=False,
+            text=text, textposition="outside", cliponaxis=False,
+            marker_color=[COLOURS["generated"] if d.present else "#D5DCE6" for d in group],
+            marker_line={"color": COLOURS["generated"], "width": 1},
+            hovertext=[d.sentence for d in group], hoverinfo="text", row=row, col=1,
+        )  # fmt: skip
+        fig.add_vline(x=1, line_dash="dash", line_color=COLOURS["real"], row=row, col=1)
+    fig.update_yaxes(autorange="reversed")
+    fig.update_xaxes(title="gap towards failure / real-vs-real noise floor (present above 1)", row=len(groups))
+    return _styled(fig, height=120 + 36 * len(diagnoses) + 40 * len(groups), grid=False)
+
+
+def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> go.Figure:
+    """At which iteration of the whole decoding each token of one item was decided: quantizer level against time (s).
+
+    trace: as `decode(..., record=True)` returns it, one entry per iteration. Tokens of a level that was given whole stay blank; single
+    given ones cannot be told from those that their level's first iteration decided.
+    """
+    if not trace:
+        raise ValueError("the trace is empty: decode with record=True")
+    decided = np.full(trace[0].codes.shape[1:], np.nan, np.float32)
+    for count, iteration in enumerate(trace, 1):
+        row = decided[iteration.level]
+        row[~iteration.masked[item].cpu().numpy() & np.isnan(row)] = count
+    hover = "level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>"
+    bar = {"title": "iteration", "thickness": 14}
+    fig = go.Figure(
+        go.Heatmap(
+            z=decided,
+            x0=0.5 / frame_rate,
+            dx=1 / frame_rate,
+            y0=1,
+            dy=1,
+            colorscale="Viridis",
+            zsmooth=False,
+            colorbar=bar,
+            hovertemplate=hover,
+        )
+    )
+    fig.update_xaxes(title="time (s)")
+    fig.update_yaxes(title="quantizer level", autorange="reversed", dtick=1)
+    return _styled(fig, height=340, grid=False)
+
+
+def save_figure(fig: go.Figure, path: str | Path) -> tuple[Path, Path]:
+    """Write a figure as `path` with .png (at 1.5 times its size, 900 px wide if it has no width) and with .json (plotly's), atomically.
+
+    Raises SsenvError where the image cannot be rendered or written.
+    """
+    png, json = Path(path).with_suffix(".png"), Path(path).with_suffix(".json")
+    with atomic_path(png) as temporary, warnings.catch_warnings():
+        # kaleido 1 would need a browser on the machine; 0.2.1, which brings its own, works with this plotly and is warned about
+        warnings.filterwarnings("ignore", r"\s*Support for Kaleido versions less than", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"setDaemon\(\) is deprecated", DeprecationWarning)
+        try:
+            fig.write_image(temporary, format="png", width=fig.layout.width or 900, scale=1.5)
+        except ValueError as error:
+            raise SsenvError(f"cannot render {png}: {' '.join(str(error).split())}") from error
+    return png, write_text(json, fig.to_json())
+
+
+def _styled(fig: go.Figure, *, height: int, grid: bool = True) -> go.Figure:
+    fig.update_layout(
+        template="simple_white",
+        height=height,
+        font={"size": 14, "family": "Open Sans, Arial, sans-serif"},
+        margin={"l": 80, "r": 30, "t": 50, "b": 60},
+    )
+    fig.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
+    fig.update_xaxes(showgrid=grid, gridcolor="#E6E6E6")
+    return fig.update_yaxes(showgrid=grid, gridcolor="#E6E6E6")
+
+
+def _line(label: str, position: int = 0) -> dict:
+    return {"color": COLOURS.get(label, OTHERS[position % len(OTHERS)]), "dash": DASHES.get(label, "solid"), "width": 2.5}
+
+
+def _mark_guessing(fig: go.Figure, reference: float | None) -> None:
+    if reference is not None:
+        fig.add_hline(y=reference, line_dash="dot", line_color=COLOURS["real"], annotation_text=f"guessing: {reference:.2f}")
+
+
+def _thinned(table: pd.DataFrame, most: int = 1000) -> pd.DataFrame:
+    """The means of at most `most` stretches of equal length: a log of every step would weigh down the notebook."""
+    return table if len(table) <= most else table.groupby(np.arange(len(table)) * most // len(table)).mean()
+
+
+def _measure_label(name: str) -> str:
+    return name.replace("_", " ").replace("khz", " kHz").replace("hz", " Hz").replace("k Hz", "kHz")
+
+
+def _formatter(column: str):
+    """How the numbers of a column are written; missing ones are a dash."""
+
+    def write(value: object) -> str:
+        if not isinstance(value, int | float | np.number):
+            return str(value)
+        if not np.isfinite(value):
+            return "–"
+        if column.endswith("percent"):
+            return f"{value:+.1f} %"
+        if column.endswith("_p") and value < 0.001:
+            return "< 0.001"
+        return f"{value:.0f}" if column.endswith("_n") or abs(value) >= 1000 else f"{value:.3g}"
+
+    return write
