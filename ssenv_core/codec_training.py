@@ -5,7 +5,6 @@ d(x, y) + d(x, y') - d(y, y') is a proper score of the distribution it draws fro
 eq. 5), so the noise part has to match, not average, what it cannot know. No discriminator is involved.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from ssenv_core.artifacts import load_state, save_state
-from ssenv_core.codecs.melrvq import CODEBOOK_SIZE, FLOOR, HOP, MAX_LEVELS, Decoder, MelRVQ, ResidualQuantizer, audible
+from ssenv_core.codecs.melrvq import CODEBOOK_SIZE, FLOOR, HOP, MAX_LEVELS, MelRVQ, ResidualQuantizer, audible
 from ssenv_core.datasets import Dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
@@ -166,15 +165,20 @@ def train_decoder(
     rng = torch.Generator().manual_seed(settings.seed)
     step, rows, spent = 0, [], 0.0
     identity = {**asdict(settings), "clips": len(wavs), "tokens": codec.token_hash}
-    if state_file.exists():
-        step, rows, spent = _restore(state_file, identity, decoder, average, optimizer, scheduler, rng)
+    del identity["checkpoint_minutes"], identity["log_every"]
+    parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
+    if state_file.exists() and (state := _read_state(state_file, identity)):
+        step, rows, spent = state["step"], state["rows"], state["seconds"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        rng.set_state(state["rng"])
+        torch.set_rng_state(state["noise"]) if device == "cpu" else torch.cuda.set_rng_state(state["noise"])
 
     def checkpoint() -> None:
-        parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
         state = {name: part.state_dict() for name, part in parts.items()}
         noise = torch.get_rng_state() if device == "cpu" else torch.cuda.get_rng_state()
         state |= {"rng": rng.get_state(), "noise": noise, "step": step, "rows": rows, "seconds": spent}
-        save_state(state_file, state, {"kind": STATE_KIND, "identity": identity})
+        save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": step == settings.steps})
 
     losses, started, saved = [], time.monotonic() - spent, time.monotonic()
     with Progress(settings.steps, "train decoder", "step", initial=step) as progress:
@@ -239,21 +243,11 @@ def _draw(
     return wav, codec.quantizer.decode(chosen), audible(chosen)
 
 
-def _restore(
-    state_file: Path,
-    identity: dict,
-    decoder: Decoder,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    rng: torch.Generator,
-) -> tuple[int, list[dict], float]:
-    state, metadata = load_state(state_file, STATE_KIND)
-    if metadata["identity"] != json.loads(json.dumps(identity)):
-        raise SsenvError(f"{state_file} belongs to a training with other settings or data: remove it to start again")
-    for name, part in {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}.items():
-        part.load_state_dict(state[name])
-    rng.set_state(state["rng"])
-    device = next(decoder.parameters()).device
-    torch.set_rng_state(state["noise"]) if device.type == "cpu" else torch.cuda.set_rng_state(state["noise"])
-    return state["step"], state["rows"], state["seconds"]
+def _read_state(path: Path, identity: dict) -> dict | None:
+    """The state in a file, or None where it is of another training that ended."""
+    state, metadata = load_state(path, STATE_KIND)
+    if metadata["identity"] == identity:
+        return state
+    if metadata["finished"]:
+        return None
+    raise SsenvError(f"{path} is of an interrupted training with other settings or data: remove it to start anew")

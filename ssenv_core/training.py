@@ -200,8 +200,8 @@ def train(
     trainer, main = Trainer(model_config, clips, settings, accelerator), accelerator.is_main_process
     state_file = Path(checkpoint_path).with_suffix(".state.safetensors")
     identity = _identity(settings, model_config, train_tokens, validation_tokens, accelerator.num_processes)
-    if state_file.exists():
-        trainer.load_state_dict(_read_state(state_file, identity))
+    if state_file.exists() and (state := _read_state(state_file, identity)):
+        trainer.load_state_dict(state)
     total, batch_size = trainer.total, trainer.batch_size
     if main:
         size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
@@ -230,7 +230,8 @@ def train(
                     report(row)
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes or step == total:
                 if main:
-                    save_state(state_file, trainer.state_dict(), {"kind": STATE_KIND, "identity": identity})
+                    described = {"kind": STATE_KIND, "identity": identity, "finished": step == total}
+                    save_state(state_file, trainer.state_dict(), described)
                 saved, saved_step = time.monotonic(), step
 
     model = trainer.average.module
@@ -342,13 +343,19 @@ def _identity(
     return identity
 
 
-def _read_state(path: Path, identity: dict) -> dict:
+def _read_state(path: Path, identity: dict) -> dict | None:
+    """The state in a file, or None where it is of another run that ended: its generator is made, and this run's takes its place."""
     state, metadata = load_state(path, STATE_KIND)
     found = metadata["identity"]
     different = [name for name in identity if found.get(name) != identity[name]]
-    if different:
-        raise SsenvError(f"{path} is the state of a training with other {', '.join(different)}: remove it to start anew, or restore those")
-    return state
+    if not different:
+        return state
+    if metadata["finished"]:
+        print(f"train: starting anew, the earlier training had other {', '.join(different)}", flush=True)
+        return None
+    raise SsenvError(
+        f"{path} is of an interrupted training with other {', '.join(different)}: remove it to start anew, or restore those to go on"
+    )
 
 
 def _validate_every(total: int, batch_size: int, validation_clips: int) -> int:

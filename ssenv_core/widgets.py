@@ -70,7 +70,7 @@ def audition_table(clips: Sequence[AuditionClip], sample_rate: int) -> ipywidget
 def _table(clips: Sequence[AuditionClip], pictures: Sequence[str], sources: Sequence[str]) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(clip.label.replace('_', ' '))}</td><td>{html.escape(clip.name)}</td><td>{picture}</td>"
-        f'<td><audio controls preload="none" src="{html.escape(source)}" aria-label="play {html.escape(clip.name)}"></audio></td></tr>'
+        f'<td><audio controls preload="metadata" src="{html.escape(source)}" aria-label="play {html.escape(clip.name)}"></audio></td></tr>'
         for clip, picture, source in zip(clips, pictures, sources, strict=True)
     )
     return f"<table><tr><th>class</th><th>clip</th><th>waveform, spectrogram</th><th>listen</th></tr>{rows}</table>"

@@ -1,6 +1,5 @@
 """The embedded codec: shapes, alignment, nesting, silence, and its training, on tiny fits to synthetic sound."""
 
-import dataclasses
 import itertools
 import warnings
 
@@ -134,7 +133,7 @@ def test_a_killed_training_resumes_to_the_same_losses_and_weights(wavs: torch.Te
                     raise KeyboardInterrupt
 
             try:
-                train_decoder(fresh, wavs, settings, tmp_path / name, report=report)
+                train_decoder(fresh, wavs[:4], settings, tmp_path / name, report=report)
             except KeyboardInterrupt:
                 continue
         return losses, fresh.decoder.head.weight
@@ -146,13 +145,25 @@ def test_a_killed_training_resumes_to_the_same_losses_and_weights(wavs: torch.Te
     assert np.isfinite(straight[0]).all()
 
 
-def test_a_state_of_other_settings_is_refused(wavs: torch.Tensor, codec: MelRVQ, tmp_path) -> None:
-    fresh = MelRVQ(TINY)
-    fresh.quantizer = codec.quantizer
-    settings = CodecTraining(steps=1, batch_size=1, segment_frames=24)
-    train_decoder(fresh, wavs, settings, tmp_path / "s.safetensors")
-    with pytest.raises(SsenvError, match="other settings"):
-        train_decoder(fresh, wavs, dataclasses.replace(settings, steps=2), tmp_path / "s.safetensors")
+def test_a_state_of_other_settings_is_refused_while_its_training_is_unfinished_and_replaced_after(
+    wavs: torch.Tensor, codec: MelRVQ, tmp_path
+) -> None:
+    def run(steps: int, stop: bool = False) -> None:
+        def report(row: dict) -> None:
+            if stop and row["step"] == 2:
+                raise KeyboardInterrupt
+
+        fresh = MelRVQ(TINY)
+        fresh.quantizer = codec.quantizer
+        settings = CodecTraining(steps=steps, batch_size=1, segment_frames=24, checkpoint_minutes=0.0, log_every=1)
+        train_decoder(fresh, wavs[:4], settings, tmp_path / "s.safetensors", report=report)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(3, stop=True)
+    with pytest.raises(SsenvError, match="interrupted training with other settings"):
+        run(4)
+    run(3)
+    run(1)
 
 
 def test_the_floor_is_what_silence_reads() -> None:

@@ -71,6 +71,14 @@ def straight(tmp_path_factory):
     return folder, run(folder)
 
 
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.raises(Killed):
+        run(folder, replace(SETTINGS, checkpoint_minutes=EVERY_STEP), report=kill_at(6))
+    return folder
+
+
 @pytest.mark.parametrize("log_rows", [200, 4])
 def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path, monkeypatch, log_rows):
     monkeypatch.setattr(training, "LOG_ROWS", log_rows)  # 4: the kill falls between log rows, so their running sum must survive too
@@ -107,12 +115,18 @@ def test_a_finished_run_is_not_trained_again(straight):
         ({"tokens": make_tokens(seed=3)}, "train_tokens"),
     ],
 )
-def test_a_state_of_another_run_is_refused_by_name_and_left_alone(straight, change, named):
-    folder, _ = straight
-    before = (folder / "generator.state.safetensors").read_bytes()
-    with pytest.raises(SsenvError, match=rf"generator\.state\.safetensors is the state of a training with other {named}: remove it"):
-        run(folder, **change)
-    assert (folder / "generator.state.safetensors").read_bytes() == before
+def test_the_state_of_another_interrupted_run_is_refused_by_name_and_left_alone(interrupted, change, named):
+    before = (interrupted / "generator.state.safetensors").read_bytes()
+    with pytest.raises(SsenvError, match=rf"generator\.state\.safetensors is of an interrupted training with other {named}: remove it"):
+        run(interrupted, **change)
+    assert (interrupted / "generator.state.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_gives_way_to_one_with_other_settings(tmp_path, capsys):
+    run(tmp_path)
+    changed = run(tmp_path, replace(SETTINGS, epochs=1))
+    assert changed.rows[-1]["step"] == 4
+    assert "starting anew, the earlier training had other epochs" in capsys.readouterr().out
 
 
 def test_a_state_file_of_another_kind_is_refused(tmp_path):
@@ -212,6 +226,20 @@ def test_labels_are_dropped_at_the_rate_that_is_set(tmp_path, monkeypatch):
     (tmp_path / "none").mkdir()
     run(tmp_path / "none", replace(SETTINGS, label_dropout=0.0))
     assert not (torch.cat(seen) == CONFIG.null_label).any()
+
+
+def test_every_step_draws_its_own_masks(tmp_path, monkeypatch):
+    seen = []
+    original = SoundStorm.masked_loss
+
+    def spy(self, codes, labels, level, mask, padding):
+        if self.training:
+            seen.append((*level.tolist(), *mask.sum(1).tolist()))
+        return original(self, codes, labels, level, mask, padding)
+
+    monkeypatch.setattr(SoundStorm, "masked_loss", spy)
+    run(tmp_path)
+    assert len(set(seen)) == len(seen) == 12
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def headless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def players(page: str) -> list[tuple[str, str]]:
-    return re.findall(r'<audio controls preload="none" src="([^"]*)" aria-label="([^"]*)"', page)
+    return re.findall(r'<audio controls preload="metadata" src="([^"]*)" aria-label="([^"]*)"', page)
 
 
 @pytest.mark.usefixtures("headless")
