@@ -3,15 +3,19 @@ judged here: metrics and diagnoses arrive computed. Real, codec and generated ha
 lightness as well as hue, so that they survive grey and colour-blind eyes; heat maps are rounded to whole dB to keep notebooks small.
 """
 
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import librosa
 import numpy as np
 import pandas as pd
+import plotly
 import plotly.graph_objects as go
 import scipy.stats
+from kaleido.scopes.plotly import PlotlyScope
 from pandas.io.formats.style import Styler
 from plotly.subplots import make_subplots
 
@@ -24,6 +28,7 @@ from ssenv_core.soundstorm.decoding import Iteration
 COLOURS = {"real": "#1A1A1A", "codec": "#C8860D", "generated": "#2B5FA6"}
 DASHES = {"real": "solid", "codec": "dot", "generated": "dash"}
 OTHERS = ("#7B3294", "#4D9221", "#8A8A8A")  # whatever is none of the three: training and validation, other studies
+_MARK = {"line": {"color": COLOURS["real"], "dash": "dot", "width": 1.5}, "opacity": 1}  # the template's own lines have no width
 
 DB_RANGE = 80  # dB from the brightest to the darkest colour of a spectrogram
 _DB_FLOOR = -120
@@ -44,7 +49,7 @@ def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> g
         ("validation_loss", "validation", OTHERS[0], "lines+markers"),
     ):
         line = _thinned(table[["step", column]].dropna())
-        fig.add_scatter(x=line["step"], y=line[column], name=name, mode=mode, line_color=colour)
+        fig.add_scatter(x=line["step"], y=line[column], name=name, mode=mode, line={"color": colour, "width": 1.5})
     _mark_guessing(fig, reference)
     fig.update_xaxes(title="step")
     fig.update_yaxes(title="cross-entropy (nat per token)")
@@ -91,27 +96,22 @@ def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: 
     """Spectrograms on one colour scale: a row for each key of `rows` (a class, say), a column for each key of the inner mappings (real,
     codec, generated). Waveforms (S,) float, all at `sample_rate` Hz; a clip that a row lacks is an empty panel that says so."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    fig = make_subplots(
-        len(rows),
-        len(columns),
-        shared_xaxes="all",
-        shared_yaxes="all",
-        column_titles=columns,
-        horizontal_spacing=0.02,
-        vertical_spacing=0.15 / len(rows),
-    )
+    spacing = {"horizontal_spacing": 0.02, "vertical_spacing": 0.15 / len(rows)}
+    fig = make_subplots(len(rows), len(columns), shared_xaxes="all", shared_yaxes="all", column_titles=columns, **spacing)
+    hover = "%{x:.2f} s, %{z} dB<extra></extra>"
     levels = {(label, column): mel_levels(wav, sample_rate) for label, row in rows.items() for column, wav in row.items()}
     for i, label in enumerate(rows, 1):
         for j, column in enumerate(columns, 1):
+            panel = (i - 1) * len(columns) + j
             if (label, column) not in levels:
-                fig.add_annotation(text="no clip", showarrow=False, xref="x domain", yref="y domain", x=0.5, y=0.5, row=i, col=j)
+                # relative to the page: plotly.js has no axes where nothing is drawn
+                x, y = (np.mean(fig.layout[f"{axis}axis{panel}"].domain) for axis in "xy")
+                fig.add_annotation(text="no clip", showarrow=False, xref="paper", yref="paper", x=x, y=y)
                 continue
             level, step = levels[label, column]
             z = np.round(level).astype(np.int8)
-            fig.add_heatmap(
-                z=z, x0=0, dx=step, coloraxis="coloraxis", zsmooth=False, hovertemplate="%{x:.2f} s, %{z} dB<extra></extra>", row=i, col=j
-            )
-        fig.update_yaxes(title=f"{label.replace('_', ' ')} (Hz)", row=i, col=1)
+            fig.add_heatmap(z=z, x0=0, dx=step, coloraxis="coloraxis", zsmooth=False, hovertemplate=hover, row=i, col=j)
+        fig.update_yaxes(title={"text": f"{label.replace('_', ' ')} (Hz)", "font_size": 13}, row=i, col=1)
     ticks = {text: hz for hz, text in _TICKS.items() if hz < sample_rate / 2}
     bands = librosa.hz_to_mel(np.array(list(ticks.values()))) / librosa.hz_to_mel(sample_rate / 2) * (_BANDS + 1) - 1
     fig.update_yaxes(tickvals=bands, ticktext=list(ticks), range=[-0.5, _BANDS - 0.5])
@@ -130,8 +130,8 @@ def waveform(wav: np.ndarray, sample_rate: int, title: str = "") -> go.Figure:
     for side, fill in ((low, None), (high, "tonexty")):
         fig.add_scatter(x=time, y=side.round(4), fill=fill, mode="lines", line={"color": COLOURS["real"], "width": 1}, showlegend=False)
     fig.update_xaxes(title="time (s)")
-    fig.update_yaxes(title="amplitude (full scale 1)")
-    return _styled(fig, height=240).update_layout(title=title)
+    fig.update_yaxes(title="amplitude (full scale)")
+    return _styled(fig, height=280).update_layout(title=title)
 
 
 def extremes(wav: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -146,17 +146,19 @@ def metric_distributions(real: pd.DataFrame, codec: pd.DataFrame, generated: pd.
     real, codec, generated: one row per clip, columns as `metrics.acoustic.measure` names them; values that are not finite are left out.
     """
     names = [name for name in METRICS if name != "duration"]
+    tables = {"real": real, "codec": codec, "generated": generated}
     fig = make_subplots(2, 3, shared_yaxes=True, vertical_spacing=0.22, horizontal_spacing=0.04)
     for i, name in enumerate(names):
         at = {"row": i // 3 + 1, "col": i % 3 + 1}
-        for label, table in (("real", real), ("codec", codec), ("generated", generated)):
-            values = table[name].to_numpy(np.float64)
-            x = np.sort(values[np.isfinite(values)])
-            share = np.arange(len(x) + 1) / max(len(x), 1)
-            x, share = np.append(x[:1], x).astype(np.float32), share[: len(x) + bool(len(x))].astype(np.float32)
-            fig.add_scatter(
-                x=x, y=share, mode="lines", line=_line(label) | {"shape": "hv"}, name=label, legendgroup=label, showlegend=i == 0, **at
-            )
+        values = {label: np.sort(table[name][np.isfinite(table[name])].to_numpy(np.float64)) for label, table in tables.items()}
+        together = np.concatenate(list(values.values()))
+        for label, x in values.items():
+            if not len(x):
+                continue
+            share = np.append(np.arange(len(x) + 1), len(x)) / len(x)
+            x = np.concatenate([[together.min()], x, [together.max()]])  # every curve runs from 0 to 1 over the range of all three
+            line = _line(label) | {"shape": "hv"}
+            fig.add_scatter(x=x, y=share, mode="lines", line=line, name=label, legendgroup=label, showlegend=i == 0, **at)
         fig.update_xaxes(title=f"{METRICS[name].label} ({METRICS[name].unit})", **at)
     fig.update_yaxes(title="share of clips", col=1)
     return _styled(fig, height=560)
@@ -175,7 +177,7 @@ def comparison_table(table: pd.DataFrame, caption: str = "") -> Styler:
 
     style = table.style.format({name: _formatter(name) for name in table}).format_index(row_label, axis=0)
     style = style.format_index(lambda name: str(name).replace("_", " "), axis=1).apply_index(mark, axis=1)
-    style = style.set_properties(**{"text-align": "right"}).set_table_styles([{"selector": "th", "props": "text-align: right"}])
+    style = style.set_table_styles([{"selector": "th, td", "props": "text-align: right; padding: 3px 10px"}])
     return style.set_caption(caption) if caption else style
 
 
@@ -185,16 +187,16 @@ def codebook_usage(codes: np.ndarray, codebook_size: int) -> go.Figure:
     codes: (N, Q, T) integers in [0, codebook_size), array or tensor. The entropy of M tokens is at most log2 M, whatever the codec.
     """
     codes = np.asarray(codes)
-    counts = [np.bincount(codes[:, level].ravel(), minlength=codebook_size) for level in range(codes.shape[1])]
-    if len(counts[0]) > codebook_size or any(len(count) != codebook_size for count in counts):
+    if codes.max() >= codebook_size:
         raise ValueError(f"codes up to {codes.max()} do not fit a codebook of {codebook_size}")
+    counts = [np.bincount(codes[:, level].ravel(), minlength=codebook_size) for level in range(codes.shape[1])]
     used = [100 * float(np.mean(count > 0)) for count in counts]
     entropy = [float(scipy.stats.entropy(count, base=2)) for count in counts]
     levels = [str(level) for level in range(1, len(counts) + 1)]
     fig = make_subplots(1, 2, horizontal_spacing=0.12)
     for j, (values, title, top) in enumerate(((used, "entries used (%)", 100), (entropy, "entropy (bit)", np.log2(codebook_size))), 1):
         fig.add_bar(x=levels, y=values, text=[f"{value:.3g}" for value in values], marker_color=OTHERS[0], showlegend=False, row=1, col=j)
-        fig.add_hline(y=top, line_dash="dot", line_color=COLOURS["real"], row=1, col=j)
+        fig.add_hline(y=top, **_MARK, row=1, col=j)
         fig.update_yaxes(title=title, range=[0, 1.1 * top], row=1, col=j)
     fig.update_xaxes(title="quantizer level", type="category")
     return _styled(fig, height=360)
@@ -225,10 +227,8 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> go.Figur
     )  # fmt: skip
     fig.update_xaxes(title="predicted class", tickangle=-60, dtick=1)
     fig.update_yaxes(title="true class", autorange="reversed", dtick=1)
-    size = 15 if few else 10
-    return _styled(fig, height=180 + (40 if few else 16) * len(names), grid=False).update_layout(
-        xaxis_tickfont_size=size, yaxis_tickfont_size=size
-    )
+    _styled(fig, height=180 + (40 if few else 16) * len(names), grid=False)
+    return fig.update_xaxes(tickfont_size=15 if few else 10).update_yaxes(tickfont_size=15 if few else 10)
 
 
 def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
@@ -238,17 +238,12 @@ def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
     """
     groups = {mode: [d for d in diagnoses if d.mode == mode] for mode in MODES}
     groups = {mode: group for mode, group in groups.items() if group}
-    fig = make_subplots(
-        len(groups),
-        1,
-        shared_xaxes=True,
-        subplot_titles=[MODES[mode] for mode in groups],
-        row_heights=[len(g) for g in groups.values()],
-        vertical_spacing=0.07,
-    )
+    titles, heights = [MODES[mode] for mode in groups], [len(group) for group in groups.values()]
+    fig = make_subplots(len(groups), 1, shared_xaxes=True, subplot_titles=titles, row_heights=heights, vertical_spacing=0.07)
     for row, group in enumerate(groups.values(), 1):
-        gaps = [d.gap / d.noise_floor if d.noise_floor > 0 else 0.0 for d in group]
-        text = [f"{gap:.1f}" if d.noise_floor > 0 else "real clips do not differ" for gap, d in zip(gaps, group, strict=True)]
+        gaps = [d.gap / d.noise_floor if d.noise_floor > 0 else np.nan for d in group]
+        text = ["real clips do not differ" if np.isnan(gap) else f"{round(gap, 1) + 0.0:.1f}" for gap in gaps]
+        gaps = np.nan_to_num(gaps)
         fig.add_bar(
             x=gaps, y=[_measure_label(d.measure) for d in group], orientation="h", showlegend=False,
             text=text, textposition="outside", cliponaxis=False,
@@ -256,7 +251,7 @@ def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
             marker_line={"color": COLOURS["generated"], "width": 1},
             hovertext=[d.sentence for d in group], hoverinfo="text", row=row, col=1,
         )  # fmt: skip
-        fig.add_vline(x=1, line_dash="dash", line_color=COLOURS["real"], row=row, col=1)
+        fig.add_vline(x=1, **_MARK, row=row, col=1)
     fig.update_yaxes(autorange="reversed")
     fig.update_xaxes(title="gap towards failure / real-vs-real noise floor (present above 1)", row=len(groups))
     return _styled(fig, height=120 + 36 * len(diagnoses) + 40 * len(groups), grid=False)
@@ -274,21 +269,9 @@ def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> 
     for count, iteration in enumerate(trace, 1):
         row = decided[iteration.level]
         row[~iteration.masked[item].cpu().numpy() & np.isnan(row)] = count
-    hover = "level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>"
-    bar = {"title": "iteration", "thickness": 14}
-    fig = go.Figure(
-        go.Heatmap(
-            z=decided,
-            x0=0.5 / frame_rate,
-            dx=1 / frame_rate,
-            y0=1,
-            dy=1,
-            colorscale="Viridis",
-            zsmooth=False,
-            colorbar=bar,
-            hovertemplate=hover,
-        )
-    )
+    grid = {"x0": 0.5 / frame_rate, "dx": 1 / frame_rate, "y0": 1, "dy": 1}
+    bar, hover = {"title": "iteration", "thickness": 14}, "level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>"
+    fig = go.Figure(go.Heatmap(z=decided, **grid, colorscale="Viridis", zsmooth=False, colorbar=bar, hovertemplate=hover))
     fig.update_xaxes(title="time (s)")
     fig.update_yaxes(title="quantizer level", autorange="reversed", dtick=1)
     return _styled(fig, height=340, grid=False)
@@ -301,24 +284,27 @@ def save_figure(fig: go.Figure, path: str | Path) -> tuple[Path, Path]:
     """
     png, json = Path(path).with_suffix(".png"), Path(path).with_suffix(".json")
     with atomic_path(png) as temporary, warnings.catch_warnings():
-        # kaleido 1 would need a browser on the machine; 0.2.1, which brings its own, works with this plotly and is warned about
-        warnings.filterwarnings("ignore", r"\s*Support for Kaleido versions less than", DeprecationWarning)
-        warnings.filterwarnings("ignore", r"setDaemon\(\) is deprecated", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"setDaemon\(\) is deprecated", DeprecationWarning)  # in kaleido
         try:
-            fig.write_image(temporary, format="png", width=fig.layout.width or 900, scale=1.5)
+            image = _renderer().transform(fig, format="png", width=fig.layout.width or 900, height=fig.layout.height, scale=1.5)
         except ValueError as error:
             raise SsenvError(f"cannot render {png}: {' '.join(str(error).split())}") from error
+        temporary.write_bytes(image)
     return png, write_text(json, fig.to_json())
 
 
+@cache
+def _renderer() -> PlotlyScope:
+    """The browser that kaleido 0.2.1 brings along, started at the first picture. One process: at low priority on a busy machine its several
+    processes wait for each other for ever. Used directly, because plotly would have it fetch MathJax from the network first."""
+    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    return PlotlyScope(plotlyjs=str(script), chromium_args=(*PlotlyScope.default_chromium_args(), "--single-process"))
+
+
 def _styled(fig: go.Figure, *, height: int, grid: bool = True) -> go.Figure:
-    fig.update_layout(
-        template="simple_white",
-        height=height,
-        font={"size": 14, "family": "Open Sans, Arial, sans-serif"},
-        margin={"l": 80, "r": 30, "t": 50, "b": 60},
-    )
-    fig.update_layout(legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
+    font = {"size": 14, "family": "Open Sans, Arial, sans-serif"}
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+    fig.update_layout(template="simple_white", height=height, font=font, legend=legend, margin={"l": 80, "r": 30, "t": 50, "b": 60})
     fig.update_xaxes(showgrid=grid, gridcolor="#E6E6E6")
     return fig.update_yaxes(showgrid=grid, gridcolor="#E6E6E6")
 
@@ -329,7 +315,7 @@ def _line(label: str, position: int = 0) -> dict:
 
 def _mark_guessing(fig: go.Figure, reference: float | None) -> None:
     if reference is not None:
-        fig.add_hline(y=reference, line_dash="dot", line_color=COLOURS["real"], annotation_text=f"guessing: {reference:.2f}")
+        fig.add_hline(y=reference, **_MARK, annotation_text=f"guessing: {reference:.2f}")
 
 
 def _thinned(table: pd.DataFrame, most: int = 1000) -> pd.DataFrame:
@@ -338,10 +324,10 @@ def _thinned(table: pd.DataFrame, most: int = 1000) -> pd.DataFrame:
 
 
 def _measure_label(name: str) -> str:
-    return name.replace("_", " ").replace("khz", " kHz").replace("hz", " Hz").replace("k Hz", "kHz")
+    return re.sub(r"(\d)(k?)hz", r"\1 \2Hz", name.replace("_", " "))
 
 
-def _formatter(column: str):
+def _formatter(column: str) -> Callable[[object], str]:
     """How the numbers of a column are written; missing ones are a dash."""
 
     def write(value: object) -> str:
@@ -353,6 +339,7 @@ def _formatter(column: str):
             return f"{value:+.1f} %"
         if column.endswith("_p") and value < 0.001:
             return "< 0.001"
-        return f"{value:.0f}" if column.endswith("_n") or abs(value) >= 1000 else f"{value:.3g}"
+        whole = column.endswith("_n") or abs(value) >= 100 or value == 0
+        return f"{value:.0f}" if whole else f"{value:#.3g}"
 
     return write

@@ -1,0 +1,281 @@
+"""Figures: what they draw is what they were given, on honest scales, light enough for a notebook, and legible without colour."""
+
+import itertools
+import warnings
+
+import librosa
+import numpy as np
+import pandas as pd
+import plotly.io
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kaleido.scopes.plotly import PlotlyScope
+
+from ssenv_core import plots
+from ssenv_core.errors import SsenvError
+from ssenv_core.failure_modes import Diagnosis
+from ssenv_core.metrics.acoustic import METRICS
+from ssenv_core.plots import COLOURS, DB_RANGE
+from ssenv_core.soundstorm.decoding import Iteration
+
+RATE = 24_000
+
+
+def noise(seconds, amplitude=0.1, seed=0):
+    return (amplitude * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+def luminance(colour):
+    """Relative luminance of #RRGGBB (WCAG 2)."""
+    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def test_real_codec_and_generated_stay_apart_in_grey_and_stand_out_from_white():
+    lightness = [luminance(colour) for colour in COLOURS.values()]
+    for a, b in itertools.combinations([*lightness, 1.0], 2):
+        assert (max(a, b) + 0.05) / (min(a, b) + 0.05) > 2
+    assert all(1.05 / (value + 0.05) > 3 for value in lightness)
+    assert len(set(plots.DASHES.values())) == 3
+
+
+def test_a_sine_at_full_scale_reads_about_0_db_at_its_frequency_and_half_of_it_6_db_less():
+    sine = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
+    level, _ = plots.mel_levels(sine, RATE)
+    fig = plots.spectrogram(sine, RATE)
+    tick = fig.layout.yaxis.tickvals[fig.layout.yaxis.ticktext.index("1k")]
+    assert abs(level.mean(axis=1).argmax() - tick) <= 1
+    assert level.max() == pytest.approx(0, abs=3)
+    np.testing.assert_allclose(level.max() - plots.mel_levels(sine / 2, RATE)[0].max(), 20 * np.log10(2), atol=1e-6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seconds=st.floats(0.001, 12), rate=st.sampled_from([8000, 22_050, 44_100]), columns=st.integers(40, 250))
+def test_a_spectrogram_never_exceeds_its_columns_and_covers_the_clip(seconds, rate, columns):
+    wav = np.ones(max(2, round(seconds * rate)), np.float32)
+    level, step = plots.mel_levels(wav, rate, columns=columns, bands=40)
+    assert level.shape[0] == 40
+    assert 1 <= level.shape[1] <= columns
+    assert (level.shape[1] - 1) * step <= len(wav) / rate < level.shape[1] * step + 1e-9
+
+
+@pytest.mark.parametrize("place", [0.1, 7.03, 19.42, 29.9])
+def test_a_click_in_a_long_clip_is_never_between_the_columns(place):
+    wav = np.zeros(30 * RATE, np.float32)
+    wav[round(place * RATE)] = 1
+    level, step = plots.mel_levels(wav, RATE, columns=100)
+    assert level.max() > -80
+    assert level.max(axis=0).argmax() * step == pytest.approx(place, abs=step)
+
+
+def test_spectrograms_share_one_scale_and_silence_is_its_dark_end():
+    loud, quiet, silence = noise(1), noise(1, 0.001), np.zeros(RATE, np.float32)
+    fig = plots.spectrogram_grid({"dog": {"real": loud, "generated": quiet}, "rain": {"real": silence}}, RATE)
+    panels = {trace.coloraxis: [] for trace in fig.data}
+    assert set(panels) == {"coloraxis"}
+    top, bottom = fig.layout.coloraxis.cmax, fig.layout.coloraxis.cmin
+    assert top - bottom == DB_RANGE
+    first, second, third = (np.asarray(trace.z) for trace in fig.data)
+    assert top - 1 <= first.max() <= top
+    assert np.median(first) - np.median(second) == pytest.approx(40, abs=1)
+    assert (third <= bottom).all()
+    alone = plots.spectrogram(silence, RATE)
+    assert (np.asarray(alone.data[0].z) <= alone.layout.coloraxis.cmin).all()
+
+
+def test_a_clip_that_a_row_lacks_is_said_to_be_missing_in_its_own_panel():
+    fig = plots.spectrogram_grid({"dog": {"real": noise(1), "generated": noise(1)}, "rain": {"real": noise(1)}}, RATE)
+    (note,) = [a for a in fig.layout.annotations if a.text == "no clip"]
+    x, y = fig.layout.xaxis4.domain, fig.layout.yaxis4.domain
+    assert x[0] < note.x < x[1]
+    assert y[0] < note.y < y[1]
+
+
+def test_a_page_of_spectrograms_of_five_seconds_stays_under_half_a_megabyte():
+    wav = noise(5)
+    rows = {f"class {i}": dict.fromkeys(COLOURS, wav) for i in range(5)}
+    assert len(plots.spectrogram_grid(rows, RATE).to_json()) < 500_000
+
+
+def test_ticks_stop_at_half_the_sampling_rate():
+    fig = plots.spectrogram(noise(0.5)[:4000], 8000)
+    assert fig.layout.yaxis.ticktext == ("100", "500", "1k", "2k")
+    assert all(0 <= tick <= 79 for tick in fig.layout.yaxis.tickvals)
+    np.testing.assert_allclose(np.diff(fig.layout.yaxis.tickvals) > 0, True)
+
+
+def test_a_clip_that_is_not_finite_is_refused_in_one_line():
+    with pytest.raises(SsenvError, match="NaN"):
+        plots.spectrogram(np.full(4000, np.nan, np.float32), RATE)
+
+
+@settings(deadline=None)
+@given(samples=st.lists(st.floats(-1, 1), min_size=1, max_size=200), columns=st.integers(1, 50))
+def test_no_peak_is_lost_when_a_waveform_is_decimated(samples, columns):
+    wav = np.array(samples)
+    low, high = plots.extremes(wav, columns)
+    assert len(low) == len(high) == min(columns, len(wav))
+    assert (low <= high).all()
+    assert (low.min(), high.max()) == (wav.min(), wav.max())
+
+
+def test_a_waveform_is_drawn_at_its_own_level():
+    fig = plots.waveform(noise(2, 0.01), RATE)
+    assert max(np.abs(trace.y).max() for trace in fig.data) == pytest.approx(np.abs(noise(2, 0.01)).max(), abs=1e-4)
+    assert all(len(trace.y) <= 500 for trace in fig.data)
+
+
+def test_the_largest_distance_of_two_curves_is_ks_d_of_the_finite_values():
+    rng = np.random.default_rng(0)
+    tables = [pd.DataFrame(rng.normal(shift, 1, (n, len(METRICS))), columns=list(METRICS)) for shift, n in [(0, 40), (0.1, 30), (1, 20)]]
+    tables[0].loc[0, "snr"], tables[2].loc[0, "snr"] = np.inf, np.nan
+    fig = plots.metric_distributions(*tables)
+    real, codec, generated = fig.data[:3]
+    assert [trace.name for trace in (real, codec, generated)] == list(COLOURS)
+    assert [trace.line.color for trace in (real, codec, generated)] == list(COLOURS.values())
+    grid = np.sort(np.concatenate([real.x, generated.x]))
+    steps = [np.asarray(trace.y)[np.searchsorted(trace.x, grid, side="right") - 1] for trace in (real, generated)]
+    values = [table["snr"][np.isfinite(table["snr"])] for table in (tables[0], tables[2])]
+    assert np.abs(steps[0] - steps[1]).max() == pytest.approx(scipy.stats.ks_2samp(*values).statistic)
+    assert len(fig.data) == 3 * 6
+
+
+def test_a_metric_without_finite_values_has_no_curve():
+    table = pd.DataFrame({name: [1.0, 2.0] for name in METRICS})
+    fig = plots.metric_distributions(table, table, table.assign(snr=np.nan))
+    assert len(fig.data) == 3 * 6 - 1
+
+
+def test_a_table_of_metrics_is_html_with_units_signs_and_the_three_colours():
+    table = pd.DataFrame(
+        {"real_n": [40], "real_mean": [0.25], "generated_mean": [1391.78], "difference_percent": [-54.951], "ks_p": [1e-9]}
+    )
+    page = plots.comparison_table(table.set_index(pd.Index(["spectral_centroid"])).assign(ks_d=np.nan), "A caption").to_html()
+    for text in (
+        "<caption>A caption",
+        "spectral centroid (Hz)",
+        ">40<",
+        ">0.250<",
+        ">1392<",
+        ">-55.0 %<",
+        "< 0.001",
+        ">–<",
+        "generated mean",
+    ):
+        assert text in page.replace("&lt;", "<")
+    assert COLOURS["real"] in page
+    assert COLOURS["generated"] in page
+    assert COLOURS["codec"] not in page
+
+
+def test_codebook_usage_is_full_for_uniform_codes_and_nothing_for_one_code():
+    codes = torch.stack([torch.arange(64), torch.full((64,), 3)])[None]
+    used, entropy = plots.codebook_usage(codes, 64).data
+    assert list(used.y) == [100, pytest.approx(100 / 64)]
+    np.testing.assert_allclose(entropy.y, [6, 0], atol=1e-12)
+    with pytest.raises(ValueError, match="codebook"):
+        plots.codebook_usage(codes, 63)
+
+
+def test_a_spectrum_keeps_its_source_s_colour_whatever_its_place_and_leaves_empty_bands_out():
+    frequency = np.array([100.0, 1000.0, 10_000.0])
+    fig = plots.long_term_spectrum({"generated": (frequency, np.array([0.0, -10.0, -np.inf])), "other": (frequency, frequency)})
+    assert fig.data[0].line.color == COLOURS["generated"]
+    assert fig.data[1].line.color not in COLOURS.values()
+    assert np.isnan(fig.data[0].y).tolist() == [False, False, True]
+    assert fig.layout.xaxis.type == "log"
+
+
+def test_confusions_are_shares_of_the_true_class_in_rows():
+    fig = plots.confusion_matrix(np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), ["car_horn", "dog", "rain"])
+    assert np.asarray(fig.data[0].z).tolist() == [[75, 25, 0], [0, 100, 0], [0, 0, 0]]
+    assert fig.data[0].y[0] == "car horn"
+    assert fig.layout.yaxis.title.text == "true class"
+    assert fig.layout.yaxis.autorange == "reversed"
+
+
+def diagnosis(mode, measure, gap, floor):
+    return Diagnosis(mode, measure, 1.0, 2.0, gap, floor, gap > floor, f"sentence about {measure}")
+
+
+def test_a_diagnosis_is_measured_in_noise_floors_and_dark_where_it_is_present():
+    fig = plots.diagnosis_chart(
+        [
+            diagnosis("high_frequency_attenuation", "energy_above_4khz", 6.0, 2.0),
+            diagnosis("high_frequency_attenuation", "energy_below_100hz", -1.0, 2.0),
+            diagnosis("reduced_diversity", "mean_distance", 0.3, 0.0),
+        ]
+    )
+    first, second = fig.data
+    assert list(first.y) == ["energy above 4 kHz", "energy below 100 Hz"]
+    assert list(first.x) == [3, -0.5]
+    assert list(first.text) == ["3.0", "-0.5"]
+    assert first.marker.color[0] == COLOURS["generated"] != first.marker.color[1]
+    assert list(second.x) == [0]
+    assert "do not differ" in second.text[0]
+    assert [a.text for a in fig.layout.annotations] == ["High-frequency attenuation", "Reduced diversity"]
+
+
+def test_every_token_shows_the_iteration_that_decided_it_and_whole_given_levels_stay_blank():
+    codes = torch.zeros(2, 3, 4, dtype=torch.int64)
+    masks = {(0, 1): [0, 1, 1, 1], (0, 2): [0, 0, 0, 1], (0, 3): [0, 0, 0, 0], (2, 1): [0, 0, 0, 0]}
+    trace = [Iteration(level, i, codes, torch.tensor([[1, 1, 1, 1], mask], dtype=torch.bool)) for (level, i), mask in masks.items()]
+    fig = plots.mask_trace(trace, 75, item=1)
+    np.testing.assert_array_equal(fig.data[0].z, [[1, 2, 2, 3], [np.nan] * 4, [4] * 4])
+    assert fig.data[0].dx == pytest.approx(1 / 75)
+    with pytest.raises(ValueError, match="record"):
+        plots.mask_trace([], 75)
+
+
+def test_a_long_training_log_is_thinned_without_moving_its_mean_and_validation_gaps_are_left_out():
+    losses = np.random.default_rng(0).uniform(4, 7, 5000)
+    rows = [{"step": i, "epoch": 0, "loss": loss, "validation_loss": 5.0 if i % 1000 == 0 else None} for i, loss in enumerate(losses)]
+    training, validation = plots.training_curve(rows).data
+    assert len(training.x) == 1000
+    assert np.mean(training.y) == pytest.approx(losses.mean())
+    assert list(validation.x) == [0, 1000, 2000, 3000, 4000]
+    assert plots.training_curve(rows[:10]).data[0].y.tolist() == losses[:10].tolist()
+
+
+@pytest.mark.parametrize("fig", [plots.training_curve([], reference=6.93), plots.level_loss([5.0, 6.0], reference=6.93)])
+def test_the_loss_of_guessing_is_a_line_that_can_be_seen(fig):
+    (line,) = fig.layout.shapes
+    assert line.y0 == line.y1 == 6.93
+    assert line.line.width > 0
+    assert "6.93" in fig.layout.annotations[0].text
+
+
+def test_a_saved_figure_is_a_picture_and_the_figure_again_and_nothing_is_warned_about(tmp_path):
+    fig = plots.level_loss([5.0, 6.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        png, json = plots.save_figure(fig, tmp_path / "figures" / "losses.png")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert plotly.io.from_json(json.read_text()) == fig
+    assert sorted(path.name for path in png.parent.iterdir()) == ["losses.json", "losses.png"]
+
+
+def test_pictures_are_rendered_without_the_network():
+    assert not any("http" in argument for argument in plots._renderer()._build_proc_args())
+
+
+def test_a_browser_that_does_not_start_is_one_line_and_leaves_the_last_picture(tmp_path, monkeypatch):
+    (tmp_path / "old.png").write_bytes(b"old")
+    monkeypatch.setattr(PlotlyScope, "executable_path", classmethod(lambda _: "false"))
+    plots._renderer.cache_clear()
+    with pytest.raises(SsenvError, match=r"cannot render .*old\.png") as caught:
+        plots.save_figure(plots.level_loss([5.0]), tmp_path / "old.png")
+    plots._renderer.cache_clear()
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
+    assert (tmp_path / "old.png").read_bytes() == b"old"
+
+
+def test_mel_bands_of_the_ticks_are_those_of_the_filters():
+    fig = plots.spectrogram(noise(0.5), RATE)
+    centres = librosa.mel_frequencies(n_mels=82, fmax=RATE / 2)[1:-1]
+    hertz = [100, 500, 1000, 2000, 5000, 10_000]
+    np.testing.assert_allclose(np.interp(fig.layout.yaxis.tickvals, np.arange(80), centres), hertz, rtol=0.02)
