@@ -107,10 +107,15 @@ class Trainer:
 
     PARTS = ("model", "average", "optimizer", "scheduler")
 
-    def __init__(self, config: SoundStormConfig, clips: Clips, settings: TrainSettings, accelerator: Accelerator) -> None:
+    def __init__(
+        self, config: SoundStormConfig, clips: Clips, settings: TrainSettings, accelerator: Accelerator, codebooks: torch.Tensor | None
+    ) -> None:
         self.config, self.clips, self.settings, self.accelerator = config, clips, settings, accelerator
         torch.manual_seed(settings.seed)
-        self.model = SoundStorm(config).to(accelerator.device)
+        self.model = SoundStorm(config)
+        if codebooks is not None:
+            self.model.start_from_codebooks(codebooks.cpu())
+        self.model.to(accelerator.device)
         self.average = AveragedModel(self.model, multi_avg_fn=warmed_up_average(settings.ema_decay)).eval().requires_grad_(False)
         self.batch_size = min(settings.batch_size, len(clips) // accelerator.num_processes * accelerator.num_processes)
         self.epoch_steps = len(clips) // self.batch_size
@@ -176,6 +181,7 @@ def train(
     checkpoint_path: str | Path,
     device: str | torch.device = "auto",
     report: Callable[[dict], None] | None = None,
+    codebooks: torch.Tensor | None = None,
 ) -> TrainResult:
     """Train a model and write its generator file; resume where the state beside it, <name>.state.safetensors, is of the same run.
 
@@ -185,6 +191,7 @@ def train(
         checkpoint_path: the generator file, *.safetensors.
         device: auto, cpu, cuda or cuda:<n>.
         report: called with each log row.
+        codebooks: the codec's, for `SoundStorm.start_from_codebooks`; None starts from random tables.
 
     Raises:
         SsenvError: the state is of another run, the loss is not finite, no clip has an active frame, or there is no such device.
@@ -197,9 +204,10 @@ def train(
         raise SsenvError(
             f"{len(clips)} clips in batches of {settings.batch_size} do not divide among {accelerator.num_processes} processes"
         )
-    trainer, main = Trainer(model_config, clips, settings, accelerator), accelerator.is_main_process
+    trainer, main = Trainer(model_config, clips, settings, accelerator, codebooks), accelerator.is_main_process
     state_file = Path(checkpoint_path).with_suffix(".state.safetensors")
     identity = _identity(settings, model_config, train_tokens, validation_tokens, accelerator.num_processes)
+    identity["codebooks"] = None if codebooks is None else hashlib.sha256(codebooks.cpu().numpy().tobytes()).hexdigest()
     if state_file.exists() and (state := _read_state(state_file, identity)):
         trainer.load_state_dict(state)
     total, batch_size = trainer.total, trainer.batch_size

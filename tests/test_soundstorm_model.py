@@ -206,3 +206,40 @@ def test_bfloat16_autocast_yields_a_finite_float32_loss(model):
 def test_impossible_sizes_are_refused_by_name(change, named):
     with pytest.raises(SsenvError, match=named):
         SoundStormConfig(**change)
+
+
+def test_codes_with_close_codebook_entries_start_with_close_embeddings_and_logits():
+    torch.manual_seed(0)
+    config = SoundStormConfig(n_q=2, codebook_size=64, num_classes=3, dim=32, depth=1, heads=2, kernel_size=3)
+    codebooks = torch.randn(2, 64, 20)
+    codebooks[:, 1] = codebooks[:, 0] + 0.01
+    model = SoundStorm(config)
+    model.start_from_codebooks(codebooks)
+    for table in (model.code_embedding.weight[:64], model.heads[0].weight, model.heads[1].weight):
+        distance = torch.cdist(table, table)
+        assert distance[0, 1] < 0.05 * distance[0, 2:].min()
+
+
+def test_the_summed_embeddings_of_a_frame_start_as_a_projection_of_the_summed_entries():
+    torch.manual_seed(0)
+    config = SoundStormConfig(n_q=2, codebook_size=64, num_classes=3, dim=32, depth=1, heads=2, kernel_size=3)
+    codebooks = torch.randn(2, 64, 5)
+    model = SoundStorm(config)
+    model.start_from_codebooks(codebooks)
+    codes = torch.randint(64, (1, 2, 100))
+    embedded = model.features(codes, layer=0)[0] - model.class_embedding.weight[config.null_label]
+    entries = sum(codebooks[level][codes[0, level]] for level in range(2))
+    design = torch.cat([entries, torch.ones(100, 1)], dim=1)
+    residual = embedded - design @ torch.linalg.lstsq(design, embedded).solution
+    assert residual.abs().max() < 1e-4
+
+
+def test_a_model_that_starts_from_codebooks_starts_near_chance():
+    torch.manual_seed(0)
+    config = SoundStormConfig(num_classes=3, dim=64, depth=1, heads=2, kernel_size=3)
+    model = SoundStorm(config).eval()
+    model.start_from_codebooks(torch.randn(8, 1024, 20) * torch.logspace(0, -1, 8)[:, None, None])
+    codes = torch.randint(1024, (4, 8, 50))
+    level, mask = torch.arange(4) * 2, torch.ones(4, 50, dtype=torch.bool)
+    loss = model.masked_loss(codes, torch.zeros(4, dtype=torch.int64), level, mask).loss.mean()
+    assert loss.item() == pytest.approx(math.log(1024), abs=0.1)

@@ -19,6 +19,7 @@ class Codec(Protocol):
         frame_rate: frames per second; S samples give ceil(S * frame_rate / sample_rate) frames.
         n_q: quantizer levels in use.
         codebook_size: codes per level.
+        codebooks: (n_q, codebook_size, D) float32, what each code adds to its frame: codes with close entries sound alike.
         token_hash: SHA-256 of everything that decides which codes a waveform gets; part of every token file's identity.
     """
 
@@ -27,6 +28,7 @@ class Codec(Protocol):
     frame_rate: float
     n_q: int
     codebook_size: int
+    codebooks: torch.Tensor
     token_hash: str
 
     def encode(self, wav: torch.Tensor) -> torch.Tensor:

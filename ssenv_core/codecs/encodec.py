@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from encodec.model import ROOT_URL, EncodecModel
 from torch import nn
 
@@ -57,6 +58,11 @@ class EnCodec(nn.Module):
             for name, tensor in part.state_dict().items():
                 digest.update(name.encode() + tensor.cpu().numpy().tobytes())
         return digest.hexdigest()
+
+    @property
+    def codebooks(self) -> torch.Tensor:
+        """(n_q, 1024, 128): the part of the latent that each code stands for."""
+        return torch.stack([layer.codebook for layer in self.model.quantizer.vq.layers[: self.quantizers]])
 
     @torch.inference_mode()
     def encode(self, wav: torch.Tensor) -> torch.Tensor:
@@ -111,6 +117,14 @@ class EnCodec48(EnCodec):
     def __init__(self, model: EncodecModel, bandwidth: float = 6.0) -> None:
         super().__init__(model, bandwidth)
         self.n_q = self.quantizers + 1
+
+    @property
+    def codebooks(self) -> torch.Tensor:
+        """(n_q, 1024, 129): the latents' parts, and on an axis of its own the loudness, from -1 to 1."""
+        latents = F.pad(super().codebooks, (1, 0))
+        loudness = torch.zeros_like(latents[:1])
+        loudness[0, :, 0] = torch.linspace(-1, 1, self.codebook_size)
+        return torch.cat([loudness, latents])
 
     @torch.inference_mode()
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:

@@ -160,6 +160,11 @@ class MelRVQ(nn.Module):
         definition = str([SAMPLE_RATE, HOP, NUM_MELS, SUB_FRAMES, SUB_BANDS, FLOOR])
         return hashlib.sha256(definition.encode() + self.quantizer.codebooks.half().cpu().numpy().tobytes()).hexdigest()
 
+    @property
+    def codebooks(self) -> torch.Tensor:
+        """(n_q, 1024, 160): the standardized features that each code adds."""
+        return self.quantizer.codebooks[: self.n_q] / self.decoder.std
+
     @torch.inference_mode()
     def encode(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (B, 1, S) at 24 kHz -> codes (B, n_q, T) int64, T = ceil(S / 320)."""
