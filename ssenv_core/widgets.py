@@ -1,6 +1,7 @@
 """Panels to listen with: ipywidgets where a live front end is attached, the same table as plain HTML where none is.
 
-A clip is never loudness-normalised. Static pages link to the audio files, live ones carry the sound of the clips on show.
+A clip is never loudness-normalised. Static pages link to the audio files, live ones carry the sound of the clips on show. The HTML is such
+that JupyterLab leaves it whole in a notebook it does not trust, as an executed copy is: no script, style or svg element, no aria attribute.
 """
 
 import base64
@@ -10,6 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import ipywidgets
 import numpy as np
@@ -23,6 +25,7 @@ from ssenv_core.progress import live_front_end
 
 ALL = "all classes"
 WIDTH, HEIGHT = 160, 48  # px of a thumbnail
+LIVE_SECONDS = 120  # of sound to put into a live page at once, some 5 MB
 
 
 class AuditionClip(NamedTuple):
@@ -37,8 +40,9 @@ class AuditionClip(NamedTuple):
 def audition_table(clips: Sequence[AuditionClip], sample_rate: int) -> ipywidgets.Widget | HTML:
     """Clips to look at and listen to: class, name, waveform, spectrogram (all on one colour scale), player.
 
-    Live: a panel that shows one class at a time, chosen from a menu. Headless: a table of all clips whose players link to the files,
-    relative to the notebooks/ folder beside their own, which is where a study keeps its executed notebooks.
+    Live: a panel that shows one class at a time, or all if they are not too long, chosen from a menu or by the buttons beside it. Headless:
+    a table of all clips whose players link to the files, relative to the notebooks/ folder beside their own, which is where a study keeps
+    its executed notebooks.
 
     Raises:
         ValueError: there is no clip.
@@ -51,10 +55,12 @@ def audition_table(clips: Sequence[AuditionClip], sample_rate: int) -> ipywidget
         _waveform_svg(clip.wav, clip.name) + _spectrogram_png(level, top, clip.name) for clip, level in zip(clips, levels, strict=True)
     ]
     if not live_front_end():
-        links = [os.path.relpath(clip.path, clip.path.parent.parent / "notebooks") for clip in clips]
+        links = [quote(os.path.relpath(clip.path, clip.path.parent.parent / "notebooks")) for clip in clips]
         return HTML(_table(clips, pictures, links))
-    labels = list(dict.fromkeys(clip.label for clip in clips))
-    menu = ipywidgets.Dropdown(options=[*labels, ALL] if len(labels) > 1 else labels, description="Class:")
+    options = list(dict.fromkeys(clip.label for clip in clips))
+    if len(options) > 1 and sum(len(clip.wav) for clip in clips) <= LIVE_SECONDS * sample_rate:
+        options.append(ALL)
+    menu = ipywidgets.Dropdown(options=options, description="Class:")
     table = ipywidgets.HTML()
 
     def show(change: dict) -> None:
@@ -64,13 +70,20 @@ def audition_table(clips: Sequence[AuditionClip], sample_rate: int) -> ipywidget
 
     menu.observe(show, names="value")
     show({"new": menu.value})
-    return ipywidgets.VBox([menu, table])
+    return ipywidgets.VBox([ipywidgets.HBox([_step(menu, "Previous", -1), menu, _step(menu, "Next", +1)]), table])
+
+
+def _step(menu: ipywidgets.Dropdown, name: str, by: int) -> ipywidgets.Button:
+    """A button that moves a menu on, around its ends."""
+    button = ipywidgets.Button(description=name, tooltip=f"{name} class", disabled=len(menu.options) == 1)
+    button.on_click(lambda _: setattr(menu, "index", (menu.index + by) % len(menu.options)))
+    return button
 
 
 def _table(clips: Sequence[AuditionClip], pictures: Sequence[str], sources: Sequence[str]) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(clip.label.replace('_', ' '))}</td><td>{html.escape(clip.name)}</td><td>{picture}</td>"
-        f'<td><audio controls preload="metadata" src="{html.escape(source)}" aria-label="play {html.escape(clip.name)}"></audio></td></tr>'
+        f'<td><audio controls preload="metadata" src="{html.escape(source)}" title="play {html.escape(clip.name)}"></audio></td></tr>'
         for clip, picture, source in zip(clips, pictures, sources, strict=True)
     )
     return f"<table><tr><th>class</th><th>clip</th><th>waveform, spectrogram</th><th>listen</th></tr>{rows}</table>"
@@ -81,8 +94,8 @@ def _waveform_svg(wav: np.ndarray, name: str) -> str:
     low, high = (np.clip(side, -1, 1) for side in extremes(wav, WIDTH))
     middle = HEIGHT / 2
     lines = "".join(f"M{x} {middle * (1 - b):.1f}V{middle * (1 - a) + 0.5:.1f}" for x, (a, b) in enumerate(zip(low, high, strict=True)))
-    label = f'role="img" aria-label="waveform of {html.escape(name)}"'
-    return f'<svg width="{WIDTH}" height="{HEIGHT}" {label}><path d="{lines}" stroke="{COLOURS["real"]}"/></svg> '
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{HEIGHT}'><path d='{lines}' stroke='{COLOURS['real']}'/></svg>"
+    return _picture("waveform", name, f"data:image/svg+xml,{quote(svg)}") + " "
 
 
 def _spectrogram_png(levels: np.ndarray, top: int, name: str) -> str:
@@ -91,8 +104,12 @@ def _spectrogram_png(levels: np.ndarray, top: int, name: str) -> str:
     index = np.clip((levels - (top - DB_RANGE)) / DB_RANGE * 255, 0, 255).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(palette[index[::-1]]).quantize(64).save(file, "PNG")
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img width="{WIDTH}" height="{HEIGHT}" alt="spectrogram of {html.escape(name)}" src="data:image/png;base64,{data}">'
+    return _picture("spectrogram", name, f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}")
+
+
+def _picture(kind: str, name: str, source: str) -> str:
+    size = f'width="{WIDTH}" height="{HEIGHT}" style="background: #fff"'
+    return f'<img {size} alt="{kind} of {html.escape(name)}" src="{source}">'
 
 
 def _embedded(wav: np.ndarray, sample_rate: int) -> str:

@@ -206,8 +206,8 @@ def test_a_step_records_its_files_and_refuses_a_missing_one(tmp_path):
     folder = StudyFolder(tmp_path / "outputs" / "demo")
     tokens = write_text(folder.tokens, "t")
     clips = [write_text(folder.generated / f"{name}.wav", name) for name in "ba"]
-    path = finish_step(folder, "03_generate", headline={"clips": 2}, inputs=[tokens], outputs=[folder.generated])
-    assert path == folder.metrics / "03_generate.json"
+    finish_step(folder, "03_generate", headline={"clips": 2}, inputs=[tokens], outputs=[folder.generated])
+    path = folder.metrics / "03_generate.json"
     record = read_json(path)
     assert record["headline"] == {"clips": 2}
     assert record["inputs"] == {"tokens/tokens.safetensors": sha256_file(tokens)}
