@@ -138,7 +138,7 @@ def train_decoder(
     wavs: torch.Tensor,
     settings: CodecTraining,
     state_file: Path,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     report: Callable[[dict], None] | None = None,
 ) -> list[dict]:
     """Train `codec.decoder` in place on waveforms through the codec's own quantizer; resume from `state_file` when it is there.
@@ -153,6 +153,7 @@ def train_decoder(
     Raises:
         SsenvError: the loss is not finite, or the state belongs to other settings.
     """
+    device = torch.device(device)
     torch.manual_seed(settings.seed)
     codec.to(device)
     decoder, distance = codec.decoder.train().requires_grad_(True), SpectralDistance().to(device)
@@ -172,11 +173,11 @@ def train_decoder(
         for name, part in parts.items():
             part.load_state_dict(state[name])
         rng.set_state(state["rng"])
-        torch.set_rng_state(state["noise"]) if device == "cpu" else torch.cuda.set_rng_state(state["noise"])
+        torch.set_rng_state(state["noise"]) if device.type == "cpu" else torch.cuda.set_rng_state(state["noise"])
 
     def checkpoint() -> None:
         state = {name: part.state_dict() for name, part in parts.items()}
-        noise = torch.get_rng_state() if device == "cpu" else torch.cuda.get_rng_state()
+        noise = torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state()
         state |= {"rng": rng.get_state(), "noise": noise, "step": step, "rows": rows, "seconds": spent}
         save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": step == settings.steps})
 
@@ -184,7 +185,7 @@ def train_decoder(
     with Progress(settings.steps, "train decoder", "step", initial=step) as progress:
         while step < settings.steps:
             x, quantized, gate = _draw(codec, wavs, codes, live, settings, rng, device)
-            with torch.autocast(device, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16):
                 deterministic, gain = decoder.spectra(quantized)
             reference, *draws = (
                 distance.spectrograms(wav * gate)
@@ -217,7 +218,7 @@ def train_decoder(
     return rows
 
 
-def _encode_all(codec: MelRVQ, wavs: torch.Tensor, device: str) -> torch.Tensor:
+def _encode_all(codec: MelRVQ, wavs: torch.Tensor, device: torch.device) -> torch.Tensor:
     """(N, S) int16 -> codes (N, 16, T) int16 at every level."""
     with torch.inference_mode():
         batches = [codec.quantizer.encode(codec.features(b.to(device).float() / 32768), MAX_LEVELS).short().cpu() for b in wavs.split(16)]
@@ -225,7 +226,13 @@ def _encode_all(codec: MelRVQ, wavs: torch.Tensor, device: str) -> torch.Tensor:
 
 
 def _draw(
-    codec: MelRVQ, wavs: torch.Tensor, codes: torch.Tensor, live: torch.Tensor, settings: CodecTraining, rng: torch.Generator, device: str
+    codec: MelRVQ,
+    wavs: torch.Tensor,
+    codes: torch.Tensor,
+    live: torch.Tensor,
+    settings: CodecTraining,
+    rng: torch.Generator,
+    device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A batch around random audible frames: waveform (B, S), quantized features (B, T, D) and the silence gate (B, S).
 
