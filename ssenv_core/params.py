@@ -73,6 +73,8 @@ class TrainParams(Params):
     kernel_size: Count
     dropout: Fraction
     label_dropout: Fraction
+    crop_frames: Count | None
+    coarse_emphasis: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     epochs: Count
     batch_size: Count
     learning_rate: Positive

@@ -49,6 +49,8 @@ class TrainSettings:
     warmup: float = 0.3  # share of the steps in which it rises
     grad_clip: float = 1.0
     label_dropout: float = 0.1  # share of items trained without their class
+    crop_frames: int | None = None  # of longer clips, this many from a random start at every step; None: whole clips
+    coarse_emphasis: float = 0.0  # level q of 1 to Q is trained in proportion to 1 / q^coarse_emphasis; 0, as in the paper: all alike
     ema_decay: float = 0.999
     precision: str = "auto"  # auto, bf16, fp32
     seed: int = 42
@@ -135,9 +137,9 @@ class Trainer:
         epoch, position = divmod(self.step, self.epoch_steps)
         order = torch.randperm(len(self.clips), generator=torch.Generator().manual_seed(derive_seed(seed, epoch, ORDER)))
         index = order[position * self.batch_size : (position + 1) * self.batch_size]
-        batch = self.clips.batch(index[rank :: self.accelerator.num_processes])
-        torch.manual_seed(derive_seed(seed, self.step, rank, STEP))  # of masks, label dropout and the model's own dropout
-        level, mask = sample_training_mask(batch.active, self.config.n_q)
+        torch.manual_seed(derive_seed(seed, self.step, rank, STEP))  # of crops, masks, label dropout and the model's own dropout
+        batch = self.clips.batch(index[rank :: self.accelerator.num_processes], self.settings.crop_frames)
+        level, mask = sample_training_mask(batch.active, self.config.n_q, coarse_emphasis=self.settings.coarse_emphasis)
         unlabelled = torch.rand(len(batch.labels), device=batch.labels.device) < self.settings.label_dropout
         labels = batch.labels.masked_fill(unlabelled, self.config.null_label)
         loss = self.objective(batch.codes, labels, level, mask, batch.padding)

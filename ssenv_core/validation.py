@@ -53,13 +53,19 @@ class Clips:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def batch(self, index: torch.Tensor) -> Batch:
-        """The clips at `index` (B,), int64 on the CPU."""
+    def batch(self, index: torch.Tensor, crop: int | None = None) -> Batch:
+        """The clips at `index` (B,), int64 on the CPU; of those longer than `crop` frames, that many from a random start."""
         lengths, device = self.lengths[index], self.codes.device
+        first = torch.zeros_like(lengths)
+        if crop is not None:
+            first = (torch.rand(len(index)) * (lengths - crop + 1)).long().clamp_min(0)
+            lengths = lengths.clamp_max(crop)
         longest, index = int(lengths.max()), index.to(device)
+        frames = (first[:, None] + torch.arange(longest)).clamp_max(self.codes.shape[2] - 1).to(device)
         active = (torch.arange(longest) < lengths[:, None]).to(device)
         padding = None if (lengths == longest).all() else ~active
-        return Batch(self.codes[index, :, :longest], self.labels[index], active, padding)
+        codes = self.codes[index].gather(2, frames[:, None].expand(-1, self.codes.shape[1], -1))
+        return Batch(codes, self.labels[index], active, padding)
 
 
 def validation_loss(model: SoundStorm, tokens: TokenSet, *, seed: int, device: torch.device | str) -> Validation:

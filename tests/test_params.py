@@ -17,6 +17,8 @@ TRAIN = {
     "kernel_size": 31,
     "dropout": 0.1,
     "label_dropout": 0.1,
+    "crop_frames": 128,
+    "coarse_emphasis": 1.0,
     "epochs": 2,
     "batch_size": 8,
     "learning_rate": 1e-4,

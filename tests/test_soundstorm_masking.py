@@ -63,7 +63,7 @@ def test_count_is_a_share_of_the_active_frames_rounded_up():
     active = torch.arange(50) < torch.arange(1, 51)[:, None]
     _, mask = sample_training_mask(active, 3, torch.Generator().manual_seed(5))
     same = torch.Generator().manual_seed(5)
-    torch.randint(3, (50,), generator=same)
+    torch.multinomial(torch.ones(3), 50, replacement=True, generator=same)
     expected = [
         math.ceil(math.cos(math.pi / 2 * r) * n) for r, n in zip(torch.rand(50, generator=same).tolist(), range(1, 51), strict=True)
     ]
@@ -77,6 +77,12 @@ def test_every_item_draws_its_own_level_share_and_frames():
     partial = mask[~mask.all(dim=1)]
     assert len(partial.unique(dim=0)) > 0.95 * len(partial)
     assert (mask.float().mean(dim=0) - mask.float().mean()).abs().max() < 0.12  # no frame is favoured
+
+
+@pytest.mark.parametrize(("emphasis", "shares"), [(0.0, [1 / 3, 1 / 3, 1 / 3]), (1.0, [6 / 11, 3 / 11, 2 / 11])])
+def test_a_level_is_drawn_in_proportion_to_its_emphasis(emphasis, shares):
+    level, _ = sample_training_mask(torch.ones(6000, 1, dtype=torch.bool), 3, torch.Generator().manual_seed(1), emphasis)
+    assert (level.bincount(minlength=3) / 6000).tolist() == pytest.approx(shares, abs=0.02)
 
 
 def test_same_generator_seed_same_training_mask():

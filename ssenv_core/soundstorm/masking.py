@@ -27,14 +27,18 @@ def lowest(score: Tensor, count: Tensor) -> Tensor:
     return score.argsort(dim=-1, stable=True).argsort(dim=-1) < count[..., None]
 
 
-def sample_training_mask(active: Tensor, n_q: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """Draw what each item is trained on: a level q, uniform, and a share gamma(r) of its active frames, r uniform on [0, 1).
+def sample_training_mask(
+    active: Tensor, n_q: int, generator: torch.Generator | None = None, coarse_emphasis: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Draw what each item is trained on: a level, and a share gamma(r) of its active frames, r uniform on [0, 1).
 
-    `active` (B, T) bool, True where a frame may be a target, on the generator's device. Returns `level` (B,) int64 in [0, n_q) and
+    `active` (B, T) bool, True where a frame may be a target, on the generator's device. Level q of 1 to Q is drawn with a probability
+    proportional to 1 / q^coarse_emphasis: 0, the default, draws all alike (SoundStorm, section 3.2). Returns `level` (B,) int64 in [0, n_q) and
     `mask` (B, T) bool with exactly ceil(gamma(r) n_active) random active frames of each item: at least one, if it has any at all.
     """
     draw = {"generator": generator, "device": active.device}
-    level = torch.randint(n_q, active.shape[:1], **draw)
+    weight = torch.arange(1, n_q + 1, device=active.device) ** -coarse_emphasis
+    level = torch.multinomial(weight, len(active), replacement=True, generator=generator)
     share = cosine_schedule(torch.rand(active.shape[:1], **draw))
     count = (share * active.sum(dim=-1)).ceil().long()
     return level, lowest(torch.rand(active.shape, **draw).masked_fill(~active, torch.inf), count)
