@@ -1,4 +1,4 @@
-# `make study` and `make test` need Python >= 3.11 and make; everything else is installed into .venv from uv.lock.
+# `make study` and `make test` need Python 3.11 to 3.13 and make; everything else is installed into .venv from uv.lock.
 PYTHON ?= python3
 VENV := .venv
 UV_VERSION := 0.13.9
@@ -23,7 +23,7 @@ lint: install  ## check the style
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml uv.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ssenv needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "ssenv needs Python 3.11 to 3.13: make PYTHON=/path/to/python3.11")'
 	test -x $(VENV)/bin/uv || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
 	$(VENV)/bin/uv sync --frozen
 	touch $@

@@ -141,6 +141,15 @@ def load_state(path: str | Path, kind: str) -> tuple[dict, dict]:
     return restore(metadata.pop("structure")), metadata
 
 
+def can_be_resumed(path: str | Path) -> bool:
+    """Whether a file holds a training state that is readable and, by its metadata, of a training that has not ended."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("finished") == "false"
+    except SafetensorError:
+        return False
+
+
 def sha256_file(path: str | Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
@@ -226,14 +235,14 @@ class StudyFolder:
         return self.root / "report.html"
 
 
-def environment() -> dict:
-    """Versions, git revision and machine, as recorded with every result."""
+def environment(device: torch.device) -> dict:
+    """Versions, git revision, machine and the device in use, as recorded with every result."""
     packages = ("ssenv", "torch", "torchaudio", "encodec", "vocos", "librosa", "numpy", "scikit-learn", "papermill")
     return {
         "git": git_revision(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "packages": {name: importlib.metadata.version(name) for name in packages},
     }
 
@@ -253,7 +262,8 @@ def git_revision() -> str | None:
 def finish_step(folder: StudyFolder, step: str, *, headline: dict[str, float], inputs: list[Path], outputs: list[Path]) -> None:
     """Record what a notebook made: its headline numbers, and its input and output files with their hashes.
 
-    A folder among `inputs` or `outputs` stands for every file in it. Written last, so its presence says that the step ended well.
+    A folder among `inputs` or `outputs` stands for every file in it; the figures that begin with the step's number are outputs, too.
+    Written last, so its presence says that the step ended well.
 
     Raises:
         SsenvError: a declared file is missing.
@@ -266,7 +276,8 @@ def finish_step(folder: StudyFolder, step: str, *, headline: dict[str, float], i
                 raise SsenvError(f"{step} declared {file} but it is missing")
         return {os.path.relpath(file, folder.root): sha256_file(file) for file in files}
 
-    record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes(outputs)}
+    figures = sorted(folder.figures.glob(f"{step.split('_')[0]}_*"))
+    record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes([*outputs, *figures])}
     write_json(folder.step_record(step), record)
 
 

@@ -117,12 +117,6 @@ def list_audio(folder: str | Path) -> list[Path]:
     return files
 
 
-def read_folder(folder: str | Path, sample_rate: int | None = None) -> tuple[list[str], list[tuple[np.ndarray, int]]]:
-    """Names (relative paths) and (waveform, rate) of every audio file below a folder, sorted by path."""
-    files = list_audio(folder)
-    return [str(path.relative_to(folder)) for path in files], [read_audio(path, sample_rate) for path in files]
-
-
 def write_folder(folder: str | Path, clips: Iterable[tuple[str, np.ndarray]], sample_rate: int) -> list[Path]:
     """Write named waveforms (name without suffix, (S,)) as wav files into a folder."""
     return [write_audio(Path(folder) / f"{name}.wav", wav, sample_rate) for name, wav in clips]

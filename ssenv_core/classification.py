@@ -4,7 +4,7 @@ Two readings of the paper's experiment: a linear probe on frozen features, and f
 2022), with the paper's Adam and cosine annealing. The judge hears waveforms alone and never saw a token, so it may name generated clips.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from sklearn.svm import SVC
 from torch import nn
 
 from ssenv_core.artifacts import load_tensors, save_tensors
+from ssenv_core.checkpoints import TrainedGenerator
+from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TokenSet
-from ssenv_core.training import TrainedGenerator, resolve_device
 from ssenv_core.validation import Clips, derive_seed
 
 KIND = "soundstorm classifier"
@@ -80,31 +81,35 @@ class Classification:
 
 
 def probe(classifier: Classifier, train: TokenSet, test: TokenSet, device: str = "auto") -> Classification:
-    """Fit the head alone: multinomial logistic regression on the frozen model's pooled features; the head is left holding it."""
+    """Fit the head alone: multinomial logistic regression on the frozen model's pooled features; the head is left holding it.
+
+    Raises:
+        SsenvError: the training clips are of one class.
+    """
     device = resolve_device(device)
     classifier.to(device).eval()
     train_clips, test_clips = Clips(train, device), Clips(test, device)
+    known, labels = train_clips.labels.cpu().numpy(), test_clips.labels.cpu().numpy()
+    _require_classes(known)
     features, heldout = _all_pooled(classifier, train_clips), _all_pooled(classifier, test_clips)
     scaler = StandardScaler().fit(features)
-    linear = LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), train_clips.labels.cpu().numpy())
-    predictions, labels = linear.predict(scaler.transform(heldout)), test_clips.labels.cpu().numpy()
+    linear = LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), known)
+    predictions = linear.predict(scaler.transform(heldout))
+    weight, bias = torch.from_numpy(linear.coef_), torch.from_numpy(linear.intercept_)
+    if len(linear.classes_) == 2:  # for which scikit-learn keeps one row: the second class's logit less the first's
+        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
     with torch.no_grad():
         classifier.mean.copy_(torch.from_numpy(scaler.mean_))
         classifier.std.copy_(torch.from_numpy(scaler.scale_))
         classifier.head.weight.zero_()
         classifier.head.bias.fill_(-20.0)  # a class that training never saw
-        classifier.head.weight[linear.classes_] = torch.from_numpy(linear.coef_).float().to(device)
-        classifier.head.bias[linear.classes_] = torch.from_numpy(linear.intercept_).float().to(device)
+        classifier.head.weight[linear.classes_] = weight.float().to(device)
+        classifier.head.bias[linear.classes_] = bias.float().to(device)
     return Classification(float((predictions == labels).mean()), labels, predictions, [])
 
 
 def fine_tune(
-    classifier: Classifier,
-    train: TokenSet,
-    test: TokenSet,
-    settings: ClassifierSettings,
-    device: str = "auto",
-    report: Callable[[dict], None] | None = None,
+    classifier: Classifier, train: TokenSet, test: TokenSet, settings: ClassifierSettings, device: str = "auto"
 ) -> Classification:
     """Train head and model together from where they are: Adam, cosine annealing to 0, cross-entropy. No choice looks at the test clips.
 
@@ -136,15 +141,17 @@ def fine_tune(
             labels, predictions = _predict(classifier, test_clips)
             rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "accuracy": float((predictions == labels).mean())})
             progress.update(note=f"loss {rows[-1]['loss']:.3f}")
-            if report is not None:
-                report(rows[-1])
     return Classification(rows[-1]["accuracy"], labels, predictions, rows)
 
 
 def random_twin(generator: TrainedGenerator, seed: int) -> SoundStorm:
     """A model of the same size with fresh random weights: what a frozen encoder that was never loaded amounts to."""
     torch.manual_seed(seed)
-    return SoundStorm(generator.model.config).eval()
+    twin = SoundStorm(generator.model.config)
+    for module in twin.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()  # the model's own start is no random one
+    return twin.eval()
 
 
 def save_classifier(path: str | Path, classifier: Classifier, class_names: tuple[str, ...], metadata: dict) -> Path:
@@ -157,11 +164,14 @@ def load_classifier(path: str | Path) -> tuple[Classifier, tuple[str, ...], dict
     """The classifier of a file, its class names and the metadata of its tokens.
 
     Raises:
-        SsenvError: there is no such file, or it is no classifier.
+        SsenvError: there is no such file, or it is no classifier that this version builds.
     """
     tensors, metadata = load_tensors(path, KIND)
-    classifier = Classifier(SoundStorm(SoundStormConfig(**metadata["config"])), len(metadata["class_names"]))
-    classifier.load_state_dict(tensors)
+    try:
+        classifier = Classifier(SoundStorm(SoundStormConfig(**metadata["config"])), len(metadata["class_names"]))
+        classifier.load_state_dict(tensors)
+    except (TypeError, RuntimeError):
+        raise SsenvError(f"{path} holds another classifier than this version of ssenv builds: run 06_classify again") from None
     return classifier.eval(), tuple(metadata["class_names"]), metadata["tokens"]
 
 
@@ -176,7 +186,12 @@ def sound_statistics(wav: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def train_judge(wavs: Iterable[np.ndarray], labels: np.ndarray, sample_rate: int) -> Pipeline:
-    """An SVM (RBF) on `sound_statistics` of real clips; its `predict` takes such statistics (N, 300)."""
+    """An SVM (RBF) on `sound_statistics` of real clips; its `predict` takes such statistics (N, 300).
+
+    Raises:
+        SsenvError: the clips are of one class.
+    """
+    _require_classes(labels)
     features = np.stack([sound_statistics(wav, sample_rate) for wav in wavs])
     return make_pipeline(StandardScaler(), SVC(C=10.0, gamma="scale")).fit(features, labels)
 
@@ -184,6 +199,11 @@ def train_judge(wavs: Iterable[np.ndarray], labels: np.ndarray, sample_rate: int
 def judge_clips(judge: Pipeline, wavs: Iterable[np.ndarray], sample_rate: int) -> np.ndarray:
     """The class (N,) int64 that the judge hears in each clip."""
     return judge.predict(np.stack([sound_statistics(wav, sample_rate) for wav in wavs]))
+
+
+def _require_classes(labels: np.ndarray) -> None:
+    if len(np.unique(labels)) < 2:
+        raise SsenvError(f"all {len(labels)} clips to learn classes from are of one class: label them, in sub-folders or labels.csv")
 
 
 @torch.inference_mode()

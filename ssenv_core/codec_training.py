@@ -17,11 +17,13 @@ import torch
 import torch.nn.functional as F
 from sklearn.cluster import KMeans
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from ssenv_core.artifacts import load_state, save_state
 from ssenv_core.codecs.melrvq import CODEBOOK_SIZE, FLOOR, HOP, MAX_LEVELS, MelRVQ, ResidualQuantizer, audible
 from ssenv_core.datasets import Dataset
 from ssenv_core.errors import SsenvError
+from ssenv_core.optimization import one_cycle, warmed_up_average
 from ssenv_core.progress import Progress, track
 
 RESOLUTIONS = (128, 256, 512, 1024, 2048)
@@ -161,8 +163,8 @@ def train_decoder(
     live = (codes[:, 0] != 0).nonzero()
     live = live[torch.randperm(len(live))]
     optimizer = torch.optim.AdamW(decoder.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, settings.steps, pct_start=settings.warmup)
-    average = torch.optim.swa_utils.AveragedModel(decoder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.ema_decay))
+    scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup, cycle_momentum=True)
+    average = AveragedModel(decoder, multi_avg_fn=warmed_up_average(settings.ema_decay))
     rng = torch.Generator().manual_seed(settings.seed)
     step, rows, spent = 0, [], 0.0
     identity = {**asdict(settings), "clips": len(wavs), "tokens": codec.token_hash}

@@ -1,20 +1,26 @@
 """The three columns of sound that every comparison shows: real held-out clips, the same clips through the codec, and generated clips.
 
 The gap from real to codec is the codec's, the one from codec to generated the model's; all three are at the codec's sampling rate.
+Beside them, what relates clips of two columns: pairs within a class, and copies of training clips.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
-from ssenv_core.artifacts import StudyFolder, read_json
+from ssenv_core.artifacts import StudyFolder, load_tensors, read_json
 from ssenv_core.audio import read_audio
+from ssenv_core.checkpoints import load_generator, require_heldout
 from ssenv_core.codecs import load_codec
 from ssenv_core.datasets import Dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import track
-from ssenv_core.tokens import load_tokens_file, require_codec
+from ssenv_core.tokens import TokenSet, load_tokens_file, require_codec
+
+COPY_LEVELS = 2  # in which a copy is looked for
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Columns:
     Attributes:
         names: of the real clips.
         labels, generated_labels: (N,) and (M,) int64, index into `class_names`.
+        generated_codes: (M, Q, T) int64, which the generated sound was decoded from.
     """
 
     sample_rate: int
@@ -35,14 +42,17 @@ class Columns:
     generated_names: tuple[str, ...]
     generated_labels: np.ndarray
     generated: list[np.ndarray]
+    generated_codes: torch.Tensor
 
 
 def load_columns(folder: StudyFolder, sounds: Dataset, fold: int, device: str) -> Columns:
     """Read a study's three columns: `sounds` must be the dataset its tokens were made of.
 
     Raises:
-        SsenvError: the dataset is another one, a file is missing, or the codec is not the one of the tokens.
+        SsenvError: the dataset is another one, a file is missing, the codec is not the one of the tokens, or the study's generator was
+            trained on `fold`.
     """
+    require_heldout(load_generator(folder.generator, "cpu"), fold)
     tokens = load_tokens_file(folder.tokens)
     if tokens.metadata["dataset_fingerprint"] != sounds.fingerprint:
         raise SsenvError(f"{folder.tokens} was not made of this copy of {sounds.name}: run 01_tokenize with the same dataset parameters")
@@ -66,19 +76,65 @@ def load_columns(folder: StudyFolder, sounds: Dataset, fold: int, device: str) -
         generated_names=tuple(clip["name"] for clip in recipe),
         generated_labels=np.array([tokens.class_names.index(clip["class"]) for clip in recipe]),
         generated=generated,
+        generated_codes=load_tensors(folder.generated / "codes.safetensors", "generated codes")[0]["codes"].to(torch.int64),
     )
 
 
-def copied_share(codes: torch.Tensor, training: torch.Tensor) -> torch.Tensor:
-    """How much of each clip stands in one training clip: the largest share of first-level codes equal at the same frames, over clips.
+def pair_within_classes(labels: np.ndarray, generated_labels: np.ndarray) -> pd.DataFrame:
+    """The i-th generated clip of a class beside the i-th real one, from the first again where there are fewer real ones.
 
     Args:
-        codes: (N, Q, T) int64.
-        training: (M, Q, T') int64.
+        labels, generated_labels: (N,) and (M,) int64.
 
     Returns:
-        (N,) float32 in [0, 1]; 1 is a copy. Compare with the value for real held-out clips.
+        `label`, and the positions `real` and `generated`: one row for each generated clip whose class has a real one, in their order.
     """
-    frames = min(codes.shape[2], training.shape[2])
-    reference = training[:, 0, :frames]
-    return torch.stack([(clip[0, :frames] == reference).float().mean(1).max() for clip in codes])
+    real = {label: np.flatnonzero(labels == label) for label in np.unique(labels)}
+    places = pd.Series(generated_labels).groupby(generated_labels).cumcount()
+    pairs = [
+        (label, real[label][place % len(real[label])], i)
+        for i, (label, place) in enumerate(zip(generated_labels, places, strict=True))
+        if label in real
+    ]
+    return pd.DataFrame(pairs, columns=["label", "real", "generated"])
+
+
+class Copies(NamedTuple):
+    """share (N,) float64 in [0, 1]: how much of each clip stands in one training clip; source (N,) int64: which one that is."""
+
+    share: np.ndarray
+    source: np.ndarray
+
+
+def find_copies(codes: torch.Tensor, training: TokenSet) -> Copies:
+    """The largest share of each clip's audible frames whose first COPY_LEVELS codes are those of one training clip, at the best lag.
+
+    A copy has 1, wherever in the training clip it begins: training hears clips from their first active frame on, or random crops of them.
+    One level alone would not do: steady sounds repeat a first-level code for seconds. A frame is silent if its first-level code is the one
+    that digital silence mostly has in `training`; a clip of nothing else has 0. Compare with the value for real held-out clips.
+
+    Args:
+        codes: (N, Q, T) int64, of the codec of `training`.
+    """
+    silence = training.codes[:, 0][~training.active]
+    silence = int(silence.mode().values) if len(silence) else -1
+    words, known = _words(codes), _words(training.codes)
+    clip, frame = np.nonzero((training.codes[:, 0] != silence).numpy())
+    order = np.argsort(known[clip, frame], kind="stable")
+    clip, frame = clip[order], frame[order]
+    lags = words.shape[1] + known.shape[1]  # every (training clip, lag) gets a number
+    known, number = known[clip, frame], clip * lags + frame + words.shape[1]
+    share, source = np.zeros(len(codes)), np.zeros(len(codes), dtype=np.int64)
+    for i, audible in enumerate((codes[:, 0] != silence).numpy()):
+        at = np.flatnonzero(audible)
+        first, end = (np.searchsorted(known, words[i, at], side) for side in ("left", "right"))
+        equal = np.concatenate([number[a:b] - t for a, b, t in zip(first, end, at, strict=True)] or [number[:0]])
+        agreeing = np.bincount(equal, minlength=1)
+        share[i], source[i] = agreeing.max() / max(len(at), 1), agreeing.argmax() // lags
+    return Copies(share, source)
+
+
+def _words(codes: torch.Tensor) -> np.ndarray:
+    """(N, Q, T) -> (N, T) int64, one number for the first COPY_LEVELS codes of a frame."""
+    first = codes[:, :COPY_LEVELS]
+    return (first << 16 * torch.arange(first.shape[1])[:, None]).sum(1).numpy()

@@ -92,15 +92,6 @@ class Diagnosis:
     sentence: str
 
 
-def reduced_diversity(embeddings: np.ndarray, reference: np.ndarray, labels: Sequence[Hashable] | None = None) -> pd.DataFrame:
-    """One row per clip of one set: its `mean_distance` to the others, its `nearest_distance`, and with labels its `class_distance`, the
-    mean to the others of its class (NaN where it is alone).
-
-    embeddings (N, D), N >= 2; reference (M, D), the real side: distances are rms over D in units of its standard deviations.
-    """
-    return pd.DataFrame(_neighbourhood(*_distances(embeddings, reference, labels)))
-
-
 def examine(
     clips: Iterable[np.ndarray],
     sample_rate: int,
@@ -256,6 +247,7 @@ def _heard(labels: Sequence[Hashable], silent: pd.Series) -> list[Hashable]:
 
 
 def _distances(embeddings: np.ndarray, reference: np.ndarray, labels: Sequence[Hashable] | None) -> _Distances:
+    """Between embeddings (N, D): rms over D in units of the standard deviations of `reference` (M, D), the real side."""
     spread = reference.std(axis=0)
     matrix = squareform(pdist(embeddings / np.where(spread > 0, spread, 1.0))) / np.sqrt(embeddings.shape[1])
     np.fill_diagonal(matrix, np.inf)
@@ -266,6 +258,8 @@ def _distances(embeddings: np.ndarray, reference: np.ndarray, labels: Sequence[H
 
 
 def _neighbourhood(matrix: np.ndarray, mates: np.ndarray | None) -> dict[str, np.ndarray]:
+    """For every clip its `mean_distance` to the others, its `nearest_distance`, and with mates its `class_distance`, the mean to the others
+    of its class (NaN where it is alone)."""
     columns = {"mean_distance": matrix.mean(axis=1, where=np.isfinite(matrix)), "nearest_distance": matrix.min(axis=1)}
     if mates is not None:
         counts = mates.sum(axis=1)

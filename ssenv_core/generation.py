@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.codecs.base import Codec
+from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
 from ssenv_core.soundstorm import decode
 from ssenv_core.tokens import require_codec
-from ssenv_core.training import TrainedGenerator, resolve_device
 from ssenv_core.validation import derive_seed
 
 CODES, WAVEFORM = 1, 2  # what a derived seed is for

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from ssenv_core.errors import SsenvError
@@ -20,6 +20,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
+Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]  # the names that datasets/ and codecs/, a floor above, know
+Codec = Literal["melrvq_24khz", "encodec_24khz", "encodec_48khz"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 frozen = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -54,10 +56,10 @@ class StartParams(Params):
 class TokenizeParams(Params):
     """01_tokenize."""
 
-    dataset: str
+    dataset: Dataset
     data_root: str
     clips_per_class: Count
-    codec: str
+    codec: Codec
     bandwidth: Positive
     device: Device
 
@@ -71,7 +73,7 @@ class TrainParams(Params):
     depth: Count
     heads: Count
     kernel_size: Count
-    dropout: Fraction
+    dropout: Annotated[float, Field(ge=0, lt=1)]
     label_dropout: Fraction
     crop_frames: Count | None
     coarse_emphasis: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -84,6 +86,20 @@ class TrainParams(Params):
     precision: Literal["auto", "bf16", "fp32"]
     checkpoint_minutes: Positive
     device: Device
+
+    @field_validator("heads")
+    @classmethod
+    def _divide_dim(cls, heads: int, info: ValidationInfo) -> int:
+        if info.data.get("dim", 0) % (2 * heads):
+            raise ValueError(f"dim {info.data['dim']} must be a multiple of 2 x heads = {2 * heads} (rotary positions)")
+        return heads
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, kernel_size: int) -> int:
+        if kernel_size % 2 == 0:
+            raise ValueError("must be odd, so that frames stay aligned")
+        return kernel_size
 
 
 @frozen
@@ -103,7 +119,7 @@ class GenerateParams(Params):
 class MetricsParams(Params):
     """04_metrics."""
 
-    dataset: str
+    dataset: Dataset
     data_root: str
     clips_per_class: Count
     fold: Count
@@ -130,7 +146,7 @@ class ClassifyParams(Params):
 class CodecParams(Params):
     """08_train_codec."""
 
-    dataset: str
+    dataset: Dataset
     data_root: str
     clips_per_class: Count
     fold: Count
@@ -149,7 +165,7 @@ class CodecParams(Params):
 class SummaryParams(Params):
     """90_summary."""
 
-    studies: tuple[Name, ...]
+    studies: tuple[Name, ...]  # none: the study itself
 
 
 NOTEBOOK_PARAMS: dict[str, type[Params]] = {
@@ -213,4 +229,5 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     value = "" if first["type"] == "missing" else f" = {first['input']!r}"
-    return f"parameter {name}{value}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"parameter {name}{value}: {message[0].lower()}{message[1:]}"

@@ -108,6 +108,8 @@ def _environment(records: Mapping[str, dict]) -> str:
 
 def _notebook(folder: StudyFolder, path: str, records: Mapping[str, dict], figures: list[str]) -> str:
     """One executed notebook as HTML; its plotly figures are appended to `figures` as JSON, and empty places left for them."""
+    if not (folder.root / path).is_file():
+        return f"<p>{html.escape(path)} is gone: run this step again to have it here</p>"
     notebook = nbformat.read(folder.root / path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":

@@ -27,11 +27,16 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from ssenv_core.artifacts import StudyFolder, environment, project_root, read_json, sha256_file, sha256_json, write_json
+from ssenv_core.artifacts import StudyFolder, can_be_resumed, environment, project_root, read_json, sha256_file, sha256_json, write_json
+from ssenv_core.codecs import codec_levels
+from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.fingerprint import code_hashes
 from ssenv_core.params import NOTEBOOK_PARAMS, Params, read_params, refuse_unknown
 from ssenv_core.report import format_headline, format_seconds, write_report
+
+ASKED_FOR = "asked for"
+TRAINING_STATES = {"02_train": "generator.state.safetensors", "08_train_codec": "codec.state.safetensors"}  # in checkpoints/
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ def run_study(
     Args:
         params_path: a flat YAML file: values by name, and `notebooks`, the names of the notebooks in order.
         overrides: values that replace those of the file.
-        force: run every step, changed or not.
+        force: run every step, changed or not. A step that is asked for in this or one of the next two ways trains anew: the state of a
+            training that ended is removed. That of an interrupted one is kept, for the step to go on from.
         start: run the step with this name or number ("03") and all after it, changed or not; leave those before it alone.
         only: run the step with this name or number, changed or not; leave all others alone.
         root: the project; by default the one around the working directory.
@@ -87,12 +93,14 @@ def run_study(
             continue
         earlier = {other.name: sorted(records[other.name]["outputs"]) for other in steps[:position] if other.name in records}
         fingerprint = {**code_hashes(step.notebook), "parameters": sha256_json(step.parameters), "files": sha256_json(earlier)}
-        reason = "asked for" if force or start or only else _why_run(records.get(step.name), fingerprint, folder)
+        reason = ASKED_FOR if force or start or only else _why_run(records.get(step.name), fingerprint, folder)
         if not reason:
             print(f"{step.name}: skipped, unchanged", flush=True)
             states[step.name] = "skipped"
             continue
         print(f"{step.name}: running ({reason})", flush=True)
+        if reason == ASKED_FOR:
+            _forget_training(step.name, folder)
         if step.name in records:
             records[step.name]["fingerprint"] = None  # until it ends well, its files may be of two runs
             write_json(folder.manifest, manifest)
@@ -111,7 +119,7 @@ def read_study(params_path: str | Path, overrides: Mapping[str, object], root: P
     """The study's name and its steps, every name and value of the params file checked.
 
     Raises:
-        SsenvError: no such file, notebook or parameter, or a value is of the wrong type or out of bounds.
+        SsenvError: no such file, notebook or parameter, or a value is of the wrong type, out of bounds or does not fit another.
     """
     values = {**read_params(params_path), **overrides}
     names = values.pop("notebooks", None)
@@ -135,7 +143,20 @@ def read_study(params_path: str | Path, overrides: Mapping[str, object], root: P
         except SsenvError as error:
             raise SsenvError(f"{name}: {error}") from None
         steps.append(Step(name, paths[name], given, {**declared[name], **given, **asdict(checked)}))
+    _check_levels({step.name: step.parameters for step in steps})
     return str(values["study"]), steps
+
+
+def _check_levels(parameters: Mapping[str, dict]) -> None:
+    """Refuse `steps` that 03_generate would refuse, after the training, for the codes that 01_tokenize makes."""
+    if {"01_tokenize", "03_generate"} <= parameters.keys():
+        codec, bandwidth = parameters["01_tokenize"]["codec"], parameters["01_tokenize"]["bandwidth"]
+        iterations, levels = list(parameters["03_generate"]["steps"]), codec_levels(codec, bandwidth)
+        if len(iterations) != levels:
+            raise SsenvError(
+                f"03_generate: parameter steps = {iterations}: {codec} has {levels} levels at {bandwidth:g} kbps, "
+                f"and each needs its iterations, as in --set steps=[{','.join(['12'] + ['1'] * (levels - 1))}]"
+            )
 
 
 def _declared(notebook: Path) -> dict[str, object]:
@@ -183,6 +204,14 @@ def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFold
     return "" if (folder.root / record["notebook"]).is_file() else "its executed notebook is missing"
 
 
+def _forget_training(name: str, folder: StudyFolder) -> None:
+    """Remove the state of a step's training, without which it trains anew, unless that training was interrupted."""
+    if name in TRAINING_STATES:
+        state = folder.generator.with_name(TRAINING_STATES[name])
+        if state.exists() and not can_be_resumed(state):
+            state.unlink()
+
+
 def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
     """Execute one notebook and return its entry of the manifest."""
     executed, step_record = folder.notebooks / f"{step.name}.ipynb", folder.step_record(step.name)
@@ -197,13 +226,13 @@ def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
     return {
         "parameters": step.parameters,
         "seed": step.parameters["seed"],
-        "environment": environment(),
+        "environment": environment(resolve_device(step.parameters.get("device", "cpu"))),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "peak_memory_mb": round(memory["bytes"] / 2**20),
         "headline": record["headline"],
         "inputs": record["inputs"],
-        "outputs": record["outputs"],
+        "outputs": {**record["outputs"], str(step_record.relative_to(folder.root)): sha256_file(step_record)},
         "notebook": str(executed.relative_to(folder.root)),
     }
 

@@ -4,7 +4,6 @@ It knows which frames are digital silence and which codec the codes belong to, a
 last active frame is padding; silence in between is content.
 """
 
-import math
 import os
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -126,7 +125,7 @@ def tokenize(dataset: Dataset, codec: Codec, *, device: torch.device | str, batc
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
             "codec": codec.name,
-            "bandwidth": round(codec.n_q * codec.frame_rate * math.log2(codec.codebook_size) / 1000, 6),
+            "bandwidth": codec.bandwidth,
             "token_hash": codec.token_hash,
             "sample_rate": codec.sample_rate,
             "frame_rate": codec.frame_rate,

@@ -7,13 +7,10 @@ The averaged (EMA) weights are what is validated, saved and used.
 
 import hashlib
 import math
-import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +18,18 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
-from ssenv_core.artifacts import load_state, load_tensors, save_state, save_tensors
+from ssenv_core.artifacts import load_state, save_state, sha256_files
+from ssenv_core.checkpoints import TrainedGenerator, save_generator
+from ssenv_core.devices import can_compile, resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
+from ssenv_core.optimization import one_cycle, warmed_up_average
 from ssenv_core.progress import Progress
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig, sample_training_mask
 from ssenv_core.tokens import TokenSet
 from ssenv_core.validation import Clips, derive_seed, quick_validation, validation_loss
 
-GENERATOR_KIND = "soundstorm generator"
 STATE_KIND = "soundstorm training state"
 LOG_ROWS = 200  # about this many at most
 VALIDATIONS = 20  # on the way, at most
@@ -58,29 +56,13 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
-class TrainedGenerator:
-    """A trained model and what it takes to use it.
-
-    Attributes:
-        model: in eval mode, without gradients.
-        class_names: of the labels it was trained with.
-        metadata: of the tokens it was trained on (see `TokenSet`): codec, bandwidth, token_hash, frame_rate, ...
-        training: settings, precision, steps, level_loss and level_accuracy of the run that made it.
-    """
-
-    model: SoundStorm
-    class_names: tuple[str, ...]
-    metadata: dict
-    training: dict
-
-
-@dataclass(frozen=True)
 class TrainResult:
     """What a training leaves.
 
     Attributes:
-        rows: {step, epoch, loss, learning_rate, validation_loss, seconds}. loss is the mean in nat since the row before; the first row is
-            that of the first step (near ln codebook_size). validation_loss, a mean over levels, is None where none was made.
+        rows: {step, epoch, loss, learning_rate, validation_loss, seconds}. loss is the mean in nat since the row before, over levels as
+            they were drawn; the first row is that of the first step. validation_loss, a mean over all levels alike, is None where none was
+            made.
         level_loss, level_accuracy: of `validation_loss`, at the end.
         left_out: names of training clips without an active frame.
         generator: what was saved.
@@ -123,8 +105,7 @@ class Trainer:
         self.epoch_steps = len(clips) // self.batch_size
         self.total = self.epoch_steps * settings.epochs
         optimizer = torch.optim.Adam(self.model.parameters(), settings.learning_rate, betas=(0.9, 0.999), fused=True)
-        warmup = float(settings.warmup) if settings.warmup * self.total > 1 else 0.0  # a warm-up of one step would divide by zero
-        self.scheduler = OneCycleLR(optimizer, settings.learning_rate, self.total, pct_start=warmup, cycle_momentum=False)
+        self.scheduler = one_cycle(optimizer, settings.learning_rate, self.total, settings.warmup)
         self.compiled = accelerator.device.type == "cuda" and can_compile()
         if self.compiled:
             self.model.conformer.compile(dynamic=True)
@@ -244,82 +225,15 @@ def train(
                     save_state(state_file, trainer.state_dict(), described)
                 saved, saved_step = time.monotonic(), step
 
-    model = trainer.average.module
+    model, folds = trainer.average.module, train_tokens.folds.unique().tolist()
     with accelerator.autocast():
         scores = validation_loss(model, validation_tokens, seed=settings.seed, device=accelerator.device)
-    training = {"settings": asdict(settings), "precision": precision, "steps": total, **scores._asdict()}
+    training = {"settings": asdict(settings), "precision": precision, "steps": total, "folds": folds, **scores._asdict()}
     generator = TrainedGenerator(model, train_tokens.class_names, train_tokens.metadata, training)
     if main:
         save_generator(checkpoint_path, generator)
     accelerator.wait_for_everyone()
     return TrainResult(trainer.rows, *scores, clips.left_out, generator)
-
-
-def save_generator(path: str | Path, generator: TrainedGenerator) -> Path:
-    """Write a generator file, atomically."""
-    described = {"class_names": generator.class_names, "tokens": generator.metadata, "training": generator.training}
-    return save_tensors(path, generator.model.state_dict(), {"kind": GENERATOR_KIND, "config": asdict(generator.model.config), **described})
-
-
-def load_generator(path: str | Path, device: str | torch.device = "auto") -> TrainedGenerator:
-    """Read a file of `save_generator`.
-
-    Raises:
-        SsenvError: it is missing, damaged, of another kind or of another model; or there is no such device.
-    """
-    tensors, metadata = load_tensors(path, GENERATOR_KIND)
-    try:
-        model = SoundStorm(SoundStormConfig(**metadata["config"]))
-        model.load_state_dict(tensors)
-    except (TypeError, RuntimeError):
-        raise SsenvError(f"{path} holds another model than this version of ssenv builds: train again") from None
-    model = model.to(resolve_device(device)).eval().requires_grad_(False)
-    return TrainedGenerator(model, tuple(metadata["class_names"]), metadata["tokens"], metadata["training"])
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:<n> as a device.
-
-    Raises:
-        SsenvError: this machine has no such device.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(device)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SsenvError(f"no device {device} here (CUDA devices: {torch.cuda.device_count()}): set device to auto or cpu")
-    return device
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """fp32 or bf16; auto is bf16 where the device computes in it, not merely emulates it."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        fast = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
-    return "bf16" if fast else "fp32"
-
-
-def can_compile() -> bool:
-    """Whether torch.compile finds what it needs to make GPU kernels: triton, and a C compiler for triton."""
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-    return find_spec("triton") is not None and compiler is not None
-
-
-def warmed_up_average(decay: float) -> Callable:
-    """An exponential moving average for `AveragedModel` whose decay is min(decay, (1 + n) / (10 + n)) at update n.
-
-    A short run would otherwise end with an average that is mostly its random start.
-    """
-
-    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: torch.Tensor) -> None:
-        n = int(num_averaged)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
-
-    return update
 
 
 def _accelerator(device: torch.device, precision: str) -> tuple[Accelerator, str]:
@@ -348,7 +262,9 @@ def _identity(
         return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
 
     run = {"train_tokens": digest(train_tokens), "validation_tokens": digest(validation_tokens), "processes": processes}
-    identity = asdict(settings) | asdict(config) | run
+    package = Path(__file__).parent
+    code = [Path(__file__), package / "validation.py", package / "optimization.py", *package.glob("soundstorm/*.py")]
+    identity = asdict(settings) | asdict(config) | run | {"code": sha256_files(code, package)}
     del identity["checkpoint_minutes"]
     return identity
 

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from ssenv_core.artifacts import (
     StudyFolder,
     atomic_path,
+    can_be_resumed,
+    environment,
     finish_step,
     load_state,
     load_tensors,
@@ -182,6 +184,23 @@ def test_state_keeps_its_structure_and_shared_tensors(tmp_path):
     assert loaded["nan"] == float("inf")
 
 
+def test_only_a_readable_state_of_a_training_that_has_not_ended_can_be_resumed(tmp_path):
+    path = tmp_path / "a.state.safetensors"
+    for metadata, expected in (({"finished": False}, True), ({"finished": True}, False), ({}, False)):
+        save_state(path, {"step": 1, "x": torch.zeros(4)}, {"kind": "state", **metadata})
+        assert can_be_resumed(path) is expected
+    save_state(path, {"x": torch.zeros(4)}, {"kind": "state", "finished": False})
+    path.write_bytes(path.read_bytes()[:-4])
+    assert not can_be_resumed(path)
+
+
+def test_the_environment_names_a_gpu_only_where_it_was_used(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    assert environment(torch.device("cpu"))["device"] == "cpu"
+    assert environment(torch.device("cuda:1"))["device"] == "GPU 1"
+
+
 def test_hashes_follow_content_and_names_but_not_key_order(tmp_path):
     a, b = write_text(tmp_path / "a", "one"), write_text(tmp_path / "b", "two")
     assert sha256_file(a) == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
@@ -216,3 +235,13 @@ def test_a_step_records_its_files_and_refuses_a_missing_one(tmp_path):
     with refused("03_generate declared .*classifier.safetensors but it is missing"):
         finish_step(folder, "03_generate", headline={}, inputs=[folder.classifier], outputs=[])
     assert not path.exists()
+
+
+def test_the_figures_of_a_step_are_among_its_outputs(tmp_path):
+    folder = StudyFolder(tmp_path)
+    clip = write_text(folder.generated / "a.wav", "a")
+    for name in ("03_generated.png", "03_mask_trace.png", "02_training.png", "030_other.png"):
+        write_text(folder.figures / name, name)
+    finish_step(folder, "03_generate", headline={}, inputs=[], outputs=[clip])
+    expected = ["generated/a.wav", "figures/03_generated.png", "figures/03_mask_trace.png"]
+    assert list(read_json(folder.step_record("03_generate"))["outputs"]) == expected

@@ -1,5 +1,8 @@
 """The classifier on tokens and the judge of sounds, on tokens and sounds whose classes are told apart by construction."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +17,6 @@ from ssenv_core.classification import (
     save_classifier,
     train_judge,
 )
-from ssenv_core.columns import copied_share
 from ssenv_core.datasets import load_dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
@@ -48,9 +50,17 @@ def test_a_probe_names_separable_classes_and_leaves_the_model_alone(classifier: 
     assert all(torch.equal(before[name], value) for name, value in classifier.model.state_dict().items())
 
 
-def test_the_head_is_left_holding_the_probe(classifier: Classifier) -> None:
-    heldout = tokens(30, 1)
-    result = probe(classifier, tokens(60, 0), heldout, "cpu")
+def of_classes(data: TokenSet, classes: tuple[int, ...]) -> TokenSet:
+    keep = torch.isin(data.labels, torch.tensor(classes))
+    kept = {name: getattr(data, name)[keep] for name in ("codes", "labels", "folds", "active")}
+    return replace(data, **kept, names=tuple(f"clip{i}" for i in keep.nonzero()[:, 0].tolist()))
+
+
+@pytest.mark.parametrize("classes", [(0, 1, 2), (0, 2)])
+def test_the_head_is_left_holding_the_probe(classifier: Classifier, classes: tuple[int, ...]) -> None:
+    training, heldout = of_classes(tokens(60, 0), classes), of_classes(tokens(30, 1), classes)
+    result = probe(classifier, training, heldout, "cpu")
+    assert set(result.predictions) == set(classes)
     with torch.inference_mode():
         named = torch.stack(
             [classifier(codes[None], padding[None])[0].argmax() for codes, padding in zip(heldout.codes, heldout.padding, strict=True)]
@@ -101,8 +111,23 @@ def test_a_file_that_is_no_classifier_is_refused_in_one_line(tmp_path) -> None:
         load_classifier(tmp_path / "c.safetensors")
 
 
+def test_a_file_of_another_classifier_is_refused_in_one_line(classifier: Classifier, tmp_path: Path) -> None:
+    classifier.head = torch.nn.Linear(CONFIG.dim, 5)
+    with pytest.raises(SsenvError, match="run 06_classify again") as caught:
+        load_classifier(save_classifier(tmp_path / "c.safetensors", classifier, ("a", "b", "c"), {}))
+    assert "\n" not in str(caught.value)
+
+
+def test_one_class_is_nothing_to_learn_and_is_said_in_one_line(classifier: Classifier) -> None:
+    one = of_classes(tokens(12, 0), (1,))
+    for learn in (lambda: probe(classifier, one, one, "cpu"), lambda: train_judge([np.zeros(8000)] * 4, np.zeros(4, int), 16_000)):
+        with pytest.raises(SsenvError, match="are of one class") as caught:
+            learn()
+        assert "\n" not in str(caught.value)
+
+
 def test_the_judge_hears_the_class_of_clips_it_never_met_and_survives_silence() -> None:
-    sounds = load_dataset("synthetic", clips_per_class=6, duration=2.0)
+    sounds = replace(load_dataset("synthetic", clips_per_class=6), duration=2.0)
     chosen = [clip for clip in sounds.clips if sounds.class_names[clip.label] in ("rain", "siren", "clock_tick")]
     wavs, labels = [sounds.read(clip, 16_000) for clip in chosen], np.array([clip.label for clip in chosen])
     met = np.arange(len(chosen)) % 6 < 4
@@ -110,10 +135,3 @@ def test_the_judge_hears_the_class_of_clips_it_never_met_and_survives_silence() 
     heard = judge_clips(judge, [wav for wav, m in zip(wavs, met, strict=True) if not m], 16_000)
     assert (heard == labels[~met]).mean() >= 5 / 6
     assert judge_clips(judge, [np.zeros(16_000, np.float32)], 16_000).shape == (1,)
-
-
-def test_a_copied_clip_has_a_copied_share_of_one() -> None:
-    generator = torch.Generator().manual_seed(0)
-    training, fresh = (torch.randint(1024, (5, 8, 40), generator=generator) for _ in range(2))
-    assert copied_share(training[3:4, :, :30], training).item() == 1.0
-    assert copied_share(fresh, training).max() < 0.2

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,17 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
+from packaging.specifiers import SpecifierSet
 
 from ssenv_core import codecs, datasets
 from ssenv_core.artifacts import sha256_file
+from ssenv_core.checkpoints import TrainedGenerator, save_generator
 from ssenv_core.cli import main
 from ssenv_core.codecs import load_codec
 from ssenv_core.codecs.melrvq import DecoderConfig, MelRVQ
 from ssenv_core.metrics.acoustic import acoustic_metrics
 from ssenv_core.metrics.similarity import paired_similarity, whole_clip_similarity
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
-from ssenv_core.training import TrainedGenerator, save_generator
 
 
 def ssenv(*arguments):
@@ -87,6 +89,20 @@ def test_help_comes_without_the_heavy_imports():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.endswith("light\n")
     assert all(f"\n  {command} " in shown for command in ("run", "download", "reconstruct", "evaluate", "generate"))
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("version", ["3.10.14", "3.11.0", "3.13.9", "3.14.0"])
+def test_make_refuses_the_pythons_that_the_package_refuses(version, monkeypatch):
+    code = re.search(r"-c '(.*)'", (ROOT / "Makefile").read_text())[1]
+    monkeypatch.setattr(sys, "version_info", tuple(map(int, version.split("."))))
+    with pytest.raises(SystemExit) as exited:
+        exec(code)
+    supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert (not exited.value.code) == (version in SpecifierSet(supported))
+    assert not exited.value.code or exited.value.code.startswith("ssenv needs Python 3.11 to 3.13: ")
 
 
 @pytest.mark.parametrize("arguments", [["rum"], ["run"], ["run", "a.yaml", "--froce"], ["run", "a.yaml", "--from", "03", "--only", "04"]])
@@ -199,6 +215,14 @@ def test_evaluate_in_the_papers_convention_keeps_rates_and_says_where_they_diffe
 
 def generate(checkpoint, output, *options):
     return ssenv("generate", "--checkpoint", checkpoint, "--output", output, "--duration", 0.2, "--device", "cpu", *options)
+
+
+def test_generate_by_default_decodes_as_measured_best(checkpoint, tmp_path):
+    assert generate(checkpoint, tmp_path / "a", "--class", "dog").exit_code == 0
+    recipe = json.loads((tmp_path / "a" / "dog_42_0.json").read_text())
+    assert (recipe["choice_temperature"], recipe["guidance"]) == (8.0, 2.0)
+    assert recipe["environment"]["device"] == "cpu"
+    assert ssenv("generate", "--help").stdout.count("measured best") == 2
 
 
 def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ssenv_core import codecs
 from ssenv_core.artifacts import sha256_file
-from ssenv_core.codecs import CODEC_NAMES, load_codec, reconstruct
+from ssenv_core.codecs import CODEC_NAMES, codec_levels, load_codec, reconstruct
 from ssenv_core.codecs.melrvq import FLOOR, DecoderConfig, MelRVQ
 from ssenv_core.errors import SsenvError
 
@@ -50,7 +50,8 @@ def test_an_unknown_name_gets_the_nearest():
 def test_the_embedded_codec_loads_as_it_was_saved(shipped, small_codec):
     codec = load_codec("melrvq_24khz", 3.0)
     wav = torch.randn(1, 1, 3_200, generator=torch.Generator().manual_seed(1))
-    assert codec.n_q == 4
+    assert (codec.n_q, codec.bandwidth) == (4, 3.0)
+    assert codec_levels("melrvq_24khz", 3.0) == 4
     assert codec.token_hash == small_codec.token_hash
     assert torch.equal(codec.encode(wav), small_codec.encode(wav)[:, :4])
     assert not codec.training
@@ -68,7 +69,7 @@ def test_a_damaged_embedded_codec_is_refused(shipped):
 def test_a_missing_file_of_the_embedded_codec_is_named(shipped, suffix):
     missing = shipped.with_suffix(suffix)
     missing.unlink()
-    with pytest.raises(SsenvError, match=rf"{missing.name} is missing: reinstall ssenv"):
+    with pytest.raises(SsenvError, match=rf"{missing.name} is missing: reinstall ssenv$"):
         load_codec("melrvq_24khz")
 
 

@@ -1,6 +1,7 @@
 """The loaders: official folds and labels, every layout and encoding of the files, and one clear line for whatever is wrong with them."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from ssenv_core.datasets import DATASET_NAMES, load_dataset
 from ssenv_core.errors import SsenvError
 
 RATE = 8000
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def write_audio(path, seconds=0.5, rate=RATE, level=0.25):
@@ -125,7 +125,7 @@ def test_clips_are_zero_padded_at_the_end_to_the_nominal_duration(tmp_path, name
 def test_every_clip_has_the_asked_number_of_samples(tmp_path_factory, rate, duration):
     root = tmp_path_factory.mktemp("clips")
     write_audio(root / "a.wav")
-    dataset = load_dataset("folder", root, duration=duration)
+    dataset = replace(load_dataset("folder", root), duration=duration)
     assert dataset.read(dataset.clips[0], rate).shape == (round(duration * rate),)
 
 
@@ -182,7 +182,7 @@ def test_fingerprint_changes_with_content_and_with_nothing_else(tmp_path):
     first, second = write_esc50(tmp_path / "one"), write_esc50(tmp_path / "two")
     original = load_dataset("esc50", first)
     assert load_dataset("esc50", second).fingerprint == original.fingerprint
-    prints = {original.fingerprint, original.subset(folds=[2]).fingerprint, load_dataset("esc50", first, duration=4).fingerprint}
+    prints = {original.fingerprint, original.subset(folds=[2]).fingerprint, replace(original, duration=4.0).fingerprint}
     prints.add(load_dataset("esc10", first).fingerprint)
     write_audio(second / "audio" / ESC50_ROWS[0][0], seconds=0.6)
     prints.add(load_dataset("esc50", second).fingerprint)
@@ -251,11 +251,6 @@ def test_a_clip_that_is_not_audio_is_one_line(tmp_path):
     one_line(lambda: dataset.read(dataset.clips[1], RATE), "2-2-A-1.wav")
 
 
-@pytest.mark.parametrize("duration", [0, -1, float("nan"), float("inf")])
-def test_an_impossible_duration_is_refused(duration):
-    one_line(lambda: load_dataset("synthetic", duration=duration), "duration")
-
-
 def test_every_name_is_known_to_the_loader(tmp_path):
     write_esc50(tmp_path)
     write_urbansound8k(tmp_path)
@@ -265,20 +260,18 @@ def test_every_name_is_known_to_the_loader(tmp_path):
         assert all(0 <= clip.label < len(dataset.class_names) and clip.fold >= 1 for clip in dataset.clips)
 
 
-@pytest.mark.skipif(not (SHARED / "esc50").is_dir(), reason="no recordings in ../shared/data/esc50")
-def test_real_esc50_has_its_published_shape():
-    dataset = load_dataset("esc50", SHARED)
+def test_real_esc50_has_its_published_shape(recordings):
+    dataset = load_dataset("esc50", recordings)
     assert (len(dataset), len(dataset.class_names)) == (2000, 50)
     assert [len(dataset.subset(folds=[fold])) for fold in range(1, 6)] == [400] * 5
     assert all(clip.name.endswith(f"-{clip.label}") for clip in dataset.clips)
-    esc10 = load_dataset("esc10", SHARED)
+    esc10 = load_dataset("esc10", recordings)
     assert np.bincount([clip.label for clip in esc10.clips]).tolist() == [40] * 10
     assert esc10.read(esc10.clips[0], 24000).shape == (120000,)
 
 
-@pytest.mark.skipif(not (SHARED / "urbansound8k").is_dir(), reason="no recordings in ../shared/data/urbansound8k")
-def test_real_urbansound8k_has_its_published_folds():
-    dataset = load_dataset("urbansound8k", SHARED)
+def test_real_urbansound8k_has_its_published_folds(recordings):
+    dataset = load_dataset("urbansound8k", recordings)
     assert (len(dataset), dataset.folds) == (1761, (1, 2))
     assert dataset.missing_folds == tuple(range(3, 11))
     assert all(clip.name.split("-")[1] == str(clip.label) for clip in dataset.clips)

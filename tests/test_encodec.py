@@ -15,9 +15,11 @@ from encodec.quantization import ResidualVectorQuantizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssenv_core.codecs import encodec, load_codec
+from ssenv_core.codecs import codec_levels, encodec, load_codec
 from ssenv_core.codecs.encodec import EnCodec, EnCodec48, loudness_code, rms_of
+from ssenv_core.datasets.synthetic import load_synthetic
 from ssenv_core.errors import SsenvError
+from ssenv_core.tokens import load_tokens_file, require_codec, save_tokens, tokenize
 
 BANDWIDTHS = [1.5, 3.0, 6.0, 12.0, 24.0]
 
@@ -277,6 +279,30 @@ def test_a_folder_without_the_file_is_an_error_and_not_a_download(published, tmp
         load_codec("encodec_24khz")
     assert_says_what_to_do(error)
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("bandwidth", [3.0, 6.0, 24.0])
+def test_the_codec_of_48khz_tokens_loads_by_what_their_file_says(tmp_path, monkeypatch, bandwidth):
+    path = tmp_path / "encodec_48khz-7e698e3e.th"
+    torch.save(fill(small(48_000)).state_dict(), path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    release = replace(encodec.RELEASES["encodec_48khz"], sha256=sha256, build=lambda pretrained: small(48_000))
+    monkeypatch.setitem(encodec.RELEASES, "encodec_48khz", release)
+    monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
+    dataset = load_synthetic(clips_per_class=1, duration=0.1).subset(folds=[1])
+    tokens = tokenize(dataset, load_codec("encodec_48khz", bandwidth), device="cpu")
+    made = load_tokens_file(save_tokens(tmp_path / "tokens.safetensors", tokens)).metadata
+    codec = load_codec(made["codec"], made["bandwidth"])
+    require_codec(tokens, codec)
+    assert (made["bandwidth"], codec.bandwidth, made["n_q"]) == (bandwidth, bandwidth, codec.n_q)
+
+
+@pytest.mark.parametrize(("name", "levels"), [("encodec_24khz", 8), ("encodec_48khz", 5)])
+def test_the_levels_are_known_without_weights(name, levels, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
+    assert codec_levels(name, 6.0) == levels
+    with pytest.raises(SsenvError, match=f"{name} has no 5 kbps"):
+        codec_levels(name, 5.0)
 
 
 def test_a_failed_download_is_one_line(published):

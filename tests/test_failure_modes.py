@@ -6,9 +6,10 @@ import pytest
 import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import pdist, squareform
 
 from ssenv_core.errors import SsenvError
-from ssenv_core.failure_modes import MEASURES, MODES, Examination, diagnose, examine, judge, reduced_diversity
+from ssenv_core.failure_modes import MEASURES, MODES, Examination, diagnose, examine, judge
 
 RATE, SECONDS, CLIPS = 24_000, 3, 24
 SAMPLES = RATE * SECONDS
@@ -99,7 +100,8 @@ def test_smearing_within_a_third_of_a_second_flags_temporal_smoothing_alone(exam
 
 def test_one_clip_repeated_flags_reduced_diversity_whatever_its_levels(examined, others):
     # the clip in the middle, so that its other measures are no outliers
-    middle = others[np.argmin(reduced_diversity(*[examine(others, RATE).embeddings] * 2)["mean_distance"])]
+    embeddings = examine(others, RATE).embeddings
+    middle = others[np.argmin(squareform(pdist(embeddings / embeddings.std(axis=0))).sum(axis=1))]
     verdict = found(examined, [gain * middle for gain in np.geomspace(0.01, 1, CLIPS)])
     assert verdict["reduced_diversity"] == {"mean_distance", "nearest_distance"}
 
@@ -154,12 +156,12 @@ def test_a_filter_hardly_moves_the_measures_of_time():
 
 def test_distances_between_clips_are_those_of_their_embeddings():
     embeddings = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
-    reference = np.array([[-1.0, -1.0], [1.0, 1.0]])  # standard deviation 1
-    table = reduced_diversity(embeddings, reference, ["dog", "dog", "rain"]) * np.sqrt(2)  # rms over 2 columns
-    assert table["mean_distance"].tolist() == pytest.approx([3.5, 4, 4.5])
-    assert table["nearest_distance"].tolist() == pytest.approx([3, 3, 4])
-    assert table["class_distance"].tolist() == pytest.approx([3, 3, np.nan], nan_ok=True)
-    assert reduced_diversity(embeddings, 10 * reference)["mean_distance"][0] * np.sqrt(2) == pytest.approx(0.35)
+    reference = np.tile([[-1.0, -1.0], [1.0, 1.0]], (4, 1))  # standard deviation 1
+    for scale in (1, 10):
+        real, generated = (Examination(pd.DataFrame({"silent": [False] * len(e)}), e) for e in (scale * reference, embeddings))
+        verdicts = judge(real, generated, real_labels=[0, 1] * 4, generated_labels=["dog", "dog", "rain"], repeats=20)
+        found = {d.measure: d.generated * scale * np.sqrt(2) for d in verdicts}  # rms over 2 columns
+        assert found == pytest.approx({"mean_distance": 4, "nearest_distance": 10 / 3, "class_distance": 3})
 
 
 def test_the_embedding_is_the_callers_choice(real, others):

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from ssenv_core.artifacts import save_tensors
+from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
 from ssenv_core.codecs.melrvq import DecoderConfig, MelRVQ
 from ssenv_core.errors import SsenvError
 from ssenv_core.generation import class_index, generate_codes, generate_waveforms
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
-from ssenv_core.training import TrainedGenerator, load_generator, save_generator
 
 CLASSES = ("dog", "rain", "siren")
 CONFIG = SoundStormConfig(n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3)

@@ -18,7 +18,7 @@ from ssenv_core.codec_training import (
     train_decoder,
 )
 from ssenv_core.codecs.melrvq import FLOOR, HOP, MAX_LEVELS, DecoderConfig, Features, MelRVQ
-from ssenv_core.datasets import load_dataset
+from ssenv_core.datasets.synthetic import load_synthetic
 from ssenv_core.errors import SsenvError
 
 TINY = DecoderConfig(dim=16, intermediate_dim=32, num_layers=1)
@@ -26,7 +26,7 @@ TINY = DecoderConfig(dim=16, intermediate_dim=32, num_layers=1)
 
 @pytest.fixture(scope="module")
 def wavs() -> torch.Tensor:
-    return read_pcm(load_dataset("synthetic", clips_per_class=2, duration=3.0))
+    return read_pcm(load_synthetic(clips_per_class=2, duration=3.0))
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,8 @@ def test_the_paper_setting_is_the_paper_s() -> None:
     paper = read_params(ROOT / "params" / "esc50_fold1.yaml")
     expected = {
         "dataset": "esc50", "fold": 1, "codec": "encodec_24khz", "bandwidth": 6.0, "depth": 2, "dim": 512, "heads": 8, "kernel_size": 31,
-        "crop_frames": None, "coarse_emphasis": 0.0, "batch_size": 8, "epochs": 100, "learning_rate": 1e-4, "warmup": 0.3, "grad_clip": 1.0, "seed": 42, "steps": [12] + [1] * 7,
+        "crop_frames": None, "coarse_emphasis": 0.0,
+        "batch_size": 8, "epochs": 100, "learning_rate": 1e-4, "warmup": 0.3, "grad_clip": 1.0, "seed": 42, "steps": [12] + [1] * 7,
         "classifier_epochs": 50, "classifier_batch_size": 32, "classifier_learning_rate": 5e-5,
     }  # fmt: skip
     assert {name: paper[name] for name in expected} == expected

@@ -1,11 +1,24 @@
 """Parameters: what YAML mistypes is coerced, what is wrong is one line that names the parameter and says why."""
 
 from dataclasses import FrozenInstanceError, fields
+from typing import get_args
 
 import pytest
 
+from ssenv_core.codecs import CODEC_NAMES
+from ssenv_core.datasets import DATASET_NAMES
 from ssenv_core.errors import SsenvError
-from ssenv_core.params import NOTEBOOK_PARAMS, GenerateParams, TrainParams, parse_override, read_params, refuse_unknown
+from ssenv_core.params import (
+    NOTEBOOK_PARAMS,
+    Codec,
+    Dataset,
+    GenerateParams,
+    TokenizeParams,
+    TrainParams,
+    parse_override,
+    read_params,
+    refuse_unknown,
+)
 
 TRAIN = {
     "study": "demo",
@@ -77,7 +90,12 @@ def test_a_yaml_list_becomes_a_tuple():
         ("epochs", 2.5, "valid integer"),
         ("epochs", None, "valid integer"),
         ("epochs", 0, "greater than or equal to 1"),
-        ("dropout", 1.5, "less than or equal to 1"),
+        ("dropout", 1.0, "less than 1"),
+        ("label_dropout", 1.5, "less than or equal to 1"),
+        ("kernel_size", 30, "must be odd"),
+        ("heads", 5, "dim 64 must be a multiple of 2 x heads = 10"),
+        ("heads", 64, "dim 64 must be a multiple of 2 x heads = 128"),
+        ("dim", "wide", "valid integer"),
         ("seed", -1, "greater than or equal to 0"),
         ("seed", 2**31, "less than"),
         ("precision", "fp8", "'auto', 'bf16' or 'fp32'"),
@@ -106,6 +124,20 @@ def test_a_wrong_value_is_one_line_that_names_it(name, value, why):
 def test_generation_is_bounded(name, value):
     with refused(f"parameter {name}"):
         GenerateParams.from_cell(GENERATE | {name: value})
+
+
+@pytest.mark.parametrize(("name", "value", "known"), [("dataset", "esc100", "esc10"), ("codec", "encodec_32khz", "melrvq_24khz")])
+def test_unknown_data_sets_and_codecs_are_refused(name, value, known):
+    tokenize = {"study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "codec": "encodec_24khz"}
+    tokenize |= {"bandwidth": 6, "device": "cpu"}
+    assert TokenizeParams.from_cell(tokenize).dataset == "esc50"
+    with refused(f"parameter {name} = '{value}': input should be ", f"'{known}'"):
+        TokenizeParams.from_cell(tokenize | {name: value})
+
+
+def test_the_names_are_those_that_can_be_loaded():
+    assert set(get_args(Dataset)) == set(DATASET_NAMES)
+    assert set(get_args(Codec)) == set(CODEC_NAMES)
 
 
 def test_a_missing_value_is_named():

@@ -18,7 +18,7 @@ from ssenv_core import plots
 from ssenv_core.errors import SsenvError
 from ssenv_core.failure_modes import Diagnosis
 from ssenv_core.metrics.acoustic import METRICS
-from ssenv_core.plots import COLOURS, DB_RANGE
+from ssenv_core.plots import COLOURS, DB_RANGE, style
 from ssenv_core.soundstorm.decoding import Iteration
 
 RATE = 24_000
@@ -26,6 +26,10 @@ RATE = 24_000
 
 def noise(seconds, amplitude=0.1, seed=0):
     return (amplitude * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+def panel(wav, rate):
+    return plots.spectrogram_grid({"dog": {"real": wav}}, rate)
 
 
 def luminance(colour):
@@ -39,13 +43,13 @@ def test_real_codec_and_generated_stay_apart_in_grey_and_stand_out_from_white():
     for a, b in itertools.combinations([*lightness, 1.0], 2):
         assert (max(a, b) + 0.05) / (min(a, b) + 0.05) > 2
     assert all(1.05 / (value + 0.05) > 3 for value in lightness)
-    assert len(set(plots.DASHES.values())) == 3
+    assert len(set(style.DASHES.values())) == 3
 
 
 def test_a_sine_at_full_scale_reads_about_0_db_at_its_frequency_and_half_of_it_6_db_less():
     sine = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
     level, _ = plots.mel_levels(sine, RATE)
-    fig = plots.spectrogram(sine, RATE)
+    fig = panel(sine, RATE)
     tick = fig.layout.yaxis.tickvals[fig.layout.yaxis.ticktext.index("1k")]
     assert abs(level.mean(axis=1).argmax() - tick) <= 1
     assert level.max() == pytest.approx(0, abs=3)
@@ -82,7 +86,7 @@ def test_spectrograms_share_one_scale_and_silence_is_its_dark_end():
     assert top - 1 <= first.max() <= top
     assert np.median(first) - np.median(second) == pytest.approx(40, abs=1)
     assert (third <= bottom).all()
-    alone = plots.spectrogram(silence, RATE)
+    alone = panel(silence, RATE)
     assert (np.asarray(alone.data[0].z) <= alone.layout.coloraxis.cmin).all()
 
 
@@ -101,7 +105,7 @@ def test_a_page_of_spectrograms_of_five_seconds_stays_under_half_a_megabyte():
 
 
 def test_ticks_stop_at_half_the_sampling_rate():
-    fig = plots.spectrogram(noise(0.5)[:4000], 8000)
+    fig = panel(noise(0.5)[:4000], 8000)
     assert fig.layout.yaxis.ticktext == ("100", "500", "1k", "2k")
     assert all(0 <= tick <= 79 for tick in fig.layout.yaxis.tickvals)
     np.testing.assert_allclose(np.diff(fig.layout.yaxis.tickvals) > 0, True)
@@ -109,7 +113,7 @@ def test_ticks_stop_at_half_the_sampling_rate():
 
 def test_a_clip_that_is_not_finite_is_refused_in_one_line():
     with pytest.raises(SsenvError, match="NaN"):
-        plots.spectrogram(np.full(4000, np.nan, np.float32), RATE)
+        panel(np.full(4000, np.nan, np.float32), RATE)
 
 
 @settings(deadline=None)
@@ -120,12 +124,6 @@ def test_no_peak_is_lost_when_a_waveform_is_decimated(samples, columns):
     assert len(low) == len(high) == min(columns, len(wav))
     assert (low <= high).all()
     assert (low.min(), high.max()) == (wav.min(), wav.max())
-
-
-def test_a_waveform_is_drawn_at_its_own_level():
-    fig = plots.waveform(noise(2, 0.01), RATE)
-    assert max(np.abs(trace.y).max() for trace in fig.data) == pytest.approx(np.abs(noise(2, 0.01)).max(), abs=1e-4)
-    assert all(len(trace.y) <= 500 for trace in fig.data)
 
 
 def test_the_largest_distance_of_two_curves_is_ks_d_of_the_finite_values():
@@ -240,6 +238,11 @@ def test_a_long_training_log_is_thinned_without_moving_its_mean_and_validation_g
     assert plots.training_curve(rows[:10]).data[0].y.tolist() == losses[:10].tolist()
 
 
+def test_training_and_held_out_loss_are_named_as_the_two_quantities_they_are():
+    training, heldout = plots.training_curve([{"step": 1, "loss": 6.0, "validation_loss": 5.0}]).data
+    assert (training.name, heldout.name) == ("training loss, as drawn", "held-out, mean over levels")
+
+
 @pytest.mark.parametrize("fig", [plots.training_curve([], reference=6.93), plots.level_loss([5.0, 6.0], reference=6.93)])
 def test_the_loss_of_guessing_is_a_line_that_can_be_seen(fig):
     (line,) = fig.layout.shapes
@@ -259,23 +262,23 @@ def test_a_saved_figure_is_a_picture_and_the_figure_again_and_nothing_is_warned_
 
 
 def test_pictures_are_rendered_without_the_network():
-    assert not any("http" in argument for argument in plots._renderer()._build_proc_args())
+    assert not any("http" in argument for argument in style._renderer()._build_proc_args())
 
 
 def test_a_browser_that_does_not_start_is_one_line_and_leaves_the_last_picture(tmp_path, monkeypatch):
     (tmp_path / "old.png").write_bytes(b"old")
     monkeypatch.setattr(PlotlyScope, "executable_path", classmethod(lambda _: "false"))
-    plots._renderer.cache_clear()
+    style._renderer.cache_clear()
     with pytest.raises(SsenvError, match=r"cannot render .*old\.png") as caught:
         plots.save_figure(plots.level_loss([5.0]), tmp_path / "old.png")
-    plots._renderer.cache_clear()
+    style._renderer.cache_clear()
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
     assert (tmp_path / "old.png").read_bytes() == b"old"
 
 
 def test_mel_bands_of_the_ticks_are_those_of_the_filters():
-    fig = plots.spectrogram(noise(0.5), RATE)
+    fig = panel(noise(0.5), RATE)
     centres = librosa.mel_frequencies(n_mels=82, fmax=RATE / 2)[1:-1]
     hertz = [100, 500, 1000, 2000, 5000, 10_000]
     np.testing.assert_allclose(np.interp(fig.layout.yaxis.tickvals, np.arange(80), centres), hertz, rtol=0.02)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import nbformat
 import psutil
@@ -17,7 +18,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ssenv_core import fingerprint, study
-from ssenv_core.artifacts import StudyFolder
+from ssenv_core.artifacts import StudyFolder, save_state, write_text
+from ssenv_core.datasets import load_dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.report import format_seconds, write_report
 from ssenv_core.study import run_study
@@ -109,6 +111,54 @@ def test_values_are_checked_by_the_dataclass_of_their_notebook(project, in_proce
     assert in_process == []
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"bandwidth": 3}, r"steps = \[12, 1, 1, 1, 1, 1, 1, 1\]: melrvq_24khz has 4 levels at 3 kbps, .* --set steps=\[12,1,1,1\]$"),
+        ({"steps": [12, 1]}, r"steps = \[12, 1\]: melrvq_24khz has 8 levels at 6 kbps"),
+        ({"codec": "encodec_48khz"}, r"encodec_48khz has 5 levels at 6 kbps"),
+        ({"bandwidth": 5}, "melrvq_24khz has no 5 kbps"),
+    ],
+)
+def test_iterations_that_do_not_fit_the_codec_s_levels_are_refused(overrides, message):
+    root = fingerprint.PACKAGE.parent
+    with pytest.raises(SsenvError, match=message):
+        study.read_study(root / "params" / "demo.yaml", overrides, root)
+
+
+def test_iterations_that_fit_and_studies_without_both_notebooks_pass():
+    root = fingerprint.PACKAGE.parent
+    study.read_study(root / "params" / "demo.yaml", {"bandwidth": 3, "steps": [12, 1, 1, 1]}, root)
+    study.read_study(root / "params" / "codec.yaml", {}, root)
+
+
+def test_a_summary_that_names_no_study_is_of_its_own(project, in_process):
+    root = fingerprint.PACKAGE.parent
+    (project / "notebooks" / "90_summary.ipynb").write_text((root / "notebooks" / "90_summary.ipynb").read_text())
+    source = FIRST.replace("10_make", "01_make")
+    write_notebook(project / "notebooks" / "01_make.ipynb", ["count = 1  # files"], source)
+    (project / "params" / "tiny.yaml").write_text("notebooks: [01_make, 90_summary]\nstudy: mine\nseed: 1\nstudies: []\n")
+    run()
+    record = json.loads((project / "outputs" / "mine" / "metrics" / "90_summary.json").read_text())
+    assert record["headline"] == {"studies": 1, "numbers": 1}
+    assert list(record["inputs"]) == ["metrics/01_make.json"]
+
+
+def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lacks(project, in_process, monkeypatch, capsys):
+    root = fingerprint.PACKAGE.parent
+    (project / "notebooks" / "01_tokenize.ipynb").write_text((root / "notebooks" / "01_tokenize.ipynb").read_text())
+    (project / "params" / "tiny.yaml").write_text("notebooks: [01_tokenize]\nstudy: tiny\nseed: 1\nclips_per_class: 1\ndevice: cpu\n")
+    sounds = replace(load_dataset("synthetic", clips_per_class=1), missing_folds=(3, 5))
+    monkeypatch.setattr("ssenv_core.datasets.load_dataset", lambda *_, **__: sounds)
+    monkeypatch.setattr("ssenv_core.plots.save_figure", lambda figure, path: write_text(path, "a figure"))
+    run()
+    assert "This copy lacks the official folds 3, 5.\n" in capsys.readouterr().out
+    folder = project / "outputs" / "tiny"
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    recorded = json.loads((folder / "manifest.json").read_text())["steps"]["01_tokenize"]["outputs"]
+    assert left - recorded.keys() == {"manifest.json", "report.html", "notebooks/01_tokenize.ipynb"}
+
+
 def test_each_notebook_gets_only_what_it_declares(project, in_process):
     _, steps = study.read_study("params/tiny.yaml", {}, project)
     assert [step.given for step in steps] == [{"study": "tiny", "seed": 1, "count": 2}, {"study": "tiny", "seed": 1, "colour": "red"}]
@@ -139,6 +189,10 @@ def remove_output(project):
     (project / "outputs" / "tiny" / "figures" / "all.txt").unlink()
 
 
+def remove_step_record(project):
+    (project / "outputs" / "tiny" / "metrics" / "20_use.json").unlink()
+
+
 def remove_executed_notebook(project):
     (project / "outputs" / "tiny" / "notebooks" / "20_use.ipynb").unlink()
 
@@ -152,6 +206,7 @@ def remove_executed_notebook(project):
         (edit_prose, {}, []),
         (change_input, {}, ["10_make"]),  # whose output it is, and who makes it as it was
         (remove_output, {}, ["20_use"]),
+        (remove_step_record, {}, ["20_use"]),
         (remove_executed_notebook, {}, ["20_use"]),
     ],
 )
@@ -178,6 +233,38 @@ def test_steps_can_be_asked_for(project, in_process, options, expected):
     in_process.clear()
     run(**options)
     assert in_process == expected
+
+
+TRAIN = """from ssenv_core.artifacts import StudyFolder, finish_step
+finish_step(StudyFolder.of(study), "02_train", headline={}, inputs=[], outputs=[])"""
+
+
+@pytest.mark.parametrize(
+    ("options", "finished", "kept"),
+    [
+        ({"force": True}, True, False),
+        ({"start": "02"}, True, False),
+        ({"only": "02"}, True, False),
+        ({"only": "02"}, False, True),  # interrupted: goes on
+        ({"only": "10"}, True, True),
+        ({"overrides": {"rate": 2}}, True, True),  # changed, not asked for: the training itself decides
+    ],
+)
+def test_a_training_that_is_asked_for_again_does_not_find_its_state(project, in_process, monkeypatch, options, finished, kept):
+    monkeypatch.setitem(study.NOTEBOOK_PARAMS, "02_train", study.Params)
+    write_notebook(project / "notebooks" / "02_train.ipynb", ["rate = 1  # rate"], TRAIN)
+    (project / "params" / "tiny.yaml").write_text("notebooks: [10_make, 02_train]\nstudy: tiny\nseed: 1\n")
+    run()
+    folder = StudyFolder(project / "outputs" / "tiny")
+    state = folder.generator.with_suffix(".state.safetensors")  # as training.train names it
+    save_state(state, {"step": 1}, {"kind": "soundstorm training state", "finished": finished})
+    run(**options)
+    assert state.exists() == kept
+
+
+def test_the_codec_s_training_state_is_the_one_its_notebook_names():
+    notebook = (fingerprint.PACKAGE.parent / "notebooks" / "08_train_codec.ipynb").read_text()
+    assert study.TRAINING_STATES["08_train_codec"] in notebook
 
 
 def test_a_step_that_does_not_exist_cannot_be_asked_for(project, in_process):
@@ -240,7 +327,7 @@ def test_a_run_in_kernels_leaves_a_manifest_and_names_the_cell_that_fails(projec
     record = steps["10_make"]
     assert record["parameters"] == {"study": "tiny", "seed": 1, "count": 2}
     assert (record["seed"], record["headline"], record["inputs"]) == (1, {"clips": 2}, {})
-    assert list(record["outputs"]) == ["generated/0.txt", "generated/1.txt"]
+    assert list(record["outputs"]) == ["generated/0.txt", "generated/1.txt", "metrics/10_make.json"]
     assert record["seconds"] > 0
     assert record["peak_memory_mb"] > 30
     assert {"git", "python", "device", "packages"} <= record["environment"].keys()
@@ -330,6 +417,15 @@ def test_the_report_needs_no_network_and_keeps_figures_sounds_and_links(tmp_path
     assert re.search(r'<details class="code">(?:(?!</details>).)*secret_sauce', own, re.DOTALL)
     assert "loss 1.235" in own
     assert "1 min 15 s" in own
+
+
+def test_a_run_of_one_step_reports_though_the_notebook_of_another_is_gone(project, in_process):
+    run()
+    remove_executed_notebook(project)
+    run(only="10")
+    page = (project / "outputs" / "tiny" / "report.html").read_text()
+    assert "notebooks/20_use.ipynb is gone: run this step again" in page
+    assert page.count("is gone") == 1
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(4.24, "4.2 s"), (59.97, "1 min 00 s"), (200, "3 min 20 s"), (3899, "1 h 05 min")])

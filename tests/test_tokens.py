@@ -120,6 +120,12 @@ def test_metadata_identifies_dataset_and_codec(dataset, codec, tokens):
     }
 
 
+@pytest.mark.parametrize("bandwidth", [0.75, 3.0, 6.0, 12.0])
+def test_the_bandwidth_of_the_embedded_codec_is_that_of_its_levels(dataset, bandwidth):
+    metadata = tokenize(dataset, MelRVQ(DecoderConfig(16, 16, 1), bandwidth).eval(), device="cpu").metadata
+    assert (metadata["bandwidth"], metadata["n_q"]) == (bandwidth, round(bandwidth / 0.75))
+
+
 def test_an_unreadable_clip_is_one_line(codec, dataset):
     broken = Dataset("tiny", ("dog",), (*dataset.clips, Clip("broken", 0, 1, Unreadable())), 0.16)
     with pytest.raises(SsenvError, match=r"broken\.wav is truncated"):

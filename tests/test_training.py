@@ -10,10 +10,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from ssenv_core import training
 from ssenv_core.artifacts import load_state, save_tensors
+from ssenv_core.checkpoints import GENERATOR_KIND, load_generator, require_heldout
+from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
+from ssenv_core.optimization import warmed_up_average
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TokenSet
-from ssenv_core.training import TrainSettings, load_generator, resolve_device, resolve_precision, train, warmed_up_average
+from ssenv_core.training import TrainSettings, train
 from ssenv_core.validation import Clips, derive_seed, validation_loss
 
 N_Q, CODES, CLASSES, FRAMES = 3, 16, 4, 20
@@ -365,12 +368,40 @@ def test_generator_file_gives_back_the_averaged_model_and_its_identity(straight)
     assert any(not torch.equal(weight, state["model"][name]) for name, weight in loaded.model.state_dict().items())
 
 
+def test_a_generator_is_not_measured_on_a_fold_it_was_trained_on(straight):
+    generator = load_generator(straight[0] / "generator.safetensors", "cpu")
+    require_heldout(generator, 2)
+    with pytest.raises(SsenvError, match=r"fold 1 is not held out: the generator was trained on folds 1;"):
+        require_heldout(generator, 1)
+    with pytest.raises(SsenvError, match="does not say which folds"):
+        require_heldout(replace(generator, training={}), 2)
+
+
+def test_training_crops_clips_draws_levels_and_starts_as_it_is_told(tmp_path, monkeypatch):
+    seen, starts = [], []
+    original, start = SoundStorm.masked_loss, SoundStorm.start_from_codebooks
+
+    def watch(self, codes, labels, level, mask, padding=None):
+        if self.training:
+            seen.append((codes.shape[2], level))
+        return original(self, codes, labels, level, mask, padding)
+
+    monkeypatch.setattr(SoundStorm, "masked_loss", watch)
+    monkeypatch.setattr(SoundStorm, "start_from_codebooks", lambda self, books: starts.append(books) or start(self, books))
+    codebooks = torch.randn(N_Q, CODES, 5)
+    settings = replace(SETTINGS, epochs=10, crop_frames=6, coarse_emphasis=4.0)
+    train(CONFIG, TOKENS, VALIDATION, settings, tmp_path / "generator.safetensors", "cpu", codebooks=codebooks)
+    assert {frames for frames, _ in seen} == {6}
+    assert (torch.cat([level for _, level in seen]) == 0).float().mean() > 0.85  # 1 / (1 + 1/16 + 1/81) is 0.93
+    assert torch.equal(starts[0], codebooks)
+
+
 def test_other_files_are_no_generators(tmp_path, straight):
     with pytest.raises(SsenvError, match=r"no soundstorm generator file at .*missing\.safetensors"):
         load_generator(tmp_path / "missing.safetensors", "cpu")
     with pytest.raises(SsenvError, match="holds 'soundstorm training state', not a soundstorm generator"):
         load_generator(straight[0] / "generator.state.safetensors", "cpu")
-    metadata = {"kind": training.GENERATOR_KIND, "config": {"n_q": 3, "width": 5}}
+    metadata = {"kind": GENERATOR_KIND, "config": {"n_q": 3, "width": 5}}
     other = save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, metadata)
     with pytest.raises(SsenvError, match=r"other\.safetensors holds another model"):
         load_generator(other, "cpu")
@@ -399,6 +430,8 @@ def test_a_device_that_is_not_there_is_one_line(monkeypatch):
     assert resolve_device("cuda:0").type == "cuda"
     with pytest.raises(SsenvError, match="no device cuda:1 here"):
         resolve_device("cuda:1")
+    with pytest.raises(SsenvError, match="no device 'gpu': set device to auto"):
+        resolve_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == torch.device("cpu")
 

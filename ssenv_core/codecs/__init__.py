@@ -14,7 +14,7 @@ import torch
 from ssenv_core.artifacts import read_json, sha256_file
 from ssenv_core.audio import fit_length
 from ssenv_core.codecs.base import Codec
-from ssenv_core.codecs.encodec import load_encodec
+from ssenv_core.codecs.encodec import load_encodec, untrained_encodec
 from ssenv_core.codecs.melrvq import MelRVQ
 from ssenv_core.errors import SsenvError
 
@@ -39,6 +39,15 @@ def load_codec(name: str, bandwidth: float = 6.0, device: str | torch.device = "
     return _LOADERS[name](bandwidth).to(device)
 
 
+def codec_levels(name: str, bandwidth: float) -> int:
+    """The quantizer levels `n_q` of one of CODEC_NAMES at a bandwidth (kbps); needs no weights.
+
+    Raises:
+        SsenvError: no such bandwidth.
+    """
+    return (MelRVQ(bandwidth=bandwidth) if name == MelRVQ.name else untrained_encodec(name, bandwidth)).n_q
+
+
 def reconstruct(codec: Codec, wav: np.ndarray, device: str | torch.device = "cpu") -> np.ndarray:
     """One waveform (S,) float32 at `codec.sample_rate` through the codec and back: (S,) float32, cropped or zero-padded to its length."""
     with torch.inference_mode():
@@ -51,7 +60,7 @@ def _load_melrvq(bandwidth: float) -> MelRVQ:
     sidecar = path.with_suffix(".json")
     for file in (path, sidecar):
         if not file.is_file():
-            raise SsenvError(f"the embedded codec's {file} is missing: reinstall ssenv, or fit it again with notebook 08_train_codec")
+            raise SsenvError(f"the embedded codec's {file} is missing: reinstall ssenv")
     if sha256_file(path) != read_json(sidecar).get("sha256"):
         raise SsenvError(f"{path} is damaged (its sha256 is not the one in {sidecar.name}): reinstall ssenv")
     return MelRVQ.load(path, bandwidth)

@@ -17,6 +17,7 @@ class Codec(Protocol):
         name: as used in parameters, e.g. "melrvq_24khz".
         sample_rate: Hz.
         frame_rate: frames per second; S samples give ceil(S * frame_rate / sample_rate) frames.
+        bandwidth: kbps, as asked for.
         n_q: quantizer levels in use.
         codebook_size: codes per level.
         codebooks: (n_q, codebook_size, D) float32, what each code adds to its frame: codes with close entries sound alike.
@@ -26,6 +27,7 @@ class Codec(Protocol):
     name: str
     sample_rate: int
     frame_rate: float
+    bandwidth: float
     n_q: int
     codebook_size: int
     codebooks: torch.Tensor

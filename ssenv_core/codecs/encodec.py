@@ -46,6 +46,7 @@ class EnCodec(nn.Module):
         if bandwidth not in model.target_bandwidths:
             choices = ", ".join(f"{choice:g}" for choice in model.target_bandwidths)
             raise SsenvError(f"{self.name} has no {bandwidth:g} kbps: choose one of {choices}")
+        self.bandwidth = bandwidth
         self.model = model.eval().requires_grad_(False)
         self.sample_rate, self.frame_rate, self.codebook_size = model.sample_rate, float(model.frame_rate), model.quantizer.bins
         self.n_q = self.quantizers = model.quantizer.get_num_quantizers_for_bandwidth(model.frame_rate, bandwidth)
@@ -184,16 +185,25 @@ RELEASES = {
 }
 
 
+def untrained_encodec(name: str, bandwidth: float = 6.0) -> EnCodec:
+    """A published model with random weights: all of it that is known without the file.
+
+    Raises:
+        SsenvError: no such bandwidth.
+    """
+    release = RELEASES[name]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)  # the package's use of it, nothing to act on
+        return release.codec(release.build(pretrained=False), bandwidth)
+
+
 def load_encodec(name: str, bandwidth: float = 6.0) -> EnCodec:
     """A published model with its weights.
 
     Raises:
         SsenvError: no such bandwidth, or the weights are not to be had or not the published ones.
     """
-    release = RELEASES[name]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)  # the package's use of it, nothing to act on
-        codec = release.codec(release.build(pretrained=False), bandwidth)
+    codec = untrained_encodec(name, bandwidth)
     path = _weights_file(name)
     try:
         codec.model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -151,6 +151,7 @@ class MelRVQ(nn.Module):
 
     def __init__(self, config: DecoderConfig | None = None, bandwidth: float = 6.0) -> None:
         super().__init__()
+        self.bandwidth = bandwidth
         self.n_q = levels_for_bandwidth(bandwidth, self.frame_rate, CODEBOOK_SIZE, MAX_LEVELS, self.name)
         self.features, self.quantizer, self.decoder = Features(), ResidualQuantizer(), Decoder(config or DecoderConfig())
 

@@ -23,16 +23,14 @@ def load_dataset(
     *,
     clips_per_class: int = 40,
     seed: int = 0,
-    duration: float | None = None,
 ) -> Dataset:
-    """Load a dataset.
+    """Load a dataset; its clips are cut or zero-padded to 4 seconds for urbansound8k, 5 for the others.
 
     Args:
         name: one of DATASET_NAMES.
         data_root: where its files are; synthetic needs none.
         clips_per_class: synthetic only.
         seed: synthetic only.
-        duration: seconds that every clip is cut or zero-padded to; None is the dataset's own: 4 for urbansound8k, 5 for the others.
 
     Raises:
         SsenvError: the name is unknown, the files are not there or are damaged, or a number is out of range.
@@ -40,15 +38,11 @@ def load_dataset(
     if name not in DATASET_NAMES:
         nearest = difflib.get_close_matches(name, DATASET_NAMES, n=1, cutoff=0)[0]
         raise SsenvError(f"no dataset {name!r}: did you mean {nearest}? There are {', '.join(DATASET_NAMES)}")
-    if duration is None:
-        duration = 4.0 if name == "urbansound8k" else 5.0
-    if not 0 < duration < float("inf"):
-        raise SsenvError(f"the duration of a clip must be more than 0 seconds, got {duration}")
     loaders: dict[str, Callable[[], Dataset]] = {
-        "esc50": lambda: load_esc50(data_root, duration),
-        "esc10": lambda: load_esc50(data_root, duration, esc10=True),
-        "urbansound8k": lambda: load_urbansound8k(data_root, duration),
-        "folder": lambda: load_folder(data_root, duration),
-        "synthetic": lambda: load_synthetic(clips_per_class, seed, duration),
+        "esc50": lambda: load_esc50(data_root),
+        "esc10": lambda: load_esc50(data_root, esc10=True),
+        "urbansound8k": lambda: load_urbansound8k(data_root),
+        "folder": lambda: load_folder(data_root),
+        "synthetic": lambda: load_synthetic(clips_per_class, seed),
     }
     return loaders[name]()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from soundata.validate import validate_index
 from tqdm.auto import tqdm
 
 from ssenv_core.errors import SsenvError
@@ -192,8 +193,6 @@ def _unpack(archive: Path, folder: Path) -> str:
 
 def _problem(index: dict, folder: Path) -> str:
     """How a folder differs from soundata's index of the dataset, "" if it does not."""
-    from soundata.validate import validate_index
-
     missing, invalid = (found["clips"] for found in validate_index(index, str(folder), verbose=False))
     if not missing and not invalid:
         return ""

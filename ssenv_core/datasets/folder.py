@@ -13,15 +13,15 @@ from ssenv_core.datasets.base import AudioFile, Clip, Dataset, integer, read_tab
 from ssenv_core.errors import SsenvError
 
 NUM_FOLDS = 5
+DURATION = 5.0  # seconds
 UNLABELLED = "unlabelled"
 
 
-def load_folder(data_root: str | Path | None, duration: float = 5.0) -> Dataset:
+def load_folder(data_root: str | Path | None) -> Dataset:
     """Load a folder; clips are named by their path below it and ordered by name, classes are ordered by name.
 
     Args:
-        data_root: the folder.
-        duration: seconds; longer files are cut, shorter ones zero-padded at the end.
+        data_root: the folder; longer files are cut to 5 seconds, shorter ones zero-padded at the end.
 
     Raises:
         SsenvError: there is no such folder, it holds no audio, or labels.csv is damaged or lists a file that is not there.
@@ -38,7 +38,7 @@ def load_folder(data_root: str | Path | None, duration: float = 5.0) -> Dataset:
     class_names = tuple(sorted({label for _, label, _ in entries}))
     files = {name: AudioFile(root / name, (root / name).stat().st_size) for name, _, _ in entries}
     clips = tuple(Clip(name, class_names.index(label), fold, files[name]) for name, label, fold in sorted(entries))
-    return Dataset("folder", class_names, clips, duration)
+    return Dataset("folder", class_names, clips, DURATION)
 
 
 def _from_table(table: Path) -> list[tuple[str, str, int]]:

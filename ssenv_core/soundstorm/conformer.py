@@ -86,11 +86,11 @@ class ConformerBlock(nn.Module):
 
     @torch.no_grad()
     def start_as_average(self) -> None:
-        """Let each frame come out, before training, as itself plus 0.7 of the average frame around it and 0.2 of the average of all.
+        """Let a frame begin as itself plus some of the average of the frames around it and a little of the average of all.
 
-        The convolution is a box, around which two opposite copies pass the gate and SiLU: silu(x) - silu(-x) = x. Attention carries values
-        through unchanged, and the feed-forward modules whisper. Started at random, a Conformer has to find from the data that hidden frames
-        resemble their neighbours, and on a few hundred clips does not get there within an hour of two CPU cores.
+        The convolution is a box, and two opposite copies of a frame pass through it, as silu(x) - silu(-x) = x; attention carries values
+        through unchanged; the feed-forward modules hardly speak. Started at random, a Conformer has to find out from the data that a hidden
+        frame resembles its neighbours: 5.9 instead of 4.1 nat at level 1 after 100 s of one core on ESC-10 (outputs/reference/log.md).
         """
         conv, attention, identity = self.conv, self.attention, torch.eye(self.norm.normalized_shape[0])
         dim = len(identity)
@@ -102,7 +102,7 @@ class ConformerBlock(nn.Module):
         conv.expand.weight[2 * dim :] *= 0.3
         nn.init.constant_(conv.depthwise.weight, 1 / conv.depthwise.weight.shape[2])
         conv.project.weight.copy_(0.7 * torch.cat((identity, -identity), dim=1))
-        for bias in (conv.depthwise.bias, conv.project.bias):
+        for bias in (attention.qkv.bias, attention.out.bias, conv.expand.bias, conv.depthwise.bias, conv.project.bias):
             nn.init.zeros_(bias)
 
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], padding: Tensor | None) -> Tensor:

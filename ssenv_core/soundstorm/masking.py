@@ -33,8 +33,10 @@ def sample_training_mask(
     """Draw what each item is trained on: a level, and a share gamma(r) of its active frames, r uniform on [0, 1).
 
     `active` (B, T) bool, True where a frame may be a target, on the generator's device. Level q of 1 to Q is drawn with a probability
-    proportional to 1 / q^coarse_emphasis: 0, the default, draws all alike (SoundStorm, section 3.2). Returns `level` (B,) int64 in [0, n_q) and
-    `mask` (B, T) bool with exactly ceil(gamma(r) n_active) random active frames of each item: at least one, if it has any at all.
+    proportional to 1 / q^coarse_emphasis: 0, the default, draws all alike (SoundStorm, section 3.2).
+
+    Returns `level` (B,) int64 in [0, n_q) and `mask` (B, T) bool with exactly ceil(gamma(r) n_active) random active frames of each item: at
+    least one, if it has any at all.
     """
     draw = {"generator": generator, "device": active.device}
     weight = torch.arange(1, n_q + 1, device=active.device) ** -coarse_emphasis

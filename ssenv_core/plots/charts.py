@@ -1,43 +1,24 @@
-"""The study's figures: tables and arrays in, `plotly.graph_objects.Figure` out, and one function that writes a figure to disk. Nothing is
-judged here: metrics and diagnoses arrive computed. Real, codec and generated have the same three colours and dashes everywhere, apart in
-lightness as well as hue, so that they survive grey and colour-blind eyes; heat maps are rounded to whole dB to keep notebooks small.
-"""
+"""Curves, bars, tables and heat maps of numbers that arrive computed: metrics, diagnoses, losses, codes. Nothing is judged here."""
 
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 
-import librosa
 import numpy as np
 import pandas as pd
-import plotly
 import plotly.graph_objects as go
 import scipy.stats
-from kaleido.scopes.plotly import PlotlyScope
 from pandas.io.formats.style import Styler
 from plotly.subplots import make_subplots
 
-from ssenv_core.artifacts import atomic_path, write_text
-from ssenv_core.errors import SsenvError
 from ssenv_core.failure_modes import MODES, Diagnosis
-from ssenv_core.metrics.acoustic import METRICS, check_waveform
+from ssenv_core.metrics.acoustic import METRICS
+from ssenv_core.plots.style import COLOURS, DASHES, HERTZ, MARK, OTHERS, styled
 from ssenv_core.soundstorm.decoding import Iteration
-
-COLOURS = {"real": "#1A1A1A", "codec": "#C8860D", "generated": "#2B5FA6"}
-DASHES = {"real": "solid", "codec": "dot", "generated": "dash"}
-OTHERS = ("#7B3294", "#4D9221", "#8A8A8A")  # whatever is none of the three: training and validation, other studies
-_MARK = {"line": {"color": COLOURS["real"], "dash": "dot", "width": 1.5}, "opacity": 1}  # the template's own lines have no width
-
-DB_RANGE = 80  # dB from the brightest to the darkest colour of a spectrogram
-_DB_FLOOR = -120
-_COLUMNS, _BANDS = 250, 80
-_TICKS = {100: "100", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}  # Hz
 
 
 def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> go.Figure:
-    """Training and validation loss (nat per token) against the optimizer step.
+    """Training and held-out loss (nat per token) against the optimizer step. They are two quantities, not one on two sets of clips:
+    the first is over levels as training draws them, coarse ones more often if it was told so, the second the mean over levels, all alike.
 
     rows: the training log; of each row `step`, `loss` and `validation_loss` (None where it was not measured) are drawn.
     reference: the loss of guessing all codes alike, ln(codebook size), drawn as a line.
@@ -45,15 +26,15 @@ def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> g
     table = pd.DataFrame(list(rows), columns=["step", "loss", "validation_loss"]).astype(float)
     fig = go.Figure()
     for column, name, colour, mode in (
-        ("loss", "training", OTHERS[2], "lines"),
-        ("validation_loss", "validation", OTHERS[0], "lines+markers"),
+        ("loss", "training loss, as drawn", OTHERS[2], "lines"),
+        ("validation_loss", "held-out, mean over levels", OTHERS[0], "lines+markers"),
     ):
         line = _thinned(table[["step", column]].dropna())
         fig.add_scatter(x=line["step"], y=line[column], name=name, mode=mode, line={"color": colour, "width": 1.5})
     _mark_guessing(fig, reference)
     fig.update_xaxes(title="step")
     fig.update_yaxes(title="cross-entropy (nat per token)")
-    return _styled(fig, height=400)
+    return styled(fig, height=400)
 
 
 def level_loss(losses: Sequence[float], reference: float | None = None) -> go.Figure:
@@ -63,81 +44,7 @@ def level_loss(losses: Sequence[float], reference: float | None = None) -> go.Fi
     _mark_guessing(fig, reference)
     fig.update_xaxes(title="quantizer level", type="category")
     fig.update_yaxes(title="cross-entropy (nat per token)", rangemode="tozero")
-    return _styled(fig, height=360)
-
-
-def mel_levels(wav: np.ndarray, sample_rate: int, columns: int = _COLUMNS, bands: int = _BANDS) -> tuple[np.ndarray, float]:
-    """The mel spectrogram of wav (S,) float, at most `columns` frames long, and the seconds between two of them.
-
-    Levels (bands, T) in dB, at least -120, 0 being about what a full-scale sine has in its band. Slaney mel bands up to half the rate;
-    Hann windows of some 40 ms, longer only where frames would otherwise leave gaps between them. Raises SsenvError as `check_waveform`.
-    """
-    wav = check_waveform(wav)
-    hop = max(sample_rate // 200, -(-len(wav) // (columns - 1)))
-    n_fft = 2 ** int(np.ceil(np.log2(max(0.04 * sample_rate, 2 * hop))))
-    padded = librosa.util.fix_length(wav, size=max(len(wav), n_fft))
-    power = librosa.feature.melspectrogram(y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=bands, norm=None)
-    full_scale = (n_fft / 4) ** 2  # a Hann window sums to n_fft / 2, of which a sine's positive frequency gets half
-    level = librosa.power_to_db(power[:, : 1 + len(wav) // hop] / full_scale, amin=10 ** (_DB_FLOOR / 10), top_db=None)
-    return level, hop / sample_rate
-
-
-def colour_top(levels: Sequence[np.ndarray]) -> int:
-    """The level (dB) of the brightest colour for spectrograms that share a scale; silence stays at its dark end."""
-    return int(np.ceil(max([_DB_FLOOR + DB_RANGE, *(level.max() for level in levels)])))
-
-
-def spectrogram(wav: np.ndarray, sample_rate: int, title: str = "") -> go.Figure:
-    """Log-mel spectrogram in dB re full scale of wav (S,) float in [-1, 1]; see `mel_levels`."""
-    return spectrogram_grid({"frequency": {title: wav}}, sample_rate).update_layout(height=360)
-
-
-def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: int) -> go.Figure:
-    """Spectrograms on one colour scale: a row for each key of `rows` (a class, say), a column for each key of the inner mappings (real,
-    codec, generated). Waveforms (S,) float, all at `sample_rate` Hz; a clip that a row lacks is an empty panel that says so."""
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    spacing = {"horizontal_spacing": 0.02, "vertical_spacing": 0.15 / len(rows)}
-    fig = make_subplots(len(rows), len(columns), shared_xaxes="all", shared_yaxes="all", column_titles=columns, **spacing)
-    hover = "%{x:.2f} s, %{z} dB<extra></extra>"
-    levels = {(label, column): mel_levels(wav, sample_rate) for label, row in rows.items() for column, wav in row.items()}
-    for i, label in enumerate(rows, 1):
-        for j, column in enumerate(columns, 1):
-            panel = (i - 1) * len(columns) + j
-            if (label, column) not in levels:
-                # relative to the page: plotly.js has no axes where nothing is drawn
-                x, y = (np.mean(fig.layout[f"{axis}axis{panel}"].domain) for axis in "xy")
-                fig.add_annotation(text="no clip", showarrow=False, xref="paper", yref="paper", x=x, y=y)
-                continue
-            level, step = levels[label, column]
-            z = np.round(level).astype(np.int8)
-            fig.add_heatmap(z=z, x0=0, dx=step, coloraxis="coloraxis", zsmooth=False, hovertemplate=hover, row=i, col=j)
-        fig.update_yaxes(title={"text": f"{label.replace('_', ' ')} (Hz)", "font_size": 13}, row=i, col=1)
-    ticks = {text: hz for hz, text in _TICKS.items() if hz < sample_rate / 2}
-    bands = librosa.hz_to_mel(np.array(list(ticks.values()))) / librosa.hz_to_mel(sample_rate / 2) * (_BANDS + 1) - 1
-    fig.update_yaxes(tickvals=bands, ticktext=list(ticks), range=[-0.5, _BANDS - 0.5])
-    fig.update_xaxes(title="time (s)", row=len(rows))
-    top = colour_top([level for level, _ in levels.values()])
-    bar = {"title": "dB", "thickness": 14}
-    fig.update_layout(coloraxis={"colorscale": "Magma", "cmin": top - DB_RANGE, "cmax": top, "colorbar": bar})
-    return _styled(fig, height=90 + 150 * len(rows), grid=False)
-
-
-def waveform(wav: np.ndarray, sample_rate: int, title: str = "") -> go.Figure:
-    """The envelope of wav (S,): minimum and maximum of each of at most 500 stretches, so no peak is lost."""
-    low, high = extremes(wav, 500)
-    time = np.linspace(0, len(wav) / sample_rate, len(low), endpoint=False)
-    fig = go.Figure()
-    for side, fill in ((low, None), (high, "tonexty")):
-        fig.add_scatter(x=time, y=side.round(4), fill=fill, mode="lines", line={"color": COLOURS["real"], "width": 1}, showlegend=False)
-    fig.update_xaxes(title="time (s)")
-    fig.update_yaxes(title="amplitude (full scale)")
-    return _styled(fig, height=280).update_layout(title=title)
-
-
-def extremes(wav: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """The minima and maxima (at most `columns` of each) of consecutive stretches of wav (S,), S >= 1."""
-    starts = np.linspace(0, len(wav), min(columns, len(wav)), endpoint=False).astype(int)
-    return np.minimum.reduceat(wav, starts), np.maximum.reduceat(wav, starts)
+    return styled(fig, height=360)
 
 
 def metric_distributions(real: pd.DataFrame, codec: pd.DataFrame, generated: pd.DataFrame) -> go.Figure:
@@ -161,7 +68,7 @@ def metric_distributions(real: pd.DataFrame, codec: pd.DataFrame, generated: pd.
             fig.add_scatter(x=x, y=share, mode="lines", line=line, name=label, legendgroup=label, showlegend=i == 0, **at)
         fig.update_xaxes(title=f"{METRICS[name].label} ({METRICS[name].unit})", **at)
     fig.update_yaxes(title="share of clips", col=1)
-    return _styled(fig, height=560)
+    return styled(fig, height=560)
 
 
 def comparison_table(table: pd.DataFrame, caption: str = "") -> Styler:
@@ -196,10 +103,10 @@ def codebook_usage(codes: np.ndarray, codebook_size: int) -> go.Figure:
     fig = make_subplots(1, 2, horizontal_spacing=0.12)
     for j, (values, title, top) in enumerate(((used, "entries used (%)", 100), (entropy, "entropy (bit)", np.log2(codebook_size))), 1):
         fig.add_bar(x=levels, y=values, text=[f"{value:.3g}" for value in values], marker_color=OTHERS[0], showlegend=False, row=1, col=j)
-        fig.add_hline(y=top, **_MARK, row=1, col=j)
+        fig.add_hline(y=top, **MARK, row=1, col=j)
         fig.update_yaxes(title=title, range=[0, 1.1 * top], row=1, col=j)
     fig.update_xaxes(title="quantizer level", type="category")
-    return _styled(fig, height=360)
+    return styled(fig, height=360)
 
 
 def long_term_spectrum(spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
@@ -208,9 +115,9 @@ def long_term_spectrum(spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> 
     for i, (label, (frequency, level)) in enumerate(spectra.items()):
         level = np.where(np.isfinite(level), np.round(level, 2), np.nan)
         fig.add_scatter(x=np.asarray(frequency), y=level, mode="lines", line=_line(label, i), name=label)
-    fig.update_xaxes(title="frequency (Hz)", type="log", tickvals=[50, *_TICKS], ticktext=["50", *_TICKS.values()])
+    fig.update_xaxes(title="frequency (Hz)", type="log", tickvals=[50, *HERTZ], ticktext=["50", *HERTZ.values()])
     fig.update_yaxes(title="level (dB re the clip's energy)")
-    return _styled(fig, height=400)
+    return styled(fig, height=400)
 
 
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> go.Figure:
@@ -227,7 +134,7 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> go.Figur
     )  # fmt: skip
     fig.update_xaxes(title="predicted class", tickangle=-60, dtick=1)
     fig.update_yaxes(title="true class", autorange="reversed", dtick=1)
-    _styled(fig, height=180 + (40 if few else 16) * len(names), grid=False)
+    styled(fig, height=180 + (40 if few else 16) * len(names), grid=False)
     return fig.update_xaxes(tickfont_size=15 if few else 10).update_yaxes(tickfont_size=15 if few else 10)
 
 
@@ -251,10 +158,10 @@ def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
             marker_line={"color": COLOURS["generated"], "width": 1},
             hovertext=[d.sentence for d in group], hoverinfo="text", row=row, col=1,
         )  # fmt: skip
-        fig.add_vline(x=1, **_MARK, row=row, col=1)
+        fig.add_vline(x=1, **MARK, row=row, col=1)
     fig.update_yaxes(autorange="reversed")
     fig.update_xaxes(title="gap towards failure / real-vs-real noise floor (present above 1)", row=len(groups))
-    return _styled(fig, height=120 + 36 * len(diagnoses) + 40 * len(groups), grid=False)
+    return styled(fig, height=120 + 36 * len(diagnoses) + 40 * len(groups), grid=False)
 
 
 def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> go.Figure:
@@ -274,39 +181,7 @@ def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> 
     fig = go.Figure(go.Heatmap(z=decided, **grid, colorscale="Viridis", zsmooth=False, colorbar=bar, hovertemplate=hover))
     fig.update_xaxes(title="time (s)")
     fig.update_yaxes(title="quantizer level", autorange="reversed", dtick=1)
-    return _styled(fig, height=340, grid=False)
-
-
-def save_figure(fig: go.Figure, path: str | Path) -> tuple[Path, Path]:
-    """Write a figure as `path` with .png (at 1.5 times its size, 900 px wide if it has no width) and with .json (plotly's), atomically.
-
-    Raises SsenvError where the image cannot be rendered or written.
-    """
-    png, json = Path(path).with_suffix(".png"), Path(path).with_suffix(".json")
-    with atomic_path(png) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"setDaemon\(\) is deprecated", DeprecationWarning)  # in kaleido
-        try:
-            image = _renderer().transform(fig, format="png", width=fig.layout.width or 900, height=fig.layout.height, scale=1.5)
-        except ValueError as error:
-            raise SsenvError(f"cannot render {png}: {' '.join(str(error).split())}") from error
-        temporary.write_bytes(image)
-    return png, write_text(json, fig.to_json())
-
-
-@cache
-def _renderer() -> PlotlyScope:
-    """The browser that kaleido 0.2.1 brings along, started at the first picture. One process: at low priority on a busy machine its several
-    processes wait for each other for ever. Used directly, because plotly would have it fetch MathJax from the network first."""
-    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    return PlotlyScope(plotlyjs=str(script), chromium_args=(*PlotlyScope.default_chromium_args(), "--single-process"))
-
-
-def _styled(fig: go.Figure, *, height: int, grid: bool = True) -> go.Figure:
-    font = {"size": 14, "family": "Open Sans, Arial, sans-serif"}
-    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
-    fig.update_layout(template="simple_white", height=height, font=font, legend=legend, margin={"l": 80, "r": 30, "t": 50, "b": 60})
-    fig.update_xaxes(showgrid=grid, gridcolor="#E6E6E6")
-    return fig.update_yaxes(showgrid=grid, gridcolor="#E6E6E6")
+    return styled(fig, height=340, grid=False)
 
 
 def _line(label: str, position: int = 0) -> dict:
@@ -315,7 +190,7 @@ def _line(label: str, position: int = 0) -> dict:
 
 def _mark_guessing(fig: go.Figure, reference: float | None) -> None:
     if reference is not None:
-        fig.add_hline(y=reference, **_MARK, annotation_text=f"guessing: {reference:.2f}")
+        fig.add_hline(y=reference, **MARK, annotation_text=f"guessing: {reference:.2f}")
 
 
 def _thinned(table: pd.DataFrame, most: int = 1000) -> pd.DataFrame:

@@ -1,0 +1,66 @@
+"""The generator file: a trained SoundStorm and what it takes to use it, in one safetensors file."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from ssenv_core.artifacts import load_tensors, save_tensors
+from ssenv_core.devices import resolve_device
+from ssenv_core.errors import SsenvError
+from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
+
+GENERATOR_KIND = "soundstorm generator"
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A trained model and what it takes to use it.
+
+    Attributes:
+        model: in eval mode, without gradients.
+        class_names: of the labels it was trained with.
+        metadata: of the tokens it was trained on (see `TokenSet`): codec, bandwidth, token_hash, frame_rate, ...
+        training: settings, precision, steps, folds (trained on), level_loss and level_accuracy of the run that
+            made it.
+    """
+
+    model: SoundStorm
+    class_names: tuple[str, ...]
+    metadata: dict
+    training: dict
+
+
+def save_generator(path: str | Path, generator: TrainedGenerator) -> Path:
+    """Write a generator file, atomically."""
+    described = {"class_names": generator.class_names, "tokens": generator.metadata, "training": generator.training}
+    return save_tensors(path, generator.model.state_dict(), {"kind": GENERATOR_KIND, "config": asdict(generator.model.config), **described})
+
+
+def load_generator(path: str | Path, device: str | torch.device = "auto") -> TrainedGenerator:
+    """Read a file of `save_generator`.
+
+    Raises:
+        SsenvError: it is missing, damaged, of another kind or of another model; or there is no such device.
+    """
+    tensors, metadata = load_tensors(path, GENERATOR_KIND)
+    try:
+        model = SoundStorm(SoundStormConfig(**metadata["config"]))
+        model.load_state_dict(tensors)
+    except (TypeError, RuntimeError):
+        raise SsenvError(f"{path} holds another model than this version of ssenv builds: train again") from None
+    model = model.to(resolve_device(device)).eval().requires_grad_(False)
+    return TrainedGenerator(model, tuple(metadata["class_names"]), metadata["tokens"], metadata["training"])
+
+
+def require_heldout(generator: TrainedGenerator, fold: int) -> None:
+    """Refuse to measure a generator on what it was trained on.
+
+    Raises:
+        SsenvError: its training used this fold, or its file does not say which folds were used.
+    """
+    if "folds" not in generator.training:
+        raise SsenvError("the generator's file does not say which folds it was trained on: train again")
+    if fold in generator.training["folds"]:
+        trained = ", ".join(map(str, generator.training["folds"]))
+        raise SsenvError(f"fold {fold} is not held out: the generator was trained on folds {trained}; train another study with fold={fold}")
