@@ -38,7 +38,7 @@ def code_hashes(notebook: Path) -> dict[str, str]:
 def package_files(source: str, package: Path = PACKAGE) -> set[Path]:
     """The files of `package` that Python source imports, directly or through them (absolute imports only), with the data files beside them.
 
-    Data files are those below an imported subpackage that are not Python, such as a codec's weights.
+    Data files are those below an imported subpackage that are neither Python nor prose, such as a codec's weights.
     """
     found: set[Path] = set()
     sources = [source]
@@ -54,7 +54,7 @@ def package_files(source: str, package: Path = PACKAGE) -> set[Path]:
                     found.add(file)
                     sources.append(file.read_text())
     folders = {file.parent for file in found if file.name == "__init__.py"} - {package}
-    data = {file for folder in folders for file in folder.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    data = {file for folder in folders for file in folder.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc", ".md")}
     return found | data
 
 

@@ -301,6 +301,7 @@ def test_code_that_a_notebook_does_not_reach_does_not_count(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(source)
     (tmp_path / "pkg" / "sub" / "weights.bin").write_bytes(b"w")
+    (tmp_path / "pkg" / "sub" / "README.md").write_text("a model card")
     found = fingerprint.package_files("import numpy\nfrom pkg import used", tmp_path / "pkg")
     names = {path.relative_to(tmp_path / "pkg").as_posix() for path in found}
     assert names == {"__init__.py", "used.py", "lazily.py", "sub/__init__.py", "sub/inner.py", "sub/weights.bin"}
