@@ -75,7 +75,7 @@ def read_json(path: str | Path) -> dict:
 
 
 def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict) -> Path:
-    """Write tensors and a JSON-able metadata dict as one safetensors file, atomically.
+    """Write tensors and a JSON-able metadata dict as one safetensors file, atomically; the same content gives the same bytes.
 
     Raises:
         SsenvError: the file system refuses the write (disk full, no permission).
@@ -83,7 +83,7 @@ def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: d
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         try:
-            save_file(tensors, temporary, {key: json.dumps(value) for key, value in metadata.items()})
+            save_file(tensors, temporary, {"json": json.dumps(metadata)})  # in one entry, as safetensors writes several in random order
         except SafetensorError as error:
             raise SsenvError(f"cannot write {path}: {error}") from error
     return Path(path)
@@ -100,13 +100,17 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], 
         raise SsenvError(f"no {kind} file at {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            metadata = _metadata(file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not a dict)
     except (SafetensorError, ValueError) as error:
         raise SsenvError(f"{path} is not a readable {kind} file ({error})") from None
     if metadata.get("kind") != kind:
         raise SsenvError(f"{path} holds {metadata.get('kind', 'something else')!r}, not a {kind}")
     return tensors, metadata
+
+
+def _metadata(file: safe_open) -> dict:
+    return json.loads((file.metadata() or {}).get("json", "{}"))
 
 
 def save_state(path: str | Path, state: dict, metadata: dict) -> Path:
@@ -145,7 +149,7 @@ def can_be_resumed(path: str | Path) -> bool:
     """Whether a file holds a training state that is readable and, by its metadata, of a training that has not ended."""
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("finished") == "false"
+            return _metadata(file).get("finished") is False
     except SafetensorError:
         return False
 

@@ -110,6 +110,12 @@ def test_json_that_is_missing_or_cut_is_refused(tmp_path):
         read_json(tmp_path / "a.json")
 
 
+def test_the_same_tensors_and_metadata_are_the_same_bytes(tmp_path):
+    metadata = {"kind": "x"} | {f"key {i}": i for i in range(20)}
+    paths = [save_tensors(tmp_path / f"{i}.safetensors", {"b": torch.ones(3), "a": torch.zeros(2)}, metadata) for i in range(3)]
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 def test_tensors_and_metadata_come_back(tmp_path):
     tensors = {"codes": torch.arange(6).reshape(2, 3).to(torch.uint16), "turned": torch.randn(3, 2).T, "flag": torch.tensor(True)}
     metadata = {"kind": "tokens", "name": "é", "rate": 75.0, "classes": ["a", "b"], "none": None}
@@ -126,7 +132,7 @@ def test_tensors_of_another_kind_are_refused(tmp_path):
     save_file({"x": torch.zeros(1)}, path)
     with refused("not a generator"):
         load_tensors(path, "generator")
-    save_file({"x": torch.zeros(1)}, path, {"format": "pt"})
+    save_file({"x": torch.zeros(1)}, path, {"json": "pt"})
     with refused("not a readable generator file"):
         load_tensors(path, "generator")
 
