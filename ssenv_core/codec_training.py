@@ -161,7 +161,6 @@ def train_decoder(
     decoder, distance = codec.decoder.train().requires_grad_(True), SpectralDistance().to(device)
     codes = _encode_all(codec, wavs, device)
     live = (codes[:, 0] != 0).nonzero()
-    live = live[torch.randperm(len(live))]
     optimizer = torch.optim.AdamW(decoder.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup, cycle_momentum=True)
     average = AveragedModel(decoder, multi_avg_fn=warmed_up_average(settings.ema_decay))

@@ -141,7 +141,8 @@ def test_a_state_file_of_another_kind_is_refused(tmp_path):
 def test_first_loss_is_that_of_guessing_and_the_last_far_below(tmp_path):
     result = run(tmp_path, replace(SETTINGS, epochs=20))
     assert result.rows[0]["step"] == 1
-    assert result.rows[0]["loss"] == pytest.approx(math.log(CODES), abs=0.3)
+    first = [run(tmp_path / str(seed), replace(SETTINGS, epochs=1, seed=seed)).rows[0]["loss"] for seed in range(8)]
+    assert sum(first) / 8 == pytest.approx(math.log(CODES), abs=0.1)
     assert result.rows[-1]["loss"] < 0.5 * math.log(CODES)
     assert max(result.level_loss) < 0.5 * math.log(CODES)
     assert min(result.level_accuracy) > 0.7

@@ -82,8 +82,7 @@ class SoundStorm(nn.Module):
         self.conformer = Conformer(config.dim, config.depth, config.heads, config.kernel_size, config.dropout)
         self.heads = nn.ModuleList(nn.Linear(config.dim, config.codebook_size) for _ in range(config.n_q))
         self.register_buffer("level_offset", torch.arange(config.n_q) * ids, persistent=False)
-        # Without codebooks to start from, embeddings start small, as learning then turns them sooner: 0.03 and 0.10 nat less held-out loss
-        # (two seeds, 400 steps on ESC-50) than a sum of unit variance. So do logits: the first loss is ln(codebook_size) plus 0.02.
+        # Without codebooks to start from, embeddings start small, as learning then turns them sooner; so do logits: all codes about alike.
         nn.init.normal_(self.code_embedding.weight, std=0.02)
         nn.init.normal_(self.class_embedding.weight, std=0.02)
         for head in self.heads:
@@ -97,8 +96,8 @@ class SoundStorm(nn.Module):
         `codebooks` (Q, K, D) float, whose sum over levels is what a frame decodes to. A code's row is a random projection of its entry plus
         a random vector of its own of equal weight, and its logits begin as the similarity of a frame to that row. The entry makes codes
         that sound alike alike; of entries, the square root of each level's singular values is taken, as loudness alone would else decide
-        all similarities. The vector of its own makes a code recognisable, so that it can be repeated from one frame to the next. With
-        either alone training starts many times slower (outputs/reference/log.md).
+        all similarities. The vector of its own makes a code recognisable, so that it can be repeated from one frame to the next: without
+        it level 1 has 5.7 instead of 4.1 nat after 100 s of one core on ESC-10 (outputs/reference/log.md).
         """
         n_q, size, width = codebooks.shape
         if (n_q, size) != (self.config.n_q, self.config.codebook_size):
