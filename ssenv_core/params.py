@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -21,7 +21,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
 Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]  # the names that datasets/ and codecs/, a floor above, know
-Codec = Literal["melrvq_24khz", "encodec_24khz", "encodec_48khz"]
+Codec = Literal["melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"]
+CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Codec))})@\d+(\.\d+)?$")]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 frozen = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -59,8 +60,12 @@ class TokenizeParams(Params):
     dataset: Dataset
     data_root: str
     clips_per_class: Count
+    fold: Count
     codec: Codec
     bandwidth: Positive
+    compare: tuple[CodecAtRate, ...]
+    judge_epochs: Count
+    checkpoint_minutes: Positive
     device: Device
 
 

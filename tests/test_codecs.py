@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 from ssenv_core import codecs
 from ssenv_core.artifacts import sha256_file
 from ssenv_core.codecs import CODEC_NAMES, codec_levels, load_codec, reconstruct
+from ssenv_core.codecs.encodec import untrained_encodec
 from ssenv_core.codecs.melrvq import FLOOR, DecoderConfig, MelRVQ
+from ssenv_core.codecs.vocos_encodec import VocosEnCodec, untrained_vocos
 from ssenv_core.errors import SsenvError
+
+
+def noise(items, samples, seed=0):
+    return 0.1 * torch.randn(items, 1, samples, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +43,13 @@ def shipped(small_codec, tmp_path, monkeypatch):
 
 
 def test_the_names_are_the_documented_ones():
-    assert CODEC_NAMES == ("melrvq_24khz", "encodec_24khz", "encodec_48khz")
+    assert CODEC_NAMES == ("melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz")
 
 
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(SsenvError, match=r"^unknown codec 'encodec24khz': did you mean 'encodec_24khz'\?.*melrvq_24khz"):
         load_codec("encodec24khz")
-    with pytest.raises(SsenvError, match=r"^unknown codec 'opus': there are \(melrvq_24khz, encodec_24khz, encodec_48khz\)$"):
+    with pytest.raises(SsenvError, match=r"^unknown codec 'opus': there are \(melrvq_24khz, .*, dac_44khz\)$"):
         load_codec("opus")
 
 
@@ -100,3 +106,53 @@ def test_reconstruction_is_what_the_codec_decodes(small_codec):
     expected = small_codec.decode(small_codec.encode(torch.from_numpy(wav)[None, None]))[0, 0, :1_000]
     assert np.array_equal(reconstruct(small_codec, wav), expected.numpy())
     assert expected.abs().max() > 0
+
+
+@pytest.mark.parametrize("samples", [12_800, 12_801, 13_119])
+def test_chunks_of_a_waveform_have_the_codes_of_the_whole(samples):
+    codec = MelRVQ(DecoderConfig(dim=16, intermediate_dim=32, num_layers=1))
+    features = codec.features(noise(1, 1023 * 320)[:, 0] * torch.linspace(0.1, 2, 1023 * 320))[0]
+    codec.quantizer.codebooks.copy_(3 * noise(16, 1024 * 160).view(16, 1024, 160) * features.std(dim=0))
+    codec.quantizer.codebooks[0, 1:] = features
+
+    wavs = noise(2, samples) * torch.linspace(0.2, 1, samples)
+    whole = codec.encode(wavs)
+    assert whole.unique().numel() > 100
+    for frames in (8, 13, 41):
+        assert torch.equal(codec.encode_long(wavs, frames / 75), whole)
+    with pytest.raises(ValueError, match="7 frames is too short"):
+        codec.encode_long(wavs, 7 / 75)
+
+
+def test_an_item_gets_the_same_codes_in_every_batch(small_codec, monkeypatch):
+    # Pairs of entries equally far from each frame's features: only codes that depend on nothing but the item itself survive such ties.
+    wavs = noise(4, 8_000)
+    features = torch.cat([small_codec.features(wav) for wav in wavs]).flatten(0, 1)
+    offset = noise(1, features.numel(), seed=1).view_as(features) * features.std(dim=0)
+    entries = torch.cat([features + offset, features - offset])
+    codebooks = small_codec.quantizer.codebooks.clone()
+    codebooks[0, 1 : len(entries) + 1] = entries
+    codebooks[0, len(entries) + 1 :] = 100.0
+    monkeypatch.setitem(small_codec.quantizer._buffers, "codebooks", codebooks)
+
+    batched = small_codec.encode(wavs)
+    assert torch.equal(batched, torch.cat([small_codec.encode(wav[None]) for wav in wavs]))
+    assert torch.equal(batched[[2, 0]], small_codec.encode(wavs[[2, 0]]))
+    assert batched[:, 0].unique().numel() > 40
+
+
+@pytest.mark.parametrize("name", ["encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "melrvq_24khz"])
+def test_every_tensor_is_made_where_the_codec_is(small_codec, name):
+    if name == small_codec.name:
+        codec = small_codec
+    elif name == "vocos_encodec_24khz":
+        codec = VocosEnCodec(untrained_encodec("encodec_24khz").model, untrained_vocos())
+    else:
+        codec = untrained_encodec(name)
+    wav = noise(1, 4_000)
+    with torch.device("meta"):  # what is made without naming a device is made there, and cannot be mixed with what is not
+        codes = codec.encode(wav)
+        made = [codes, codec.encode_long(wav, 0.12), codec.embed(wav), codec.codebooks]
+        if name != small_codec.name:  # whose decoder makes a scalar, which may be mixed with all but these
+            made.append(codec.decode(codes))
+    assert {tensor.device.type for tensor in made} == {"cpu"}

@@ -19,7 +19,8 @@ from ssenv_core.codecs import codec_levels, encodec, load_codec
 from ssenv_core.codecs.encodec import EnCodec, EnCodec48, loudness_code, rms_of
 from ssenv_core.datasets.synthetic import load_synthetic
 from ssenv_core.errors import SsenvError
-from ssenv_core.tokens import load_tokens_file, require_codec, save_tokens, tokenize
+from ssenv_core.tokenizing import tokenize
+from ssenv_core.tokens import load_tokens_file, require_codec, save_tokens
 
 BANDWIDTHS = [1.5, 3.0, 6.0, 12.0, 24.0]
 
@@ -61,6 +62,7 @@ def noise(items, samples, channels=1, seed=0):
 
 @pytest.fixture(scope="module")
 def full_size():
+    torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         return fill(EncodecModel.encodec_model_24khz(pretrained=False))
@@ -97,13 +99,53 @@ def test_an_item_gets_the_same_codes_in_every_batch(full_size, monkeypatch):
         latents = torch.cat([full_size.encoder(wav[None]) for wav in wavs]).transpose(1, 2).flatten(0, 1)
     offset = noise(len(latents), latents.shape[1], seed=1)[:, 0] * latents.std(dim=0)
     first = full_size.quantizer.vq.layers[0]._codebook
-    monkeypatch.setattr(first, "embed", torch.cat([latents + offset, latents - offset]))
+    monkeypatch.setitem(first._buffers, "embed", torch.cat([latents + offset, latents - offset]))
 
     batched = codec.encode(wavs)
     assert torch.equal(batched, torch.cat([codec.encode(wav[None]) for wav in wavs]))
     assert torch.equal(batched[[2, 0]], codec.encode(wavs[[2, 0]]))
     assert torch.equal(codec.embed(wavs)[2:], codec.embed(wavs[2:]))
     assert batched[:, 0].unique().numel() > 40
+
+
+@pytest.mark.parametrize("samples", [12_800, 12_481, 12_799])
+def test_chunks_of_a_waveform_have_the_codes_of_the_whole(full_size, samples, monkeypatch):
+    codec = EnCodec(full_size, 1.5)
+    wav = noise(1, samples)
+    entries = codec.embed(wav)[0].T  # one for each frame
+    first = full_size.quantizer.vq.layers[0]._codebook
+    monkeypatch.setitem(first._buffers, "embed", torch.cat([entries, entries.new_full((1024 - len(entries), 128), 100.0)]))
+
+    whole = codec.encode(wav)
+    assert whole[0, 0].tolist() == list(range(40))
+    for frames in (8, 13):
+        assert torch.equal(codec.encode_long(wav, frames / 75), whole)
+
+
+@settings(deadline=None, max_examples=30)
+@given(samples=st.integers(1, 8_000), frames=st.integers(8, 30))
+def test_chunks_of_any_length_have_the_codes_of_the_whole(narrow, samples, frames):
+    codec = EnCodec(narrow, 3.0)
+    wavs = noise(2, samples)
+    assert torch.equal(codec.encode_long(wavs, frames / 75), codec.encode(wavs))
+
+
+def test_the_encoder_never_sees_more_than_a_chunk(narrow):
+    codec, lengths = EnCodec(narrow, 3.0), []
+    hook = narrow.encoder.model[0].register_forward_pre_hook(lambda _, given: lengths.append(given[0].shape[-1]))
+    try:
+        codec.encode_long(noise(1, 20_000), 0.2)
+    finally:
+        hook.remove()
+    assert max(lengths) == (15 + 2) * 320
+    with pytest.raises(ValueError, match="7 frames is too short: 8 is the least"):
+        codec.encode_long(noise(1, 20_000), 7 / 75)
+
+
+def test_48khz_codes_come_from_chunks_in_any_case(narrow48):
+    codec = EnCodec48(narrow48, 3.0)
+    wav = noise(1, 100_000)
+    assert torch.equal(codec.encode_long(wav, 0.5), codec.encode(wav))
 
 
 @settings(deadline=None, max_examples=20)
@@ -225,6 +267,13 @@ def test_loudness_codes_are_within_a_twentieth_of_a_decibel(decibels):
     assert abs(20 * float((rms_of(loudness_code(rms)) / rms).log10())) <= 0.0501
 
 
+def publish(monkeypatch, name, path, sha256, build):
+    """Let this file be the published one."""
+    release = encodec.RELEASES[name]
+    weights = replace(release.weights, sha256=sha256, url=path.as_uri())
+    monkeypatch.setitem(encodec.RELEASES, name, replace(release, weights=weights, build=lambda pretrained: build()))
+
+
 @pytest.fixture
 def published(tmp_path, monkeypatch):
     """A folder with a file of weights that counts as the published one."""
@@ -232,11 +281,7 @@ def published(tmp_path, monkeypatch):
     path = tmp_path / "published" / "encodec_24khz-d7cc33bc.th"
     path.parent.mkdir()
     torch.save(model.state_dict(), path)
-    release = replace(
-        encodec.RELEASES["encodec_24khz"], sha256=hashlib.sha256(path.read_bytes()).hexdigest(), build=lambda pretrained: small()
-    )
-    monkeypatch.setitem(encodec.RELEASES, "encodec_24khz", release)
-    monkeypatch.setattr(encodec, "ROOT_URL", path.parent.as_uri() + "/")
+    publish(monkeypatch, "encodec_24khz", path, hashlib.sha256(path.read_bytes()).hexdigest(), small)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv(encodec.FOLDER_VARIABLE, raising=False)
     return path, EnCodec(model).token_hash
@@ -250,10 +295,11 @@ def assert_says_what_to_do(error):
 
 
 def test_the_published_hash_of_the_24khz_file_is_the_known_one():
-    release = encodec.RELEASES["encodec_24khz"]
-    assert release.sha256 == "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"
-    for release in encodec.RELEASES.values():
-        assert release.sha256.startswith(release.file.split("-")[1].removesuffix(".th"))
+    weights = encodec.RELEASES["encodec_24khz"].weights
+    assert weights.sha256 == "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"
+    for weights in (release.weights for release in encodec.RELEASES.values()):
+        assert weights.sha256.startswith(weights.file.split("-")[1].removesuffix(".th"))
+        assert weights.url == "https://dl.fbaipublicfiles.com/encodec/v0/" + weights.file
 
 
 def test_weights_come_from_the_named_folder(published, monkeypatch):
@@ -285,9 +331,7 @@ def test_a_folder_without_the_file_is_an_error_and_not_a_download(published, tmp
 def test_the_codec_of_48khz_tokens_loads_by_what_their_file_says(tmp_path, monkeypatch, bandwidth):
     path = tmp_path / "encodec_48khz-7e698e3e.th"
     torch.save(fill(small(48_000)).state_dict(), path)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    release = replace(encodec.RELEASES["encodec_48khz"], sha256=sha256, build=lambda pretrained: small(48_000))
-    monkeypatch.setitem(encodec.RELEASES, "encodec_48khz", release)
+    publish(monkeypatch, "encodec_48khz", path, hashlib.sha256(path.read_bytes()).hexdigest(), lambda: small(48_000))
     monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
     dataset = load_synthetic(clips_per_class=1, duration=0.1).subset(folds=[1])
     tokens = tokenize(dataset, load_codec("encodec_48khz", bandwidth), device="cpu")
@@ -335,8 +379,7 @@ class Payload:
 def test_a_file_with_the_right_hash_but_no_model_in_it_is_refused_unrun(published, content, monkeypatch):
     path, _ = published
     torch.save(content, path)
-    release = replace(encodec.RELEASES["encodec_24khz"], sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:8])
-    monkeypatch.setitem(encodec.RELEASES, "encodec_24khz", release)
+    publish(monkeypatch, "encodec_24khz", path, hashlib.sha256(path.read_bytes()).hexdigest()[:8], small)
     monkeypatch.setenv("SSENV_ENCODEC_DIR", str(path.parent))
     with pytest.raises(SsenvError, match="does not hold this model") as error:
         load_codec("encodec_24khz")

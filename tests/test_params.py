@@ -126,13 +126,24 @@ def test_generation_is_bounded(name, value):
         GenerateParams.from_cell(GENERATE | {name: value})
 
 
+TOKENIZE = {
+    "study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "codec": "encodec_24khz",
+    "bandwidth": 6, "compare": [], "judge_epochs": 1, "checkpoint_minutes": 5, "device": "cpu",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(("name", "value", "known"), [("dataset", "esc100", "esc10"), ("codec", "encodec_32khz", "melrvq_24khz")])
 def test_unknown_data_sets_and_codecs_are_refused(name, value, known):
-    tokenize = {"study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "codec": "encodec_24khz"}
-    tokenize |= {"bandwidth": 6, "device": "cpu"}
-    assert TokenizeParams.from_cell(tokenize).dataset == "esc50"
+    assert TokenizeParams.from_cell(TOKENIZE).dataset == "esc50"
     with refused(f"parameter {name} = '{value}': input should be ", f"'{known}'"):
-        TokenizeParams.from_cell(tokenize | {name: value})
+        TokenizeParams.from_cell(TOKENIZE | {name: value})
+
+
+@pytest.mark.parametrize("version", ["melrvq_24khz", "melrvq_24khz@", "melrvq@6", "encodec_24khz@six"])
+def test_a_codec_to_compare_is_written_name_at_kbps(version):
+    assert TokenizeParams.from_cell(TOKENIZE | {"compare": ["encodec_48khz@3"]}).compare == ("encodec_48khz@3",)
+    with refused("parameter compare"):
+        TokenizeParams.from_cell(TOKENIZE | {"compare": ["encodec_24khz@1.5", version]})
 
 
 def test_the_names_are_those_that_can_be_loaded():

@@ -1,6 +1,7 @@
 """The codecs by name, and a whole recording through one.
 
-`melrvq_24khz` is shipped with the package; the EnCodec models need weights from outside. No codec ever stands in for another.
+`melrvq_24khz` is shipped with the package; the others need weights from outside, and `dac_44khz` a package of its own. No codec ever
+stands in for another.
 """
 
 import difflib
@@ -10,12 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ssenv_core.artifacts import read_json, sha256_file
 from ssenv_core.audio import fit_length
 from ssenv_core.codecs.base import Codec
+from ssenv_core.codecs.dac import NAME as DAC_NAME
+from ssenv_core.codecs.dac import dac_levels, load_dac
 from ssenv_core.codecs.encodec import load_encodec, untrained_encodec
 from ssenv_core.codecs.melrvq import MelRVQ
+from ssenv_core.codecs.vocos_encodec import NAME as VOCOS_NAME
+from ssenv_core.codecs.vocos_encodec import load_vocos_encodec, vocos_levels
 from ssenv_core.errors import SsenvError
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -26,26 +32,26 @@ def load_codec(name: str, bandwidth: float = 6.0, device: str | torch.device = "
 
     Args:
         name: one of CODEC_NAMES.
-        bandwidth: kbps; 0.75 per level for the 24 kHz codecs, 1.5 for encodec_48khz.
+        bandwidth: kbps; 0.75 per level for the 24 kHz codecs, 1.5 for encodec_48khz, 0.86 for dac_44khz (8 is all of its levels).
         device: where its weights go.
 
     Raises:
-        SsenvError: no codec of this name, no such bandwidth, or its weights are missing or damaged.
+        SsenvError: no codec of this name, no such bandwidth, or its weights or package are missing or damaged.
     """
-    if name not in _LOADERS:
+    if name not in _CODECS:
         nearest = difflib.get_close_matches(str(name), CODEC_NAMES, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else "there are"
         raise SsenvError(f"unknown codec {name!r}: {hint} ({', '.join(CODEC_NAMES)})")
-    return _LOADERS[name](bandwidth).to(device)
+    return _CODECS[name][0](bandwidth).to(device)
 
 
 def codec_levels(name: str, bandwidth: float) -> int:
-    """The quantizer levels `n_q` of one of CODEC_NAMES at a bandwidth (kbps); needs no weights.
+    """The quantizer levels `n_q` of one of CODEC_NAMES at a bandwidth (kbps); needs neither weights nor the codec's package.
 
     Raises:
         SsenvError: no such bandwidth.
     """
-    return (MelRVQ(bandwidth=bandwidth) if name == MelRVQ.name else untrained_encodec(name, bandwidth)).n_q
+    return _CODECS[name][1](bandwidth)
 
 
 def reconstruct(codec: Codec, wav: np.ndarray, device: str | torch.device = "cpu") -> np.ndarray:
@@ -66,9 +72,16 @@ def _load_melrvq(bandwidth: float) -> MelRVQ:
     return MelRVQ.load(path, bandwidth)
 
 
-_LOADERS: dict[str, Callable[[float], MelRVQ]] = {
-    MelRVQ.name: _load_melrvq,
-    "encodec_24khz": partial(load_encodec, "encodec_24khz"),
-    "encodec_48khz": partial(load_encodec, "encodec_48khz"),
+def _levels_of(untrained: Callable[..., Codec], bandwidth: float) -> int:
+    return untrained(bandwidth=bandwidth).n_q
+
+
+# Each codec: with its weights at a bandwidth, and the levels it has there.
+_CODECS: dict[str, tuple[Callable[[float], nn.Module], Callable[[float], int]]] = {
+    MelRVQ.name: (_load_melrvq, partial(_levels_of, MelRVQ)),
+    "encodec_24khz": (partial(load_encodec, "encodec_24khz"), partial(_levels_of, partial(untrained_encodec, "encodec_24khz"))),
+    "encodec_48khz": (partial(load_encodec, "encodec_48khz"), partial(_levels_of, partial(untrained_encodec, "encodec_48khz"))),
+    VOCOS_NAME: (load_vocos_encodec, vocos_levels),
+    DAC_NAME: (load_dac, dac_levels),
 }
-CODEC_NAMES: tuple[str, ...] = tuple(_LOADERS)
+CODEC_NAMES: tuple[str, ...] = tuple(_CODECS)

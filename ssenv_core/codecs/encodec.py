@@ -2,28 +2,28 @@
 `encodec` package: its networks and quantizer, not its entropy coder or its chunk overlap.
 
 The weights are not shipped. They come from the folder SSENV_ENCODEC_DIR if that is set, else from torch.hub's cache, into which they are
-downloaded as the package itself does. Their hash is checked before anything in them is read, and only tensors are ever unpickled.
+downloaded as the package itself does (see pretrained.py).
 """
 
-import hashlib
-import http.client
-import os
-import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from encodec.model import ROOT_URL, EncodecModel
+from encodec.modules import SLSTM
 from torch import nn
 
-from ssenv_core.artifacts import sha256_file
+from ssenv_core.codecs.base import chunks, each_alone, weights_hash
+from ssenv_core.codecs.pretrained import Weights, download
 from ssenv_core.errors import SsenvError
 
 FOLDER_VARIABLE = "SSENV_ENCODEC_DIR"
+FRAMES_SEEN_BY_CONVOLUTIONS = 2  # before a frame, by those ahead of the encoder's LSTM: 478 samples
+FRAMES_SEEN_BY_LAST = 6  # before a frame, by the convolution behind it
 LOUDNESS_STEP = 0.1  # dB of RMS per code: an error of at most 0.05 dB, and 1023 steps down from full scale pass below 16-bit silence
 
 
@@ -54,11 +54,7 @@ class EnCodec(nn.Module):
     @cached_property
     def token_hash(self) -> str:
         """Hash of the encoder's and the quantizer's weights: the decoder has no say in which codes a waveform gets."""
-        digest = hashlib.sha256(f"{self.name} {self.definition}".encode())
-        for part in (self.model.encoder, self.model.quantizer):
-            for name, tensor in part.state_dict().items():
-                digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_hash(f"encodec_{self.sample_rate // 1000}khz {self.definition}", self.model.encoder, self.model.quantizer)
 
     @property
     def codebooks(self) -> torch.Tensor:
@@ -68,26 +64,40 @@ class EnCodec(nn.Module):
     @torch.inference_mode()
     def encode(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (B, 1, S) -> codes (B, n_q, T) int64, T = ceil(S / 320)."""
-        return self._each(self._encode, wav)
+        return each_alone(self._encode, wav)
+
+    @torch.inference_mode()
+    def encode_long(self, wav: torch.Tensor, chunk_seconds: float = 30.0) -> torch.Tensor:
+        """The codes of `encode`, from chunks: the network is causal, its convolutions see little and its LSTM's state is handed on."""
+        return each_alone(partial(self._encode_chunks, frames=round(chunk_seconds * self.frame_rate)), wav)
 
     @torch.inference_mode()
     def embed(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (B, 1, S) -> the encoder's output before quantization (B, 128, T) float32."""
-        return self._each(self._embed, wav)
+        return each_alone(self._embed, wav)
 
     @torch.inference_mode()
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """codes (B, q, T), the first q <= n_q levels -> wav (B, 1, 320 T). EnCodec draws nothing: `generator` is not used."""
         return self.model.decoder(self._dequantize(codes))
 
-    @staticmethod
-    def _each(function: Callable[[torch.Tensor], torch.Tensor], wav: torch.Tensor) -> torch.Tensor:
-        # The encoder's LSTM rounds differently for different batch sizes, and a last bit can move a code to its neighbour: a clip gets the
-        # same codes in every batch only if it never shares one. On a CPU this takes no longer.
-        return torch.cat([function(item) for item in wav.split(1)])
-
     def _encode(self, wav: torch.Tensor) -> torch.Tensor:
         return self._quantize(self._embed(wav))
+
+    def _encode_chunks(self, wav: torch.Tensor, frames: int) -> torch.Tensor:
+        layers = self.model.encoder.model
+        (middle,) = (i for i, layer in enumerate(layers) if isinstance(layer, SLSTM))
+        before, recurrent, after = layers[:middle], layers[middle].lstm, layers[middle + 1 :]
+        codes, state, seen = [], None, None
+        for piece, own in chunks(wav, frames, int(self.model.encoder.hop_length), before=FRAMES_SEEN_BY_CONVOLUTIONS):
+            # What a convolution makes up before the first frame it is given reaches only frames that are dropped here.
+            hidden = before(piece)[..., own]
+            out, state = recurrent(hidden.permute(2, 0, 1), state)
+            hidden = out.permute(1, 2, 0) + hidden
+            given = hidden if seen is None else torch.cat([seen, hidden], dim=-1)
+            codes.append(self._quantize(after(given)[..., -hidden.shape[-1] :]))
+            seen = given[..., -FRAMES_SEEN_BY_LAST:]
+        return torch.cat(codes, dim=-1)
 
     def _embed(self, wav: torch.Tensor) -> torch.Tensor:
         return self.model.encoder(wav)
@@ -124,8 +134,12 @@ class EnCodec48(EnCodec):
         """(n_q, 1024, 129): the latents' parts, and on an axis of its own the loudness, from -1 to 1."""
         latents = F.pad(super().codebooks, (1, 0))
         loudness = torch.zeros_like(latents[:1])
-        loudness[0, :, 0] = torch.linspace(-1, 1, self.codebook_size)
+        loudness[0, :, 0] = torch.linspace(-1, 1, self.codebook_size, device=latents.device)
         return torch.cat([loudness, latents])
+
+    def encode_long(self, wav: torch.Tensor, chunk_seconds: float = 30.0) -> torch.Tensor:
+        """The codes of `encode`, which always takes one second at a time: `chunk_seconds` is not used."""
+        return self.encode(wav)
 
     @torch.inference_mode()
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -166,22 +180,30 @@ def rms_of(code: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Release:
-    """One published model: its file (the package's name for it), the start of that file's SHA-256, and how to build it."""
+    """One published model: its file of weights, and how to build it."""
 
-    file: str
-    sha256: str
+    weights: Weights
     build: Callable[..., EncodecModel]
     codec: type[EnCodec]
 
 
+def _in_torch_hub(weights: Weights) -> Path:
+    return download(weights, Path(torch.hub.get_dir()) / "checkpoints" / weights.file)  # where the package looks, too
+
+
+def _weights(name: str, file: str, sha256: str) -> Weights:
+    return Weights(name, file, ROOT_URL + file, FOLDER_VARIABLE, _in_torch_hub, sha256)
+
+
 RELEASES = {
     "encodec_24khz": Release(
-        "encodec_24khz-d7cc33bc.th",
-        "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf",
+        _weights("encodec_24khz", "encodec_24khz-d7cc33bc.th", "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"),
         EncodecModel.encodec_model_24khz,
         EnCodec,
     ),
-    "encodec_48khz": Release("encodec_48khz-7e698e3e.th", "7e698e3e", EncodecModel.encodec_model_48khz, EnCodec48),
+    "encodec_48khz": Release(
+        _weights("encodec_48khz", "encodec_48khz-7e698e3e.th", "7e698e3e"), EncodecModel.encodec_model_48khz, EnCodec48
+    ),
 }
 
 
@@ -204,37 +226,5 @@ def load_encodec(name: str, bandwidth: float = 6.0) -> EnCodec:
         SsenvError: no such bandwidth, or the weights are not to be had or not the published ones.
     """
     codec = untrained_encodec(name, bandwidth)
-    path = _weights_file(name)
-    try:
-        codec.model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
-        raise _not_to_be_had(name, f"{path} does not hold this model: {' '.join(str(error).split())[:200]}") from None
+    RELEASES[name].weights.load_into(codec.model)
     return codec
-
-
-def _weights_file(name: str) -> Path:
-    """The file of weights, fetched if need be, with the right hash."""
-    release = RELEASES[name]
-    if folder := os.environ.get(FOLDER_VARIABLE):
-        path = Path(folder) / release.file
-        if not path.is_file():
-            raise _not_to_be_had(name, f"{FOLDER_VARIABLE} names {folder}, which does not hold it")
-    else:
-        path = Path(torch.hub.get_dir()) / "checkpoints" / release.file  # where the package looks, too
-        if not path.is_file():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                torch.hub.download_url_to_file(ROOT_URL + release.file, str(path), release.sha256)
-            except (OSError, http.client.HTTPException, RuntimeError) as error:
-                raise _not_to_be_had(name, f"the download failed: {error}") from error
-    if not (found := sha256_file(path)).startswith(release.sha256):
-        raise _not_to_be_had(name, f"{path} has the sha256 {found[:16]}.. where {release.sha256[:16]}.. is expected, remove it")
-    return path
-
-
-def _not_to_be_had(name: str, reason: str) -> SsenvError:
-    file = RELEASES[name].file
-    return SsenvError(
-        f"{name} needs its weights {file} ({reason}): put that file into a folder and set {FOLDER_VARIABLE} to the folder, or unset "
-        f"{FOLDER_VARIABLE} where {ROOT_URL}{file} can be downloaded, or choose the embedded codec melrvq_24khz"
-    )

@@ -18,7 +18,7 @@ from vocos.models import VocosBackbone
 from vocos.spectral_ops import ISTFT
 
 from ssenv_core.artifacts import load_tensors, save_tensors
-from ssenv_core.codecs.base import levels_for_bandwidth
+from ssenv_core.codecs.base import chunks, levels_for_bandwidth
 
 SAMPLE_RATE = 24_000
 HOP = 320  # samples per frame: 75 frames/s
@@ -170,6 +170,12 @@ class MelRVQ(nn.Module):
     def encode(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (B, 1, S) at 24 kHz -> codes (B, n_q, T) int64, T = ceil(S / 320)."""
         return self.quantizer.encode(self.features(wav[:, 0]), self.n_q)
+
+    @torch.inference_mode()
+    def encode_long(self, wav: torch.Tensor, chunk_seconds: float = 30.0) -> torch.Tensor:
+        """The codes of `encode`, from chunks: a frame's windows reach no further than 864 samples, so 3 frames, beyond it."""
+        pieces = chunks(wav[:, 0], round(chunk_seconds * self.frame_rate), HOP, before=3, after=3)
+        return torch.cat([self.quantizer.encode(self.features(piece)[:, own], self.n_q) for piece, own in pieces], dim=-1)
 
     @torch.inference_mode()
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
