@@ -23,18 +23,32 @@ class Progress:
         description: what is being done, e.g. "tokenize".
         unit: the name of one unit, e.g. "clip".
         initial: units done by an earlier, resumed run.
+        sound: seconds of sound in one unit; if given, the rate is shown in multiples of real time, too.
     """
 
-    def __init__(self, total: int, description: str, unit: str = "it", initial: int = 0) -> None:
-        self.total, self.done, self.initial, self.unit, self.description, self.note = total, initial, initial, unit, description, ""
+    def __init__(self, total: int, description: str, unit: str = "it", initial: int = 0, sound: float | None = None) -> None:
+        self.total, self.initial, self.unit, self.description, self.sound = total, initial, unit, description, sound
+        self.done, self.note = initial, ""
         interactive = live_front_end() or sys.stderr.isatty()
         self.bar = tqdm(total=total, desc=description, unit=unit, initial=initial) if interactive else None
         self.started = self.last_line = time.monotonic()
+        self.ended: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the start until now, or until the end."""
+        return (self.ended or time.monotonic()) - self.started
+
+    @property
+    def rate(self) -> float:
+        """Units per second, of those that this run did."""
+        return (self.done - self.initial) / max(self.elapsed, 1e-9)
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ended = time.monotonic()
         if self.bar is not None:
             self.bar.close()
         elif self.done > self.initial:
@@ -42,20 +56,21 @@ class Progress:
 
     def update(self, count: int = 1, note: str = "") -> None:
         """Count finished units; `note` is shown beside the rate, e.g. "loss 4.21"."""
-        self.done, self.note = self.done + count, note
+        self.done += count
+        speed = f"{self.rate * self.sound:.1f} x real time" if self.sound else ""
+        self.note = ", ".join(filter(None, [speed, note]))
         if self.bar is not None:
-            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.set_postfix_str(self.note, refresh=False)
             self.bar.update(count)
         elif time.monotonic() - self.last_line >= LINE_SECONDS:
             self._line()
 
     def _line(self) -> None:
         self.last_line = time.monotonic()
-        elapsed = self.last_line - self.started
-        rate = (self.done - self.initial) / max(elapsed, 1e-9)
-        left = (self.total - self.done) / rate
-        counts = f"{self.description}: {self.done}/{self.total} {self.unit}, {rate:.3g} {self.unit}/s, {left:.0f} s left"
-        print(f"{counts} {self.note}".rstrip(), flush=True)
+        left = (self.total - self.done) / self.rate
+        time_words = f"{left:.0f} s left" if left else f"done in {self.elapsed:.1f} s"
+        words = [f"{self.description}: {self.done}/{self.total} {self.unit}", f"{self.rate:.3g} {self.unit}/s", time_words, self.note]
+        print(", ".join(filter(None, words)), flush=True)
 
 
 def track(items: Iterable, total: int, description: str, unit: str = "it") -> Iterator:

@@ -17,7 +17,8 @@ from ssenv_core.columns import find_copies, load_columns, pair_within_classes
 from ssenv_core.datasets import Dataset, load_dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
-from ssenv_core.tokens import TokenSet, save_tokens, tokenize
+from ssenv_core.tokenizing import tokenize
+from ssenv_core.tokens import TokenSet, save_tokens
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMALL = {"study": "tiny", "samples_per_class": 2, "duration": 0.2, "steps": [2, 1], "device": "cpu"}
