@@ -203,6 +203,10 @@ class StudyFolder:
         return self.root / "checkpoints" / "generator.safetensors"
 
     @property
+    def judge(self) -> Path:
+        return self.root / "checkpoints" / "judge.safetensors"
+
+    @property
     def classifier(self) -> Path:
         return self.root / "checkpoints" / "classifier.safetensors"
 

@@ -1,21 +1,17 @@
-"""Does the generator understand sound? Its features, all codebook levels of a trained model, as a classifier; and a judge of sounds.
+"""Does the generator understand sound? Its features, all codebook levels of a trained model, as a classifier.
 
 Two readings of the paper's experiment: a linear probe on frozen features, and fine-tuning that starts from that probe (LP-FT, Kumar et al.
-2022), with the paper's Adam and cosine annealing. The judge hears waveforms alone and never saw a token, so it may name generated clips.
+2022), with the paper's Adam and cosine annealing. `judge` names sounds; this names tokens.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import librosa
 import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from torch import nn
 
 from ssenv_core.artifacts import load_tensors, save_tensors
@@ -173,32 +169,6 @@ def load_classifier(path: str | Path) -> tuple[Classifier, tuple[str, ...], dict
     except (TypeError, RuntimeError):
         raise SsenvError(f"{path} holds another classifier than this version of ssenv builds: run 06_classify again") from None
     return classifier.eval(), tuple(metadata["class_names"]), metadata["tokens"]
-
-
-def sound_statistics(wav: np.ndarray, sample_rate: int) -> np.ndarray:
-    """(300,) of one clip: mean, standard deviation and mean absolute change over audible frames of 60 log-mel bands and 40 MFCC."""
-    mel = librosa.feature.melspectrogram(y=wav, sr=sample_rate, n_fft=1024, hop_length=512, n_mels=60)
-    level = librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=None)
-    active = level[:, level.max(axis=0) > level.max() - 60]
-    frames = np.concatenate([active, librosa.feature.mfcc(S=active, n_mfcc=40)])
-    change = np.abs(np.diff(frames, axis=1)).mean(axis=1) if frames.shape[1] > 1 else np.zeros(len(frames))
-    return np.concatenate([frames.mean(axis=1), frames.std(axis=1), change])
-
-
-def train_judge(wavs: Iterable[np.ndarray], labels: np.ndarray, sample_rate: int) -> Pipeline:
-    """An SVM (RBF) on `sound_statistics` of real clips; its `predict` takes such statistics (N, 300).
-
-    Raises:
-        SsenvError: the clips are of one class.
-    """
-    _require_classes(labels)
-    features = np.stack([sound_statistics(wav, sample_rate) for wav in wavs])
-    return make_pipeline(StandardScaler(), SVC(C=10.0, gamma="scale")).fit(features, labels)
-
-
-def judge_clips(judge: Pipeline, wavs: Iterable[np.ndarray], sample_rate: int) -> np.ndarray:
-    """The class (N,) int64 that the judge hears in each clip."""
-    return judge.predict(np.stack([sound_statistics(wav, sample_rate) for wav in wavs]))
 
 
 def _require_classes(labels: np.ndarray) -> None:

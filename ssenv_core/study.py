@@ -36,7 +36,11 @@ from ssenv_core.params import NOTEBOOK_PARAMS, Params, read_params, refuse_unkno
 from ssenv_core.report import format_headline, format_seconds, write_report
 
 ASKED_FOR = "asked for"
-TRAINING_STATES = {"02_train": "generator.state.safetensors", "08_train_codec": "codec.state.safetensors"}  # in checkpoints/
+TRAINING_STATES = {  # in checkpoints/
+    "01_tokenize": ("judge.state.safetensors",),
+    "02_train": ("generator.state.safetensors",),
+    "08_train_codec": ("codec.state.safetensors",),
+}
 
 
 @dataclass(frozen=True)
@@ -205,9 +209,9 @@ def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFold
 
 
 def _forget_training(name: str, folder: StudyFolder) -> None:
-    """Remove the state of a step's training, without which it trains anew, unless that training was interrupted."""
-    if name in TRAINING_STATES:
-        state = folder.generator.with_name(TRAINING_STATES[name])
+    """Remove the states of a step's trainings, without which it trains anew, but for one that was interrupted."""
+    for file in TRAINING_STATES.get(name, ()):
+        state = folder.generator.with_name(file)
         if state.exists() and not can_be_resumed(state):
             state.unlink()
 

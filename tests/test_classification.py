@@ -1,9 +1,8 @@
-"""The classifier on tokens and the judge of sounds, on tokens and sounds whose classes are told apart by construction."""
+"""The classifier on tokens whose classes are told apart by construction."""
 
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -11,13 +10,10 @@ from ssenv_core.classification import (
     Classifier,
     ClassifierSettings,
     fine_tune,
-    judge_clips,
     load_classifier,
     probe,
     save_classifier,
-    train_judge,
 )
-from ssenv_core.datasets import load_dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TokenSet
@@ -120,18 +116,6 @@ def test_a_file_of_another_classifier_is_refused_in_one_line(classifier: Classif
 
 def test_one_class_is_nothing_to_learn_and_is_said_in_one_line(classifier: Classifier) -> None:
     one = of_classes(tokens(12, 0), (1,))
-    for learn in (lambda: probe(classifier, one, one, "cpu"), lambda: train_judge([np.zeros(8000)] * 4, np.zeros(4, int), 16_000)):
-        with pytest.raises(SsenvError, match="are of one class") as caught:
-            learn()
-        assert "\n" not in str(caught.value)
-
-
-def test_the_judge_hears_the_class_of_clips_it_never_met_and_survives_silence() -> None:
-    sounds = replace(load_dataset("synthetic", clips_per_class=6), duration=2.0)
-    chosen = [clip for clip in sounds.clips if sounds.class_names[clip.label] in ("rain", "siren", "clock_tick")]
-    wavs, labels = [sounds.read(clip, 16_000) for clip in chosen], np.array([clip.label for clip in chosen])
-    met = np.arange(len(chosen)) % 6 < 4
-    judge = train_judge([wav for wav, m in zip(wavs, met, strict=True) if m], labels[met], 16_000)
-    heard = judge_clips(judge, [wav for wav, m in zip(wavs, met, strict=True) if not m], 16_000)
-    assert (heard == labels[~met]).mean() >= 5 / 6
-    assert judge_clips(judge, [np.zeros(16_000, np.float32)], 16_000).shape == (1,)
+    with pytest.raises(SsenvError, match="are of one class") as caught:
+        probe(classifier, one, one, "cpu")
+    assert "\n" not in str(caught.value)

@@ -172,13 +172,11 @@ def test_a_table_of_metrics_is_html_with_units_signs_and_the_three_colours():
     assert COLOURS["codec"] not in page
 
 
-def test_codebook_usage_is_full_for_uniform_codes_and_nothing_for_one_code():
-    codes = torch.stack([torch.arange(64), torch.full((64,), 3)])[None]
-    used, entropy = plots.codebook_usage(codes, 64).data
-    assert list(used.y) == [100, pytest.approx(100 / 64)]
-    np.testing.assert_allclose(entropy.y, [6, 0], atol=1e-12)
-    with pytest.raises(ValueError, match="codebook"):
-        plots.codebook_usage(codes, 63)
+def test_codebook_usage_shows_the_share_that_is_not_dead_and_the_entropy():
+    used, entropy = plots.codebook_usage(pd.DataFrame({"dead": [0.0, 0.75], "entropy": [6.0, 4.0]}, index=[1, 2]), 64).data
+    assert list(used.y) == [100, 25]
+    assert list(entropy.y) == [6, 4]
+    assert list(used.x) == ["1", "2"]
 
 
 def test_a_spectrum_keeps_its_source_s_colour_whatever_its_place_and_leaves_empty_bands_out():

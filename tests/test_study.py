@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import psutil
@@ -147,8 +148,11 @@ def test_a_summary_that_names_no_study_is_of_its_own(project, in_process):
 def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lacks(project, in_process, monkeypatch, capsys):
     root = fingerprint.PACKAGE.parent
     (project / "notebooks" / "01_tokenize.ipynb").write_text((root / "notebooks" / "01_tokenize.ipynb").read_text())
-    (project / "params" / "tiny.yaml").write_text("notebooks: [01_tokenize]\nstudy: tiny\nseed: 1\nclips_per_class: 1\ndevice: cpu\n")
-    sounds = replace(load_dataset("synthetic", clips_per_class=1), missing_folds=(3, 5))
+    (project / "params" / "tiny.yaml").write_text(
+        "notebooks: [01_tokenize]\nstudy: tiny\nseed: 1\ncompare: []\njudge_epochs: 1\ndevice: cpu\n"
+    )
+    sounds = load_dataset("synthetic", clips_per_class=2)
+    sounds = replace(sounds, clips=tuple(clip for clip in sounds.clips if clip.label < 2), missing_folds=(3, 5))
     monkeypatch.setattr("ssenv_core.datasets.load_dataset", lambda *_, **__: sounds)
     monkeypatch.setattr("ssenv_core.plots.save_figure", lambda figure, path: write_text(path, "a figure"))
     run()
@@ -156,7 +160,9 @@ def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lack
     folder = project / "outputs" / "tiny"
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     recorded = json.loads((folder / "manifest.json").read_text())["steps"]["01_tokenize"]["outputs"]
-    assert left - recorded.keys() == {"manifest.json", "report.html", "notebooks/01_tokenize.ipynb"}
+    assert left - recorded.keys() == {
+        "manifest.json", "report.html", "notebooks/01_tokenize.ipynb", "checkpoints/judge.state.safetensors"
+    }  # fmt: skip
 
 
 def test_each_notebook_gets_only_what_it_declares(project, in_process):
@@ -262,9 +268,15 @@ def test_a_training_that_is_asked_for_again_does_not_find_its_state(project, in_
     assert state.exists() == kept
 
 
-def test_the_codec_s_training_state_is_the_one_its_notebook_names():
+def test_the_codec_s_training_states_are_those_its_notebook_names():
     notebook = (fingerprint.PACKAGE.parent / "notebooks" / "08_train_codec.ipynb").read_text()
-    assert study.TRAINING_STATES["08_train_codec"] in notebook
+    assert all(state in notebook for state in study.TRAINING_STATES["08_train_codec"])
+
+
+def test_the_judge_s_training_state_is_the_one_its_notebook_names():
+    notebook = (fingerprint.PACKAGE.parent / "notebooks" / "01_tokenize.ipynb").read_text()
+    assert r"folder.judge.with_suffix(\".state.safetensors\")" in notebook
+    assert study.TRAINING_STATES["01_tokenize"] == (StudyFolder(Path()).judge.stem + ".state.safetensors",)
 
 
 def test_a_step_that_does_not_exist_cannot_be_asked_for(project, in_process):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import scipy.stats
 from pandas.io.formats.style import Styler
 from plotly.subplots import make_subplots
 
@@ -88,20 +87,15 @@ def comparison_table(table: pd.DataFrame, caption: str = "") -> Styler:
     return style.set_caption(caption) if caption else style
 
 
-def codebook_usage(codes: np.ndarray, codebook_size: int) -> go.Figure:
+def codebook_usage(use: pd.DataFrame, codebook_size: int) -> go.Figure:
     """How much of each level's codebook is used: the entries that occur at all (%), and the entropy of their use (bit).
 
-    codes: (N, Q, T) integers in [0, codebook_size), array or tensor. The entropy of M tokens is at most log2 M, whatever the codec.
+    use: as `ceiling.code_use` makes it. The entropy of M tokens is at most log2 M, whatever the codec.
     """
-    codes = np.asarray(codes)
-    if codes.max() >= codebook_size:
-        raise ValueError(f"codes up to {codes.max()} do not fit a codebook of {codebook_size}")
-    counts = [np.bincount(codes[:, level].ravel(), minlength=codebook_size) for level in range(codes.shape[1])]
-    used = [100 * float(np.mean(count > 0)) for count in counts]
-    entropy = [float(scipy.stats.entropy(count, base=2)) for count in counts]
-    levels = [str(level) for level in range(1, len(counts) + 1)]
+    levels = [str(level) for level in use.index]
     fig = make_subplots(1, 2, horizontal_spacing=0.12)
-    for j, (values, title, top) in enumerate(((used, "entries used (%)", 100), (entropy, "entropy (bit)", np.log2(codebook_size))), 1):
+    panels = ((100 * (1 - use["dead"]), "entries used (%)", 100), (use["entropy"], "entropy (bit)", np.log2(codebook_size)))
+    for j, (values, title, top) in enumerate(panels, 1):
         fig.add_bar(x=levels, y=values, text=[f"{value:.3g}" for value in values], marker_color=OTHERS[0], showlegend=False, row=1, col=j)
         fig.add_hline(y=top, **MARK, row=1, col=j)
         fig.update_yaxes(title=title, range=[0, 1.1 * top], row=1, col=j)

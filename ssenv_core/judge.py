@@ -1,0 +1,253 @@
+"""A judge of sounds: a small CNN on log-mel spectrograms, trained on real recordings alone, that names any waveform, be it real, through a
+codec, or generated. It never sees a token, so what it names was in the sound.
+
+VGG-like blocks, then the mean over frequency and both the mean and the maximum over time (PANNs, Kong et al. 2020). Trained with mixup
+(Zhang et al. 2018) of powers, masks over time and frequency (SpecAugment, Park et al. 2019), and random speed, pitch, level and position.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from torchaudio.transforms import MelSpectrogram
+
+from ssenv_core.artifacts import load_state, load_tensors, save_state, save_tensors
+from ssenv_core.audio import resample
+from ssenv_core.devices import resolve_device, resolve_precision
+from ssenv_core.errors import SsenvError
+from ssenv_core.optimization import one_cycle, warmed_up_average
+from ssenv_core.progress import Progress
+from ssenv_core.validation import derive_seed
+
+KIND, STATE_KIND = "log-mel CNN judge", "judge training state"
+SAMPLE_RATE = 24_000
+NUM_MELS, HOP = 64, 480  # 50 frames/s
+FLOOR = 1e-10  # of mel power; ten times as much is the least that counts as sound
+CROP, LEAST_FRAMES = 128, 32
+BATCH, LEARNING_RATE, WEIGHT_DECAY = 32, 2e-3, 0.05
+MIXUP_UNTIL = 0.9  # of the training; the rest sees clips as they are
+CHANNELS = (32, 64, 128, 256)
+
+
+class LogMel(nn.Module):
+    """Natural-log mel power, 64 slaney bands, 50 frames/s, of waveforms at 24 kHz."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        bands = {"n_mels": NUM_MELS, "f_min": 20.0, "mel_scale": "slaney", "norm": "slaney"}
+        self.mel = MelSpectrogram(SAMPLE_RATE, 1024, hop_length=HOP, normalized="window", pad_mode="constant", **bands)
+
+    @torch.inference_mode()
+    def forward(self, wav: torch.Tensor) -> torch.Tensor:
+        """wav (S,) float -> (64, T) without the frames before the first and after the last sound; all of them where there is none."""
+        mel = self.mel(wav)
+        heard = (mel.amax(0) > 10 * FLOOR).nonzero()[:, 0]
+        span = slice(heard[0], heard[-1] + 1) if len(heard) else slice(None)
+        return mel[:, span].clamp_min(FLOOR).log()
+
+
+class LogMelCNN(nn.Module):
+    """Four blocks of two 3 x 3 convolutions, halved in time and frequency after each but the last; about 1.3 M parameters."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(NUM_MELS)
+        layers, width = [], 1
+        for channels in CHANNELS:
+            layers += [] if width == 1 else [nn.AvgPool2d(2)]
+            for source in (width, channels):
+                layers += [nn.Conv2d(source, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+            width = channels
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width, 256), nn.ReLU(), nn.Dropout(0.3), nn.Linear(256, num_classes))
+
+    def forward(self, mels: torch.Tensor) -> torch.Tensor:
+        """mels (B, 64, T), T >= 8 -> class logits (B, C)."""
+        image = self.norm(mels).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        hidden = self.body(image).float().mean(2)
+        return self.head(torch.cat([hidden.mean(2), hidden.amax(2)], dim=1))
+
+
+class Judge:
+    """A trained network and the classes it knows.
+
+    Attributes:
+        metadata: what it was trained on and how.
+    """
+
+    def __init__(self, network: LogMelCNN, class_names: Sequence[str], metadata: dict, device: str | torch.device = "auto") -> None:
+        self.device = resolve_device(device)
+        self.network, self.log_mel = network.to(self.device).eval(), LogMel().to(self.device)
+        self.class_names, self.metadata = tuple(class_names), metadata
+
+    @torch.inference_mode()
+    def probabilities(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:
+        """wav (S,) float at `sample_rate` Hz -> (C,) float32, summing to 1."""
+        heard = resample(wav, sample_rate, SAMPLE_RATE) if sample_rate != SAMPLE_RATE else wav
+        mel = self.log_mel(torch.as_tensor(heard, dtype=torch.float32, device=self.device))
+        if mel.shape[1] < LEAST_FRAMES:
+            mel = mel.repeat(1, -(-LEAST_FRAMES // mel.shape[1]))
+        return self.network(mel[None]).softmax(1)[0].cpu().numpy()
+
+    def name(self, wav: np.ndarray, sample_rate: int) -> int:
+        """The index in `class_names` of the class that it hears in wav (S,)."""
+        return int(self.probabilities(wav, sample_rate).argmax())
+
+    def names(self, wavs: Iterable[np.ndarray], sample_rate: int) -> np.ndarray:
+        """`name` of each of several waveforms: (N,) int64."""
+        return np.array([self.name(wav, sample_rate) for wav in wavs], np.int64)
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as one safetensors file."""
+        return save_tensors(path, self.network.state_dict(), {"kind": KIND, "class_names": self.class_names, **self.metadata})
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "auto") -> "Judge":
+        """Read a file of `save`.
+
+        Raises:
+            SsenvError: there is no such file, or it holds something else.
+        """
+        tensors, metadata = load_tensors(path, KIND)
+        del metadata["kind"]
+        class_names = metadata.pop("class_names")
+        network = LogMelCNN(len(class_names))
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError:
+            raise SsenvError(f"{path} holds another judge than this version of ssenv builds: train it again") from None
+        return cls(network, class_names, metadata, device)
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """How long to train, and from what seed."""
+
+    epochs: int
+    seed: int = 42
+    checkpoint_minutes: float = 5.0
+
+
+def train_judge(
+    wavs: Iterable[np.ndarray],
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    settings: JudgeSettings,
+    state_file: Path,
+    device: str | torch.device = "auto",
+) -> Judge:
+    """Train a judge on real clips; resume where `state_file` is of the same training.
+
+    Args:
+        wavs: (S,) float at 24 kHz, one by one.
+        labels: (N,) int, indices into `class_names`.
+
+    Raises:
+        SsenvError: the clips are of one class, the loss is not finite, or the state is of another, interrupted training.
+    """
+    device = resolve_device(device)
+    if len(np.unique(labels)) < 2:
+        raise SsenvError(f"all {len(labels)} clips to learn classes from are of one class: label them, in sub-folders or labels.csv")
+    log_mel, mels, digest = LogMel().to(device), [], hashlib.sha256()
+    for wav in wavs:
+        digest.update(np.ascontiguousarray(wav, np.float32).tobytes())
+        mels.append(log_mel(torch.as_tensor(wav, dtype=torch.float32, device=device)))
+    lengths = torch.tensor([mel.shape[1] for mel in mels], device=device)
+    clips = torch.zeros(len(mels), NUM_MELS, int(lengths.max()), device=device)
+    for row, mel in zip(clips, mels, strict=True):
+        row[:, : mel.shape[1]] = mel
+    targets = F.one_hot(torch.as_tensor(labels, device=device), len(class_names)).float()
+
+    torch.manual_seed(settings.seed)
+    network = LogMelCNN(len(class_names)).to(device).train()
+    average = AveragedModel(network, multi_avg_fn=warmed_up_average(0.998))
+    batches = max(1, len(clips) // BATCH)
+    total = settings.epochs * batches
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    parts = {"network": network, "average": average, "optimizer": optimizer}
+    parts["scheduler"] = one_cycle(optimizer, LEARNING_RATE, total, 0.1)
+    precision = resolve_precision("auto", device)
+    identity = {**asdict(settings), "labels": np.asarray(labels).tolist(), "sound": digest.hexdigest()}
+    del identity["checkpoint_minutes"]
+    epoch = 0
+    if state_file.exists() and (state := _read_state(state_file, identity)):
+        epoch = state["epoch"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    saved = time.monotonic()
+    with Progress(settings.epochs * len(clips), "train judge", "clip", initial=epoch * len(clips)) as progress:
+        while epoch < settings.epochs:
+            torch.manual_seed(derive_seed(settings.seed, epoch))
+            for index in torch.randperm(len(clips), device=device).split(BATCH)[:batches]:
+                x, y = _views(clips, lengths, index), targets[index]
+                if epoch < MIXUP_UNTIL * settings.epochs:
+                    x, y = _mixup(x, y)
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    logits = network(_mask(x))
+                loss = F.cross_entropy(logits.float(), y, label_smoothing=0.05)
+                if not torch.isfinite(loss):
+                    raise SsenvError(f"the judge's loss is not finite in epoch {epoch + 1}: train it with another seed")
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                parts["scheduler"].step()
+                average.update_parameters(network)
+                progress.update(len(index), f"loss {loss.item():.3f}")
+            epoch += 1
+            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or epoch == settings.epochs:
+                state = {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch}
+                save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": epoch == settings.epochs})
+                saved = time.monotonic()
+    return Judge(average.module, class_names, {"settings": asdict(settings), "clips": len(clips)}, device)
+
+
+def _views(clips: torch.Tensor, lengths: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Crops (B, 64, CROP) of the clips (N, 64, T) named by index: at random places, speeds, pitches and levels; short clips repeat."""
+    speed, place, level = (torch.rand(len(index), 1, device=clips.device) for _ in range(3))
+    shift = torch.randint(-2, 3, (len(index), 1), device=clips.device)
+    length, span = lengths[index][:, None], CROP * (0.8 + 0.45 * speed)
+    position = place * (length - span).clamp_min(0) + torch.arange(CROP, device=clips.device) * span / CROP
+    before = position.floor()
+    blend = (position - before)[:, None]
+    bands = (torch.arange(NUM_MELS, device=clips.device) + shift).clamp(0, NUM_MELS - 1)[:, :, None]
+    early, late = (clips[index[:, None, None], bands, ((before + step).long() % length)[:, None]] for step in (0, 1))
+    return torch.lerp(early, late, blend) + (4 * level - 2)[:, None]
+
+
+def _mixup(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each view with another one: powers and targets in shares of lambda and 1 - lambda, lambda >= 1/2 from Beta(0.4, 0.4)."""
+    share = torch.distributions.Beta(*torch.full((2, len(x), 1), 0.4, device=x.device)).sample()
+    share = torch.maximum(share, 1 - share)
+    other = torch.randperm(len(x), device=x.device)
+    quiet = (1 - share).clamp_min(1e-6)
+    return torch.logaddexp(x + share[..., None].log(), x[other] + quiet[..., None].log()), share * y + (1 - share) * y[other]
+
+
+def _mask(x: torch.Tensor) -> torch.Tensor:
+    """Up to 8 bands and up to 24 frames of each view (B, 64, CROP) become its mean."""
+    for axis, most in ((1, 8), (2, 24)):
+        size = x.shape[axis]
+        width, start = (torch.rand(len(x), 1, device=x.device) for _ in range(2))
+        width = (width * (most + 1)).floor()
+        first = (start * (size - width + 1)).floor()
+        place = torch.arange(size, device=x.device)
+        hidden = (place >= first) & (place < first + width)
+        x = torch.where(hidden.unsqueeze(3 - axis), x.mean((1, 2), keepdim=True), x)
+    return x
+
+
+def _read_state(path: Path, identity: dict) -> dict | None:
+    """The state in a file, or None where it is of another training that ended."""
+    state, metadata = load_state(path, STATE_KIND)
+    if metadata["identity"] == identity:
+        return state
+    if metadata["finished"]:
+        return None
+    raise SsenvError(f"{path} is of an interrupted training with other clips or settings: remove it to start anew")

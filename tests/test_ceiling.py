@@ -1,0 +1,120 @@
+"""What a codec keeps, measured on codecs whose loss is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ssenv_core.ceiling import available_codecs, by_class, character, code_use, measure_ceiling, summarise, who_suffers
+from ssenv_core.datasets import load_dataset
+from ssenv_core.errors import SsenvError
+
+RATE = 24_000
+
+
+@dataclass
+class Gain:
+    """A codec of 16-bit samples that comes back `gain` times as loud."""
+
+    gain: float
+    sample_rate: int = RATE
+
+    def encode(self, wav):
+        return (wav * 32767).round().long()
+
+    def decode(self, codes, generator=None):
+        return self.gain * codes / 32767
+
+
+@dataclass
+class Stubborn:
+    """A judge that hears one class in everything."""
+
+    label: int
+
+    def name(self, wav, sample_rate):
+        return self.label
+
+
+@pytest.fixture(scope="module")
+def sounds():
+    return load_dataset("synthetic", "", clips_per_class=5, seed=0).subset(folds=[1])
+
+
+@pytest.fixture(scope="module")
+def clips(sounds):
+    codecs = {"same": Gain(1.0), "half": Gain(0.5)}
+    return measure_ceiling(sounds, codecs, Stubborn(sounds.clips[0].label), sample_rate=RATE, device="cpu")
+
+
+def test_every_clip_is_measured_in_every_version(sounds, clips):
+    assert list(clips["version"].unique()) == ["real 44.1 kHz", "real", "same", "half"]
+    assert (clips.groupby("version")["clip"].nunique() == len(sounds)).all()
+
+
+def test_a_transparent_codec_has_no_gap(clips):
+    row = summarise(clips).loc["same"]
+    assert row[[name for name in row.index if name.endswith("_percent")]].abs().max() < 0.5
+    assert row["log_mel_distance"] < 0.5
+    assert row["si_sdr"] > 40
+
+
+def test_a_gain_moves_the_energy_alone(clips):
+    row = summarise(clips).loc["half"]
+    assert row["rms_percent"] == pytest.approx(-50, abs=0.1)
+    assert row["rms_ks"] > 0
+    assert row[["zcr_percent", "spectral_centroid_percent", "spectral_rolloff_percent", "snr_percent"]].abs().max() < 0.5
+    assert 4 < row["log_mel_distance"] <= 20 * np.log10(2) + 0.1  # less where a band falls below the floor
+    assert row["si_sdr"] > 40
+
+
+def test_resampling_is_a_version_of_its_own(clips):
+    table = summarise(clips)
+    assert table.loc["real", [f"{name}_percent" for name in ("rms", "spectral_centroid")]].tolist() == [0, 0]
+    assert table.loc["real 44.1 kHz", "spectral_rolloff"] > table.loc["real", "spectral_rolloff"]
+    assert np.isnan(table.loc["real", "log_mel_distance"])
+
+
+def test_what_a_listener_names_is_counted_by_version_and_class(sounds, clips):
+    assert summarise(clips)["right"]["half"] == pytest.approx(1 / len(sounds.class_names))
+    classes = by_class(clips, "half")
+    assert classes["right"].sum() == classes["right_real"].sum() == 1
+    assert classes["rms_percent"].to_numpy() == pytest.approx(-50, abs=0.5)
+
+
+def test_the_class_that_suffers_most_comes_first():
+    def table(version, values):
+        return pd.DataFrame({"version": version, "class": list("abc"), "rms": 1.0, "right": True, "log_mel_distance": values})
+
+    clips = pd.concat([table("real", np.nan), table("codec", [1.0, 3.0, 2.0])])
+    classes = by_class(clips, "codec")
+    assert list(classes.index) == ["b", "c", "a"]
+    traits = pd.DataFrame({"tones": [1.0, 2.0, 3.0], "clicks": [9.0, 3.0, 5.0]}, index=list("acb"))
+    assert who_suffers(classes, traits).to_dict() == pytest.approx({"tones": 1.0, "clicks": -0.5})
+
+
+def test_classes_are_described_by_what_they_are(sounds):
+    table = character(sounds, RATE)
+    assert set(table.index) == set(sounds.class_names)
+    assert table["flatness"].max() <= 0
+    assert table["energy_above_8khz"].between(-60, 0).all()
+
+
+def test_codec_without_weights_is_named_with_the_reason(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
+    codecs, reasons = available_codecs(["melrvq_24khz@6", "encodec_24khz@6"], "cpu")
+    assert list(codecs) == ["melrvq_24khz 6 kbps"]
+    assert "encodec_24khz-d7cc33bc.th" in reasons["encodec_24khz 6 kbps"]
+    with pytest.raises(SsenvError, match="no 7 kbps"):
+        available_codecs(["encodec_24khz@7"], "cpu")
+
+
+def test_dead_codes_and_entropy_are_counted_per_level():
+    codes = torch.stack([torch.arange(8), torch.arange(8) % 2], dim=1)
+    use = code_use(codes.numpy(), 8)
+    assert use["dead"].tolist() == [0, 0.75]
+    assert use["entropy"].tolist() == [3, 1]
+    with pytest.raises(ValueError, match="do not fit a codebook of 7"):
+        code_use(codes.numpy(), 7)
