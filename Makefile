@@ -5,13 +5,16 @@ UV_VERSION := 0.13.9
 PARAMS ?= params/demo.yaml
 SET ?=
 
-.PHONY: study test lab lint install
+.PHONY: study test bench lab lint install
 
 study: install  ## run the series on synthesised sound into outputs/demo
 	$(VENV)/bin/ssenv run $(PARAMS) $(SET)
 
 test: install  ## run the tests
 	$(VENV)/bin/pytest
+
+bench: install  ## measure speeds side by side into outputs/bench.json
+	$(VENV)/bin/python tests/benchmarks/run.py
 
 lab: install  ## open JupyterLab on the first notebook
 	$(VENV)/bin/jupyter lab notebooks/00_start_here.ipynb

@@ -1,0 +1,22 @@
+"""Runs every benchmark and writes outputs/bench.json: ratios measured side by side, which hold on a noisy machine."""
+
+import codecs_speed
+import torch
+
+from ssenv_core.artifacts import environment, project_root, write_json
+
+BENCHMARKS = {"codecs": codecs_speed.measure}
+
+
+def main() -> None:
+    results = {}
+    for name, measure in BENCHMARKS.items():
+        results[name] = measure()
+        for row, value in results[name].items():
+            print(f"{name}: {row}: {value:.3g}", flush=True)
+    about = environment(torch.device("cpu")) | {"threads": torch.get_num_threads()}
+    print(write_json(project_root() / "outputs" / "bench.json", {"environment": about, "results": results}))
+
+
+if __name__ == "__main__":
+    main()
