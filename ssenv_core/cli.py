@@ -63,7 +63,13 @@ def download(name: str, data_root: Path) -> None:
 @main.command()
 @click.argument("source", type=FOLDER, metavar="IN_DIR")
 @click.argument("target", type=FOLDER, metavar="OUT_DIR")
-@click.option("--codec", "codec_name", required=True, metavar="NAME", help="melrvq_24khz, encodec_24khz, encodec_48khz, vocos_encodec_24khz or dac_44khz.")
+@click.option(
+    "--codec",
+    "codec_name",
+    required=True,
+    metavar="NAME",
+    help="melrvq_24khz, encodec_24khz, encodec_48khz, vocos_encodec_24khz or dac_44khz.",
+)
 @click.option("--bandwidth", type=float, default=6.0, metavar="KBPS")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda")
 def reconstruct(source: Path, target: Path, codec_name: str, bandwidth: float, device: str) -> None:
