@@ -20,7 +20,8 @@ def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: 
     codec, generated). Waveforms (S,) float, all at `sample_rate` Hz; a clip that a row lacks is an empty panel that says so."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     spacing = {"horizontal_spacing": 0.02, "vertical_spacing": 0.15 / len(rows)}
-    fig = make_subplots(len(rows), len(columns), shared_xaxes="all", shared_yaxes="all", column_titles=columns, **spacing)
+    titles = [column.replace(" ", "<br>", 1) for column in columns]
+    fig = make_subplots(len(rows), len(columns), shared_xaxes="all", shared_yaxes="all", column_titles=titles, **spacing)
     hover = "%{x:.2f} s, %{z} dB<extra></extra>"
     levels = {(label, column): mel_levels(wav, sample_rate) for label, row in rows.items() for column, wav in row.items()}
     for i, label in enumerate(rows, 1):
