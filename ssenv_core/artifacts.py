@@ -145,6 +145,22 @@ def load_state(path: str | Path, kind: str) -> tuple[dict, dict]:
     return restore(metadata.pop("structure")), metadata
 
 
+def resume_state(path: str | Path, kind: str, identity: dict) -> dict | None:
+    """The state in a file of a training with this JSON-able `identity`; None where there is no file, or one of another training that ended.
+
+    Raises:
+        SsenvError: it is of another training that was interrupted, or no readable state of this `kind`.
+    """
+    if not Path(path).exists():
+        return None
+    state, metadata = load_state(path, kind)
+    if metadata["identity"] == identity:
+        return state
+    if metadata["finished"]:
+        return None
+    raise SsenvError(f"{path} is of an interrupted training with other settings or data: remove it to start anew")
+
+
 def can_be_resumed(path: str | Path) -> bool:
     """Whether a file holds a training state that is readable and, by its metadata, of a training that has not ended."""
     try:

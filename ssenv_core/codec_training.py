@@ -19,7 +19,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from ssenv_core.artifacts import load_state, save_state
+from ssenv_core.artifacts import resume_state, save_state
 from ssenv_core.codecs.melrvq import CODEBOOK_SIZE, FLOOR, HOP, MAX_LEVELS, MelRVQ, ResidualQuantizer, audible
 from ssenv_core.datasets import Dataset
 from ssenv_core.errors import SsenvError
@@ -169,7 +169,7 @@ def train_decoder(
     identity = {**asdict(settings), "clips": len(wavs), "tokens": codec.token_hash}
     del identity["checkpoint_minutes"], identity["log_every"]
     parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
-    if state_file.exists() and (state := _read_state(state_file, identity)):
+    if state := resume_state(state_file, STATE_KIND, identity):
         step, rows, spent = state["step"], state["rows"], state["seconds"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
@@ -249,13 +249,3 @@ def _draw(
     chosen = torch.stack([codes[clip, :levels, start : start + frames] for clip, start in spans]).long().to(device)
     wav = torch.stack([wavs[clip, start * HOP : (start + frames) * HOP] for clip, start in spans]).to(device).float() / 32768
     return wav, codec.quantizer.decode(chosen), audible(chosen)
-
-
-def _read_state(path: Path, identity: dict) -> dict | None:
-    """The state in a file, or None where it is of another training that ended."""
-    state, metadata = load_state(path, STATE_KIND)
-    if metadata["identity"] == identity:
-        return state
-    if metadata["finished"]:
-        return None
-    raise SsenvError(f"{path} is of an interrupted training with other settings or data: remove it to start anew")

@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torchaudio.transforms import MelSpectrogram
 
-from ssenv_core.artifacts import load_state, load_tensors, save_state, save_tensors
+from ssenv_core.artifacts import load_tensors, resume_state, save_state, save_tensors
 from ssenv_core.audio import resample
 from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
@@ -177,7 +177,7 @@ def train_judge(
     identity = {**asdict(settings), "labels": np.asarray(labels).tolist(), "sound": digest.hexdigest()}
     del identity["checkpoint_minutes"]
     epoch = 0
-    if state_file.exists() and (state := _read_state(state_file, identity)):
+    if state := resume_state(state_file, STATE_KIND, identity):
         epoch = state["epoch"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
@@ -241,13 +241,3 @@ def _mask(x: torch.Tensor) -> torch.Tensor:
         hidden = (place >= first) & (place < first + width)
         x = torch.where(hidden.unsqueeze(3 - axis), x.mean((1, 2), keepdim=True), x)
     return x
-
-
-def _read_state(path: Path, identity: dict) -> dict | None:
-    """The state in a file, or None where it is of another training that ended."""
-    state, metadata = load_state(path, STATE_KIND)
-    if metadata["identity"] == identity:
-        return state
-    if metadata["finished"]:
-        return None
-    raise SsenvError(f"{path} is of an interrupted training with other clips or settings: remove it to start anew")

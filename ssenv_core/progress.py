@@ -62,7 +62,7 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(self.note, refresh=False)
             self.bar.update(count)
-        elif time.monotonic() - self.last_line >= LINE_SECONDS:
+        elif self.done < self.total and time.monotonic() - self.last_line >= LINE_SECONDS:
             self._line()
 
     def _line(self) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ssenv_core import judge as module
+from ssenv_core.artifacts import load_state
 from ssenv_core.audio import resample
 from ssenv_core.errors import SsenvError
 from ssenv_core.judge import SAMPLE_RATE, Judge, JudgeSettings, LogMel, train_judge
@@ -107,9 +108,9 @@ def test_state_of_other_sounds_is_refused_unless_it_ended(tmp_path):
     path = tmp_path / "state.safetensors"
     train(path, epochs=1)
     train(path, epochs=2)  # the other one had ended
-    state, metadata = module.load_state(path, module.STATE_KIND)
+    state, metadata = load_state(path, module.STATE_KIND)
     module.save_state(path, state, metadata | {"finished": False})
-    with pytest.raises(SsenvError, match="interrupted training with other clips or settings"):
+    with pytest.raises(SsenvError, match="interrupted training with other settings or data"):
         train(path, epochs=3)
 
 

@@ -29,6 +29,13 @@ def test_a_line_every_so_often_and_one_at_the_end(sleep, capsys):
     ]
 
 
+def test_the_end_is_said_once_even_when_a_line_is_due(sleep, capsys):
+    with Progress(2, "train", "clip") as shown:
+        sleep(50)
+        shown.update(2)
+    assert capsys.readouterr().out.splitlines() == ["train: 2/2 clip, 0.04 clip/s, done in 50.0 s"]
+
+
 def test_rates_are_those_of_this_run(sleep, capsys):
     with Progress(100, "tokenize", "clip", initial=90, sound=5.0) as shown:
         for _ in range(10):
