@@ -155,13 +155,21 @@ class CodecParams(Params):
     data_root: str
     clips_per_class: Count
     fold: Count
-    quantizer_frames: Annotated[int, Field(ge=2048)]
-    quantizer_iterations: Count
-    codec_dim: Annotated[int, Field(ge=8)]
-    codec_layers: Count
-    codec_steps: Count
-    codec_batch_size: Count
-    codec_learning_rate: Positive
+    latent_dim: Annotated[int, Field(ge=1, le=160)]
+    encoder_dim: Annotated[int, Field(ge=8)]
+    encoder_layers: Count
+    encoder_steps: Count
+    encoder_batch_size: Count
+    encoder_learning_rate: Positive
+    codebook_frames: Annotated[int, Field(ge=2048)]
+    codebook_iterations: Count
+    feature_dim: Annotated[int, Field(ge=8)]
+    feature_layers: Count
+    decoder_dim: Annotated[int, Field(ge=8)]
+    decoder_layers: Count
+    decoder_steps: Count
+    decoder_batch_size: Count
+    decoder_learning_rate: Positive
     checkpoint_minutes: Positive
     device: Device
 

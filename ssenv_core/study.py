@@ -39,7 +39,7 @@ ASKED_FOR = "asked for"
 TRAINING_STATES = {  # in checkpoints/
     "01_tokenize": ("judge.state.safetensors",),
     "02_train": ("generator.state.safetensors",),
-    "08_train_codec": ("codec.state.safetensors",),
+    "08_train_codec": ("encoder.state.safetensors", "decoder.state.safetensors"),
 }
 
 

@@ -19,7 +19,7 @@ from ssenv_core.codecs.base import Codec
 from ssenv_core.codecs.dac import NAME as DAC_NAME
 from ssenv_core.codecs.dac import dac_levels, load_dac
 from ssenv_core.codecs.encodec import load_encodec, untrained_encodec
-from ssenv_core.codecs.melrvq import MelRVQ
+from ssenv_core.codecs.melrvq import MelRVQ, melrvq_levels
 from ssenv_core.codecs.vocos_encodec import NAME as VOCOS_NAME
 from ssenv_core.codecs.vocos_encodec import load_vocos_encodec, vocos_levels
 from ssenv_core.errors import SsenvError
@@ -78,7 +78,7 @@ def _levels_of(untrained: Callable[..., Codec], bandwidth: float) -> int:
 
 # Each codec: with its weights at a bandwidth, and the levels it has there.
 _CODECS: dict[str, tuple[Callable[[float], nn.Module], Callable[[float], int]]] = {
-    MelRVQ.name: (_load_melrvq, partial(_levels_of, MelRVQ)),
+    MelRVQ.name: (_load_melrvq, melrvq_levels),
     "encodec_24khz": (partial(load_encodec, "encodec_24khz"), partial(_levels_of, partial(untrained_encodec, "encodec_24khz"))),
     "encodec_48khz": (partial(load_encodec, "encodec_48khz"), partial(_levels_of, partial(untrained_encodec, "encodec_48khz"))),
     VOCOS_NAME: (load_vocos_encodec, vocos_levels),

@@ -1,0 +1,110 @@
+"""Trains the decoder by the spectral energy distance, on the tokens of an encoder that no longer changes.
+
+The decoder draws two waveforms y, y' per input; the loss d(x, y) + d(x, y') - d(y, y') is a proper score of the distribution it draws from
+(generalized energy distance, Gritsenko et al. 2020, eq. 5), so the noise part has to match, not average, what it cannot know. No
+discriminator is involved.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from ssenv_core.codec_training.encoder import draw_levels
+from ssenv_core.codec_training.loop import Training, run
+from ssenv_core.codec_training.sounds import Sounds
+from ssenv_core.codecs.melrvq import FLOOR, MAX_LEVELS, MelRVQ, audible
+from ssenv_core.optimization import one_cycle, warmed_up_average
+
+RESOLUTIONS = (128, 256, 512, 1024, 2048)
+EMA_DECAY = 0.999
+
+
+class SpectralDistance(nn.Module):
+    """d(x, y) per item, averaged over STFT resolutions and frames.
+
+    Per frame: the root-mean-square and the mean absolute difference of log magnitudes, plus the mean absolute difference of magnitudes
+    relative to the reference's mean, which keeps the energy of loud frames right (the linear term of Gritsenko et al., eq. 6).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for n_fft in RESOLUTIONS:
+            hann = torch.hann_window(n_fft)
+            self.register_buffer(f"window_{n_fft}", hann * 2 / hann.sum())
+
+    def spectrograms(self, wav: torch.Tensor) -> list[torch.Tensor]:
+        """wav (B, S) -> amplitudes (B, bins, frames) at each resolution."""
+        return [
+            torch.stft(wav, n, n // 4, n, getattr(self, f"window_{n}"), return_complex=True).abs().clamp_min(FLOOR) for n in RESOLUTIONS
+        ]
+
+    def forward(self, x: list[torch.Tensor], y: list[torch.Tensor], scale: list[torch.Tensor]) -> torch.Tensor:
+        """Spectrograms of two batches and the scale (B, 1, 1) of the linear term at each resolution -> (B,)."""
+        total = 0.0
+        for a, b, level in zip(x, y, scale, strict=True):
+            log = a.log() - b.log()
+            total = total + (log.square().mean(1) + 1e-8).sqrt().mean(1) + log.abs().mean((1, 2)) + ((a - b).abs() / level).mean((1, 2))
+        return total / len(x)
+
+
+def train_decoder(
+    codec: MelRVQ,
+    sounds: Sounds,
+    settings: Training,
+    state_file: Path,
+    device: str | torch.device = "cpu",
+    report: Callable[[dict], None] | None = None,
+) -> list[dict]:
+    """Train `codec.decoder` in place on waveforms through the codec's own tokens; it ends with the averaged (EMA) weights.
+
+    Returns:
+        Log rows {step, loss, seconds}.
+
+    Raises:
+        SsenvError: see `loop.run`.
+    """
+    device = torch.device(device)
+    codes = _encode_all(codec, sounds)
+    codec.to(device)
+    decoder, distance = codec.decoder.train().requires_grad_(True), SpectralDistance().to(device)
+    optimizer = torch.optim.AdamW(decoder.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup, cycle_momentum=True)
+    average = AveragedModel(decoder, multi_avg_fn=warmed_up_average(EMA_DECAY))
+
+    def take_step(rng: torch.Generator) -> float:
+        clip, frame = sounds.segments(settings.batch_size, settings.segment_frames, rng)
+        levels = draw_levels(rng)
+        x = sounds.waveforms(clip, frame).to(device)
+        chosen = codes[clip, frame, :levels].transpose(1, 2).to(device, torch.int64)
+        latents, gate = codec.encoder.dequantize(chosen), audible(chosen)
+        with torch.autocast(device.type, torch.bfloat16):
+            spectra = decoder.spectra(latents, levels)
+        draws = (decoder.synthesize(spectra) for _ in range(2))
+        reference, *drawn = (distance.spectrograms(wav * gate) for wav in (x, *draws))
+        scale = [a.mean((1, 2), keepdim=True) for a in reference]
+        score = (distance(reference, drawn[0], scale) + distance(reference, drawn[1], scale) - distance(*drawn, scale)).mean()
+        optimizer.zero_grad(set_to_none=True)
+        score.backward()
+        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimizer.step()
+        scheduler.step()
+        average.update_parameters(decoder)
+        return score.item()
+
+    parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
+    about = {"clips": len(sounds), "tokens": codec.token_hash, "config": str(codec.config.decoder)}
+    rows = run(settings, take_step, parts, state_file, name="decoder", data=about, device=device, report=report)
+    decoder.load_state_dict(average.module.state_dict())
+    codec.eval().requires_grad_(False)
+    return rows
+
+
+@torch.inference_mode()
+def _encode_all(codec: MelRVQ, sounds: Sounds) -> torch.Tensor:
+    """Codes (N, T, 16) int16 at every level."""
+    batches = zip(sounds.features.split(16), sounds.live.split(16), strict=True)
+    codes = [codec.encoder.quantize(codec.encoder(features.float()), ~live, MAX_LEVELS).short() for features, live in batches]
+    return torch.cat(codes).transpose(1, 2).contiguous()

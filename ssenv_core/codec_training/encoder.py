@@ -1,0 +1,165 @@
+"""Trains the encoder, and with it the part of the decoder that rebuilds the features, to the least squared error through the quantizer.
+
+The gradient passes the quantizer straight through (van den Oord et al. 2017); its codebooks follow the latents as moving averages
+(`encodec`'s, after SoundStream), every other batch at the 8 levels of 6 kbps and else at any number: each level refines those before.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from encodec.quantization.core_vq import EuclideanCodebook
+from torch import nn
+
+from ssenv_core.codec_training.codebooks import fit_codebooks
+from ssenv_core.codec_training.loop import Training, run
+from ssenv_core.codec_training.sounds import Sounds
+from ssenv_core.codecs.melrvq import MAX_LEVELS, MelRVQ
+from ssenv_core.optimization import one_cycle
+
+COMMITMENT = 0.05
+DECAY = 0.98  # of the codebooks' moving averages
+FIRST_FRAMES, FIRST_ITERATIONS = 30_000, 5
+DEAD = 0.03  # of the mean use; a code used less is moved to where latents are
+DEFAULT_LEVELS = 8
+DECIBEL = 20 / math.log(10)  # of a natural logarithm of amplitude
+
+
+def train_encoder(
+    codec: MelRVQ,
+    sounds: Sounds,
+    settings: Training,
+    state_file: Path,
+    *,
+    codebook_frames: int,
+    codebook_iterations: int,
+    device: str | torch.device = "cpu",
+    report: Callable[[dict], None] | None = None,
+) -> list[dict]:
+    """Train the encoder of `codec` in place, then fit its codebooks anew to `codebook_frames` random latents: the tokens are final.
+
+    Returns:
+        Log rows {step, loss, seconds}; the loss is the mean squared error of the features, in nat^2.
+
+    Raises:
+        SsenvError: see `loop.run`.
+    """
+    device = torch.device(device)
+    torch.manual_seed(settings.seed)
+    start_from_components(codec, sounds, settings.seed)
+    books = _moving_codebooks(codec, sounds, settings)
+    codec.to(device)
+    books.to(device).train()
+    encoder, decoder = codec.encoder.train().requires_grad_(True), codec.decoder
+    learning = nn.ModuleList([encoder, decoder.projection, decoder.feature_backbone.train(), decoder.correction]).requires_grad_(True)
+    optimizer = torch.optim.AdamW(learning.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup)
+
+    def take_step(rng: torch.Generator) -> float:
+        segment = sounds.segments(settings.batch_size, settings.segment_frames, rng)
+        features, live = sounds.features[segment].to(device).float(), sounds.live[segment].to(device)
+        levels = draw_levels(rng)
+        with torch.autocast(device.type, torch.bfloat16):
+            latents = encoder(features)
+        heard = latents[live]
+        quantized = quantize_and_learn(books[:levels], heard)
+        given = torch.zeros_like(latents)
+        given[live] = heard + (quantized - heard).detach()
+        with torch.autocast(device.type, torch.bfloat16):
+            rebuilt = decoder.features(given)
+        error = (rebuilt - features)[live].square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        (error + COMMITMENT * (heard - quantized).square().mean()).backward()
+        nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
+        optimizer.step()
+        scheduler.step()
+        return error.item()
+
+    parts = {"learning": learning, "books": books, "optimizer": optimizer, "scheduler": scheduler}
+    about = {"clips": len(sounds), "config": str(codec.config)}
+    rows = run(settings, take_step, parts, state_file, name="encoder", data=about, device=device, report=report)
+    codec.eval().requires_grad_(False).cpu()
+    for tensor in encoder.state_dict().values():
+        tensor.copy_(tensor.half())  # as they are stored: tokens never depend on a reload
+    latents = live_latents(codec, sounds)
+    chosen = torch.randperm(len(latents), generator=torch.Generator().manual_seed(settings.seed))[:codebook_frames]
+    encoder.codebooks.copy_(fit_codebooks(latents[chosen], levels=MAX_LEVELS, iterations=codebook_iterations, seed=settings.seed))
+    return rows
+
+
+def start_from_components(codec: MelRVQ, sounds: Sounds, seed: int) -> None:
+    """Set, in place, the features' statistics, and both projections to the features' principal components: quantized PCA."""
+    frames = sounds.features[sounds.live]
+    frames = frames[torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed))[:FIRST_FRAMES]].float()
+    mean = frames.mean(0).half().float()
+    codec.encoder.mean.copy_(mean)
+    codec.decoder.mean.copy_(mean)
+    codec.decoder.std.copy_(frames.std(0))
+    components = torch.linalg.svd(frames - mean, full_matrices=False)[2][: codec.config.encoder.latent_dim]
+    with torch.no_grad():
+        codec.encoder.projection.weight.copy_(components)
+        codec.decoder.projection.weight.copy_(components.T)
+
+
+def quantize_and_learn(books: nn.ModuleList, latents: torch.Tensor) -> torch.Tensor:
+    """latents (M, D) -> their quantized values, moving each codebook towards what it quantized."""
+    residual, quantized = latents.detach(), 0.0
+    for book in books:
+        entries, _ = book(residual)
+        _revive(book, residual)
+        residual = residual - entries
+        quantized = quantized + entries
+    return quantized
+
+
+def _revive(book: EuclideanCodebook, vectors: torch.Tensor) -> None:
+    """Move entries that are hardly used to random vectors (M, D); the package's own way leaves their averages where they were."""
+    use = book.cluster_size.mean()
+    dead = book.cluster_size < DEAD * use
+    if dead.any():
+        chosen = vectors[torch.randint(len(vectors), (int(dead.sum()),), device=vectors.device)]
+        book.embed[dead], book.embed_avg[dead], book.cluster_size[dead] = chosen, chosen * use, use
+
+
+def draw_levels(rng: torch.Generator) -> int:
+    """8, the levels of 6 kbps, every other time; else any number, so that one codec serves every bandwidth."""
+    use_default, any_levels = torch.rand((), generator=rng) < 0.5, int(torch.randint(1, MAX_LEVELS + 1, (), generator=rng))
+    return DEFAULT_LEVELS if use_default else any_levels
+
+
+@torch.inference_mode()
+def live_latents(codec: MelRVQ, sounds: Sounds) -> torch.Tensor:
+    """The latents (M, D) of every frame that is not silent."""
+    batches = zip(sounds.features.split(16), sounds.live.split(16), strict=True)
+    return torch.cat([codec.encoder(features.float())[live] for features, live in batches])
+
+
+@torch.no_grad()
+def _moving_codebooks(codec: MelRVQ, sounds: Sounds, settings: Training) -> nn.ModuleList:
+    """Codebooks (without silence) fitted to the first latents, ready to move with them."""
+    latents = live_latents(codec, sounds)
+    chosen = torch.randperm(len(latents), generator=torch.Generator().manual_seed(settings.seed))[:FIRST_FRAMES]
+    start = fit_codebooks(latents[chosen], levels=MAX_LEVELS, iterations=FIRST_ITERATIONS, seed=settings.seed)[:, 1:]
+    use = settings.batch_size * settings.segment_frames / start.shape[1]  # of a code, in a batch
+    books = nn.ModuleList(
+        EuclideanCodebook(start.shape[2], start.shape[1], decay=DECAY, threshold_ema_dead_code=0) for _ in range(MAX_LEVELS)
+    )
+    for book, entries in zip(books, start, strict=True):
+        book.embed.copy_(entries)
+        book.cluster_size.fill_(use)
+        book.embed_avg.copy_(entries * use)
+    return books
+
+
+@torch.inference_mode()
+def feature_error(codec: MelRVQ, sounds: Sounds) -> list[float]:
+    """RMS error in dB of the features of every frame that is not silent, rebuilt from the codes of the first 1 to 16 levels."""
+    total, frames = torch.zeros(MAX_LEVELS, dtype=torch.float64), 0
+    for features, live in zip(sounds.features.split(16), sounds.live.split(16), strict=True):
+        codes = codec.encoder.quantize(codec.encoder(features.float()), ~live, MAX_LEVELS)
+        for levels in range(1, MAX_LEVELS + 1):
+            rebuilt = codec.decoder.features(codec.encoder.dequantize(codes[:, :levels]))
+            total[levels - 1] += (rebuilt - features)[live].double().square().mean(1).sum()
+        frames += int(live.sum())
+    return (DECIBEL * (total / frames).sqrt()).tolist()

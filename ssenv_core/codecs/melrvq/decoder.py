@@ -1,0 +1,137 @@
+"""From latents to sound: a ConvNeXt network that first says what the features were, another that turns them into two STFTs, long and short.
+
+The long one holds what lasts: each bin is an oscillator whose frequency the network sets and whose phase is the sum of that frequency over
+time, so that a steady partial stays one tone. The short one holds what passes. Each has a stochastic part, a gain times complex Gaussian
+noise: environmental sound is mostly noise, and a decoder without any can only blur it. The backbones are Vocos's (Siuzdak 2023).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from vocos.models import VocosBackbone
+from vocos.spectral_ops import ISTFT
+
+from ssenv_core.codecs.melrvq.encoder import MAX_LEVELS
+from ssenv_core.codecs.melrvq.features import HOP, NUM_FEATURES, NUM_MELS, SUB_BANDS, SUB_FRAMES, WINDOW, interpolation
+
+LOUDEST = 8.0  # natural log of an STFT magnitude; beyond it nothing is meant
+BINS_AROUND = 2.0  # how far an oscillator's frequency may lie from its bin's
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Sizes of the two networks: of the features, and of the spectra."""
+
+    feature_dim: int = 192
+    feature_layers: int = 4
+    dim: int = 256
+    num_layers: int = 6
+
+
+class Spectrum(NamedTuple):
+    """One STFT (B, bins, frames): its deterministic part (complex) and the gain of its noise (real)."""
+
+    deterministic: torch.Tensor
+    gain: torch.Tensor
+
+
+class Resolution(nn.Module):
+    """One STFT resolution of the decoder. Its three numbers per bin are corrections of the band levels (natural log) and the phase."""
+
+    def __init__(self, n_fft: int, hop: int) -> None:
+        super().__init__()
+        self.bins = n_fft // 2 + 1
+        self.istft = ISTFT(n_fft, hop, n_fft, padding="same")
+        self.istft.register_buffer("window", self.istft.window, persistent=False)
+        self.register_buffer("bands_to_bins", interpolation(NUM_MELS, self.bins), persistent=False)
+        # Band levels are mean amplitudes under WINDOW-long Hann windows. A bin of noise of variance s^2 has the mean amplitude
+        # 0.886 s sqrt(6 / WINDOW) there and needs the power 3/8 n_fft^2 / hop s^2 here; each resolution begins with half of that power.
+        power = 0.375 * n_fft**2 / hop / 2
+        self.log_noise = 0.5 * math.log(power / 2 * WINDOW / 6) - math.log(0.886)
+        self.log_sine = math.log(n_fft / 4) - 2.0  # of a sine, well below it: tones are to be learned, noise is the rule
+
+    def forward(self, envelope: torch.Tensor, raw: torch.Tensor) -> Spectrum:
+        """envelope (B, T, bins) natural log, raw (B, T, 3, bins) -> its Spectrum (B, bins, T)."""
+        magnitude, phase, gain = raw.unbind(2)
+        deterministic = torch.polar((envelope + magnitude + self.log_sine).clamp_max(LOUDEST).exp(), self.phase(phase))
+        gain = (envelope + gain + self.log_noise).clamp_max(LOUDEST).exp()
+        return Spectrum(deterministic.transpose(1, 2), gain.transpose(1, 2))
+
+    def phase(self, raw: torch.Tensor) -> torch.Tensor:
+        """(B, T, bins) in radians, here as the network gives it."""
+        return raw
+
+    def draw(self, spectrum: Spectrum, generator: torch.Generator | None) -> torch.Tensor:
+        """One waveform (B, S) of a spectrum."""
+        gain = spectrum.gain
+        noise = torch.view_as_complex(torch.randn(*gain.shape, 2, generator=generator, device=gain.device))
+        return self.istft(spectrum.deterministic + gain * noise)
+
+
+class Oscillators(Resolution):
+    """A resolution whose phase is the sum, frame by frame, of a frequency within two bins of each bin's own."""
+
+    def __init__(self, n_fft: int, hop: int) -> None:
+        super().__init__(n_fft, hop)
+        self.cycles_per_bin = hop / n_fft  # per frame
+        self.register_buffer("index", torch.arange(self.bins), persistent=False)
+
+    def phase(self, raw: torch.Tensor) -> torch.Tensor:
+        frame = torch.arange(raw.shape[1], device=raw.device)[:, None]
+        centre = frame * self.index * self.cycles_per_bin % 1
+        deviation = BINS_AROUND * torch.tanh(raw) * self.cycles_per_bin
+        half_turn = 0.5 * (self.index % 2)  # the frame's middle, not its start, is time 0
+        return 2 * math.pi * (centre + deviation.cumsum(1) + half_turn)
+
+
+class Decoder(nn.Module):
+    """Latents -> features -> two spectra -> waveform."""
+
+    def __init__(self, config: DecoderConfig, latent_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.zeros(NUM_FEATURES))
+        self.register_buffer("std", torch.ones(NUM_FEATURES))
+        self.projection = nn.Linear(latent_dim, NUM_FEATURES, bias=False)
+        self.feature_backbone = VocosBackbone(latent_dim, config.feature_dim, 2 * config.feature_dim, config.feature_layers)
+        self.correction = nn.Linear(config.feature_dim, NUM_FEATURES)
+        self.backbone = VocosBackbone(NUM_FEATURES, config.dim, 3 * config.dim, config.num_layers, adanorm_num_embeddings=MAX_LEVELS + 1)
+        self.long, self.short = Oscillators(WINDOW, HOP), Resolution(256, HOP // SUB_FRAMES)
+        self.head = nn.Linear(config.dim, 3 * (self.long.bins + SUB_FRAMES * self.short.bins))
+        self.register_buffer("sub_bands_to_bins", interpolation(SUB_BANDS, self.short.bins), persistent=False)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.normal_(self.head.weight, std=0.2 / math.sqrt(config.dim))
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, latents: torch.Tensor) -> torch.Tensor:
+        """latents (B, T, D) -> the features (B, T, 160) that they were, as far as they tell."""
+        with torch.autocast(latents.device.type, enabled=False):  # the levels' last digits count
+            features = self.mean + self.projection(latents)
+        return features + self.correction(self.feature_backbone(latents.transpose(1, 2)))
+
+    def spectra(self, latents: torch.Tensor, levels: int) -> tuple[Spectrum, Spectrum]:
+        """The long Spectrum (B, 1025, T) and the short one (B, 129, 4 T).
+
+        Args:
+            latents: (B, T, D).
+            levels: of the quantizer that they come from; 0 if they are not quantized.
+        """
+        features = self.features(latents)
+        condition = torch.full((len(features), 1), levels, device=features.device)
+        hidden = self.backbone(((features - self.mean) / self.std).transpose(1, 2), bandwidth_id=condition)
+        long, short = self.head(hidden).float().split([3 * self.long.bins, 3 * SUB_FRAMES * self.short.bins], dim=-1)
+        bands, sub_frames = features[..., :NUM_MELS], features[..., NUM_MELS:].unflatten(-1, (SUB_FRAMES, SUB_BANDS))
+        course = sub_frames - 0.5 * sub_frames.mul(2).exp().mean(2, keepdim=True).log()  # how the energy moves within the frame
+        within = (bands @ self.short.bands_to_bins).repeat_interleave(SUB_FRAMES, dim=1) + course.flatten(1, 2) @ self.sub_bands_to_bins
+        return (
+            self.long(bands @ self.long.bands_to_bins, long.unflatten(-1, (3, self.long.bins))),
+            self.short(within, short.unflatten(-1, (SUB_FRAMES, 3, self.short.bins)).flatten(1, 2)),
+        )
+
+    def synthesize(self, spectra: tuple[Spectrum, Spectrum], generator: torch.Generator | None = None) -> torch.Tensor:
+        """One draw of the waveform (B, 320 T) from `spectra`."""
+        long, short = spectra
+        return self.long.draw(long, generator) + self.short.draw(short, generator)

@@ -1,0 +1,95 @@
+"""From features to codes: a ConvNeXt encoder to latents, and a residual vector quantizer (Juang & Gray 1982; SoundStream, Zeghidour et al.
+2021).
+
+A frame's features overlap its neighbours'; a quantizer of single frames would say the same thing many times. The encoder sees 12 frames on
+either side and leaves to each frame's codes what the others do not say. Code 0 of every level means silence, by rule and never by distance.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from vocos.models import VocosBackbone
+
+from ssenv_core.codecs.melrvq.features import NUM_FEATURES
+
+CODEBOOK_SIZE = 1024
+MAX_LEVELS = 16
+KERNEL = 7  # of every convolution in Vocos's backbone
+BEAM = 8  # paths of the search
+SETTLED = (8, MAX_LEVELS)  # levels after which the search keeps one path: those of 6 kbps, and all
+SEARCHED_AT_ONCE = 512  # frames, which bounds memory
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Size of the encoder, and of the latents between it and the decoder."""
+
+    latent_dim: int = 96
+    dim: int = 192
+    num_layers: int = 3
+
+    @property
+    def frames_seen(self) -> int:
+        """On either side of a frame."""
+        return (1 + self.num_layers) * (KERNEL // 2)
+
+
+class Encoder(nn.Module):
+    """Features -> latents -> codes. The latents begin as a linear projection, to which the network learns a correction."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.zeros(NUM_FEATURES))
+        self.register_buffer("codebooks", torch.zeros(MAX_LEVELS, CODEBOOK_SIZE, config.latent_dim))
+        self.projection = nn.Linear(NUM_FEATURES, config.latent_dim, bias=False)
+        self.backbone = VocosBackbone(NUM_FEATURES, config.dim, 2 * config.dim, config.num_layers)
+        self.correction = nn.Linear(config.dim, config.latent_dim)
+        nn.init.zeros_(self.correction.weight)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """features (B, T, 160) -> latents (B, T, D)."""
+        centred = features - self.mean
+        with torch.autocast(features.device.type, enabled=False):  # the levels' last digits count
+            latents = self.projection(centred)
+        return latents + self.correction(self.backbone(centred.transpose(1, 2)))
+
+    def quantize(self, latents: torch.Tensor, silent: torch.Tensor, levels: int) -> torch.Tensor:
+        """latents (B, T, D), silent (B, T) bool -> codes (B, levels, T) int64, 0 where silent.
+
+        A beam search over the levels (multi-path search, Juang & Gray 1982), each of whose BEAM paths goes on with the entries nearest to
+        what it left. The best path is settled after each of SETTLED levels, so that fewer levels are the first of more.
+        """
+        left, codes = latents.flatten(0, 1), []
+        for first, last in itertools.pairwise((0, *SETTLED)):
+            if first < levels:
+                found = [self._search(part, first, last) for part in left.split(SEARCHED_AT_ONCE)]
+                codes.append(torch.cat([part for part, _ in found]))
+                left = torch.cat([rest for _, rest in found])
+        stacked = torch.cat(codes, dim=1)[:, :levels].unflatten(0, silent.shape).transpose(1, 2)
+        return stacked.masked_fill(silent[:, None], 0)
+
+    def _search(self, vectors: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, D) -> the codes (N, last - first) of levels first to last, and what they leave (N, D)."""
+        left, codes = vectors[:, None], vectors.new_zeros(len(vectors), 1, 0, dtype=torch.int64)
+        for codebook in self.codebooks[first:last, 1:]:
+            distance = left.square().sum(-1, keepdim=True) - 2 * left @ codebook.T + codebook.square().sum(1)
+            chosen = distance.flatten(1).topk(BEAM, largest=False).indices  # (N, BEAM)
+            path, entry = chosen // len(codebook), chosen % len(codebook)
+            left = left.gather(1, path[..., None].expand(-1, -1, left.shape[2])) - codebook[entry]
+            codes = torch.cat([codes.gather(1, path[..., None].expand(-1, -1, codes.shape[2])), 1 + entry[..., None]], dim=2)
+        best = left.square().sum(-1).argmin(1)
+        item = torch.arange(len(vectors), device=vectors.device)
+        return codes[item, best], left[item, best]
+
+    def dequantize(self, codes: torch.Tensor) -> torch.Tensor:
+        """codes (B, q, T) of the first q levels -> latents (B, T, D): the sum of the entries, 0 for silence."""
+        return sum(F.embedding(codes[:, level], self.codebooks[level]) for level in range(codes.shape[1]))
+
+
+def nearest(vectors: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """(N, D), (K, D) -> (N,) int64: the index of the nearest entry."""
+    return torch.addmm(codebook.square().sum(1), vectors, codebook.T, alpha=-2).argmin(1)  # less each vector's own norm
