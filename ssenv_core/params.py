@@ -161,8 +161,6 @@ class CodecParams(Params):
     encoder_steps: Count
     encoder_batch_size: Count
     encoder_learning_rate: Positive
-    codebook_frames: Annotated[int, Field(ge=2048)]
-    codebook_iterations: Count
     feature_dim: Annotated[int, Field(ge=8)]
     feature_layers: Count
     decoder_dim: Annotated[int, Field(ge=8)]

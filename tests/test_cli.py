@@ -14,13 +14,13 @@ import soundfile
 import torch
 from click.testing import CliRunner
 from packaging.specifiers import SpecifierSet
+from tiny import tiny_codec
 
 from ssenv_core import codecs, datasets
 from ssenv_core.artifacts import sha256_file
 from ssenv_core.checkpoints import TrainedGenerator, save_generator
 from ssenv_core.cli import main
 from ssenv_core.codecs import load_codec
-from ssenv_core.codecs.melrvq import DecoderConfig, MelRVQ
 from ssenv_core.metrics.acoustic import acoustic_metrics
 from ssenv_core.metrics.similarity import paired_similarity, whole_clip_similarity
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
@@ -63,10 +63,7 @@ def sounds(tmp_path):
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """A small embedded codec in place of the shipped one."""
-    torch.manual_seed(0)
-    codec = MelRVQ(DecoderConfig(dim=16, intermediate_dim=16, num_layers=1)).eval()
-    codec.quantizer.codebooks.normal_()
-    path = codec.save(tmp_path / "weights" / "melrvq_24khz.safetensors")
+    path = tiny_codec().save(tmp_path / "weights" / "melrvq_24khz.safetensors")
     path.with_suffix(".json").write_text(json.dumps({"sha256": sha256_file(path)}))
     monkeypatch.setattr(codecs, "WEIGHTS", path.parent)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_codec
 
 from ssenv_core.artifacts import save_tensors
 from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
-from ssenv_core.codecs.melrvq import DecoderConfig, MelRVQ
 from ssenv_core.errors import SsenvError
 from ssenv_core.generation import class_index, generate_codes, generate_waveforms
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
@@ -17,10 +17,7 @@ CONFIG = SoundStormConfig(n_q=2, codebook_size=1024, num_classes=3, dim=16, dept
 
 @pytest.fixture(scope="module")
 def codec():
-    torch.manual_seed(0)
-    codec = MelRVQ(DecoderConfig(16, 16, 1), bandwidth=1.5).eval()
-    codec.quantizer.codebooks.normal_()
-    return codec
+    return tiny_codec(bandwidth=1.5)
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import tiny_codec
 
 from ssenv_core import tokenizing, tokens
 from ssenv_core.codecs.encodec import untrained_encodec
-from ssenv_core.codecs.melrvq import DecoderConfig, MelRVQ
 from ssenv_core.datasets.base import Clip, Dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.tokenizing import active_frames, tokenize
@@ -69,13 +69,6 @@ def sound(seed: int, frames: str) -> Sound:
     return Sound(tuple(np.where(loud, np.random.default_rng(seed).uniform(-0.5, 0.5, len(loud)), 0).tolist()))
 
 
-def melrvq(bandwidth: float = 6.0, seed: int = 0) -> MelRVQ:
-    torch.manual_seed(seed)
-    codec = MelRVQ(DecoderConfig(16, 16, 1), bandwidth).eval()
-    codec.quantizer.codebooks.normal_()
-    return codec
-
-
 def encodec():
     torch.manual_seed(0)
     codec = untrained_encodec("encodec_24khz")
@@ -92,7 +85,7 @@ def with_source(dataset: Dataset, number: int, source) -> Dataset:
 
 @pytest.fixture(scope="module")
 def codec():
-    return melrvq()
+    return tiny_codec()
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +162,7 @@ def test_metadata_identifies_dataset_and_codec(dataset, codec, whole):
 
 @pytest.mark.parametrize("bandwidth", [0.75, 3.0, 6.0, 12.0])
 def test_the_bandwidth_of_the_embedded_codec_is_that_of_its_levels(dataset, bandwidth):
-    metadata = tokenize(dataset, melrvq(bandwidth), device="cpu").metadata
+    metadata = tokenize(dataset, tiny_codec(bandwidth), device="cpu").metadata
     assert (metadata["bandwidth"], metadata["n_q"]) == (bandwidth, round(bandwidth / 0.75))
 
 
@@ -194,7 +187,7 @@ def test_as_many_clips_are_encoded_at_once_as_torch_has_threads(dataset, codec, 
     tokenize(replace(dataset, clips=dataset.clips[:4]), watched, device="cpu")
 
 
-@pytest.mark.parametrize("make", [melrvq, encodec])
+@pytest.mark.parametrize("make", [tiny_codec, encodec])
 def test_codes_do_not_depend_on_the_number_of_threads(dataset, make, torch_threads):
     codec, codes = make(), []
     for threads in (1, 2):
@@ -231,7 +224,7 @@ def test_interrupted_and_resumed_tokens_equal_uninterrupted_ones(dataset, codec,
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"bandwidth": 3.0}])
 def test_parts_of_another_codec_are_not_used(dataset, codec, path, other, capsys):
-    tokenize(dataset, melrvq(**other), device="cpu", path=path)
+    tokenize(dataset, tiny_codec(**other), device="cpu", path=path)
     assert "not used" not in capsys.readouterr().out
     watched = Watched(codec)
     found = tokenize(dataset, watched, device="cpu", path=path)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
+from tiny import tiny_codec
 
 from ssenv_core.artifacts import save_tensors, sha256_file
-from ssenv_core.codecs.melrvq import DecoderConfig, MelRVQ
 from ssenv_core.errors import SsenvError
 from ssenv_core.tokens import TokenSet, load_tokens_file, require_codec, save_tokens
 
@@ -16,10 +16,7 @@ PATTERNS = ("############", "..###..##...", "............", "#...........", "...
 
 @pytest.fixture(scope="module")
 def codec():
-    torch.manual_seed(0)
-    codec = MelRVQ(DecoderConfig(16, 16, 1)).eval()
-    codec.quantizer.codebooks.normal_()
-    return codec
+    return tiny_codec()
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +85,11 @@ def test_an_unknown_fold_and_an_only_fold_are_refused(tokens):
 
 def test_another_codec_is_refused_in_one_line(tokens, codec):
     require_codec(tokens, codec)
-    torch.manual_seed(1)
-    other = MelRVQ(DecoderConfig(16, 16, 1))
-    other.quantizer.codebooks.normal_()
     with pytest.raises(SsenvError, match=r"the tokens are of melrvq_24khz .*load the codec that made them") as error:
-        require_codec(tokens, other)
+        require_codec(tokens, tiny_codec(seed=1))
     assert "\n" not in str(error.value)
 
 
-def test_a_codec_with_too_few_levels_is_refused(tokens, codec):
-    coarse = MelRVQ(DecoderConfig(16, 16, 1), bandwidth=1.5)
-    coarse.load_state_dict(codec.state_dict())
+def test_a_codec_with_too_few_levels_is_refused(tokens):
     with pytest.raises(SsenvError, match="8 levels, melrvq_24khz here 2: load it at 6 kbps"):
-        require_codec(tokens, coarse)
+        require_codec(tokens, tiny_codec(bandwidth=1.5))

@@ -1,5 +1,5 @@
-"""Trains the embedded codec in three parts: its encoder by how well the features can be rebuilt, its codebooks by k-means on the latents
-that result, and then, the tokens being fixed, its decoder by the spectral energy distance.
+"""Trains the embedded codec in two parts: its encoder and codebooks by how well the features can be rebuilt, and then, the tokens being
+fixed, its decoder by the spectral energy distance.
 """
 
 from ssenv_core.codec_training.codebooks import fit_codebooks

@@ -2,7 +2,8 @@
 
 The decoder draws two waveforms y, y' per input; the loss d(x, y) + d(x, y') - d(y, y') is a proper score of the distribution it draws from
 (generalized energy distance, Gritsenko et al. 2020, eq. 5), so the noise part has to match, not average, what it cannot know. No
-discriminator is involved.
+discriminator is involved. What independent noise per bin cannot say is how loud a frame was whose codes leave that open: the decoder would
+be too quiet on average, so (a(y) - a(x)) (a(y') - a(x)), whose mean is the squared error of the mean amplitude a, is part of the loss.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,14 @@ from torch.optim.swa_utils import AveragedModel
 from ssenv_core.codec_training.encoder import draw_levels
 from ssenv_core.codec_training.loop import Training, run
 from ssenv_core.codec_training.sounds import Sounds
-from ssenv_core.codecs.melrvq import FLOOR, MAX_LEVELS, MelRVQ, audible
+from ssenv_core.codecs.melrvq import FLOOR, HOP, MelRVQ, audible
+from ssenv_core.codecs.melrvq.features import FRAMES_SEEN, silent_frames
 from ssenv_core.optimization import one_cycle, warmed_up_average
 
 RESOLUTIONS = (128, 256, 512, 1024, 2048)
+LOUDNESS_RESOLUTIONS = RESOLUTIONS[2:]
+LOUDNESS_WEIGHT = 5.0
+VARIED = 0.5  # share of the segments
 EMA_DECAY = 0.999
 
 
@@ -50,6 +55,20 @@ class SpectralDistance(nn.Module):
         return total / len(x)
 
 
+def loudness_error(x: list[torch.Tensor], y: list[torch.Tensor], z: list[torch.Tensor]) -> torch.Tensor:
+    """Spectrograms of sounds and of two draws -> (B,): an unbiased estimate of the squared error of the frames' mean RMS amplitude.
+
+    Averaged over frames and LOUDNESS_RESOLUTIONS, relative to the mean amplitude of each sound, or of its draws where they are louder: a
+    draw far too loud would else outweigh all others.
+    """
+    total, first = 0.0, len(RESOLUTIONS) - len(LOUDNESS_RESOLUTIONS)
+    for spectrograms in zip(x[first:], y[first:], z[first:], strict=True):
+        a, b, c = (amplitudes.square().mean(1).sqrt() for amplitudes in spectrograms)
+        scale = torch.maximum(a.mean(1).square(), (b.mean(1) * c.mean(1)).detach())
+        total = total + ((b - a) * (c - a)).mean(1) / scale
+    return total / len(LOUDNESS_RESOLUTIONS)
+
+
 def train_decoder(
     codec: MelRVQ,
     sounds: Sounds,
@@ -67,32 +86,32 @@ def train_decoder(
         SsenvError: see `loop.run`.
     """
     device = torch.device(device)
-    codes = _encode_all(codec, sounds)
     codec.to(device)
     decoder, distance = codec.decoder.train().requires_grad_(True), SpectralDistance().to(device)
     optimizer = torch.optim.AdamW(decoder.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup, cycle_momentum=True)
     average = AveragedModel(decoder, multi_avg_fn=warmed_up_average(EMA_DECAY))
+    margin = FRAMES_SEEN + codec.config.encoder.frames_seen
 
     def take_step(rng: torch.Generator) -> float:
-        clip, frame = sounds.segments(settings.batch_size, settings.segment_frames, rng)
         levels = draw_levels(rng)
-        x = sounds.waveforms(clip, frame).to(device)
-        chosen = codes[clip, frame, :levels].transpose(1, 2).to(device, torch.int64)
-        latents, gate = codec.encoder.dequantize(chosen), audible(chosen)
+        wide = sounds.draw(settings.batch_size, settings.segment_frames, margin, rng, device, VARIED)
+        codes = _codes(codec, wide, margin, levels)
+        x, gate = wide[:, HOP * margin : -HOP * margin], audible(codes)
         with torch.autocast(device.type, torch.bfloat16):
-            spectra = decoder.spectra(latents, levels)
+            spectra = decoder.spectra(codec.encoder.dequantize(codes), levels)
         draws = (decoder.synthesize(spectra) for _ in range(2))
         reference, *drawn = (distance.spectrograms(wav * gate) for wav in (x, *draws))
         scale = [a.mean((1, 2), keepdim=True) for a in reference]
-        score = (distance(reference, drawn[0], scale) + distance(reference, drawn[1], scale) - distance(*drawn, scale)).mean()
+        score = distance(reference, drawn[0], scale) + distance(reference, drawn[1], scale) - distance(*drawn, scale)
+        loss = (score + LOUDNESS_WEIGHT * loudness_error(reference, *drawn)).mean()
         optimizer.zero_grad(set_to_none=True)
-        score.backward()
+        loss.backward()
         nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
         average.update_parameters(decoder)
-        return score.item()
+        return loss.item()
 
     parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
     about = {"clips": len(sounds), "tokens": codec.token_hash, "config": str(codec.config.decoder)}
@@ -102,9 +121,9 @@ def train_decoder(
     return rows
 
 
-@torch.inference_mode()
-def _encode_all(codec: MelRVQ, sounds: Sounds) -> torch.Tensor:
-    """Codes (N, T, 16) int16 at every level."""
-    batches = zip(sounds.features.split(16), sounds.live.split(16), strict=True)
-    codes = [codec.encoder.quantize(codec.encoder(features.float()), ~live, MAX_LEVELS).short() for features, live in batches]
-    return torch.cat(codes).transpose(1, 2).contiguous()
+@torch.no_grad()
+def _codes(codec: MelRVQ, wavs: torch.Tensor, margin: int, levels: int) -> torch.Tensor:
+    """wavs (B, S) with `margin` frames on either side -> the codes (B, levels, T) of the frames between."""
+    own = slice(margin, -margin)
+    latents, silent = codec.encoder(codec.features(wavs))[:, own], silent_frames(wavs)[:, own]
+    return codec.encoder.quantize(latents, silent, levels)

@@ -2,6 +2,7 @@
 
 The gradient passes the quantizer straight through (van den Oord et al. 2017); its codebooks follow the latents as moving averages
 (`encodec`'s, after SoundStream), every other batch at the 8 levels of 6 kbps and else at any number: each level refines those before.
+Every segment is varied: codebooks that know only the clips as they are fit those far better than any others.
 """
 
 import math
@@ -16,6 +17,7 @@ from ssenv_core.codec_training.codebooks import fit_codebooks
 from ssenv_core.codec_training.loop import Training, run
 from ssenv_core.codec_training.sounds import Sounds
 from ssenv_core.codecs.melrvq import MAX_LEVELS, MelRVQ
+from ssenv_core.codecs.melrvq.features import FRAMES_SEEN, silent_frames
 from ssenv_core.optimization import one_cycle
 
 COMMITMENT = 0.05
@@ -31,13 +33,10 @@ def train_encoder(
     sounds: Sounds,
     settings: Training,
     state_file: Path,
-    *,
-    codebook_frames: int,
-    codebook_iterations: int,
     device: str | torch.device = "cpu",
     report: Callable[[dict], None] | None = None,
 ) -> list[dict]:
-    """Train the encoder of `codec` in place, then fit its codebooks anew to `codebook_frames` random latents: the tokens are final.
+    """Train the encoder and the codebooks of `codec` in place: its tokens are final.
 
     Returns:
         Log rows {step, loss, seconds}; the loss is the mean squared error of the features, in nat^2.
@@ -47,8 +46,7 @@ def train_encoder(
     """
     device = torch.device(device)
     torch.manual_seed(settings.seed)
-    start_from_components(codec, sounds, settings.seed)
-    books = _moving_codebooks(codec, sounds, settings)
+    books = _start(codec, sounds, settings)
     codec.to(device)
     books.to(device).train()
     encoder, decoder = codec.encoder.train().requires_grad_(True), codec.decoder
@@ -57,8 +55,8 @@ def train_encoder(
     scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup)
 
     def take_step(rng: torch.Generator) -> float:
-        segment = sounds.segments(settings.batch_size, settings.segment_frames, rng)
-        features, live = sounds.features[segment].to(device).float(), sounds.live[segment].to(device)
+        wav = sounds.draw(settings.batch_size, settings.segment_frames, FRAMES_SEEN, rng, device)
+        features, live = (part[:, FRAMES_SEEN:-FRAMES_SEEN] for part in (codec.features(wav), ~silent_frames(wav)))
         levels = draw_levels(rng)
         with torch.autocast(device.type, torch.bfloat16):
             latents = encoder(features)
@@ -80,26 +78,38 @@ def train_encoder(
     about = {"clips": len(sounds), "config": str(codec.config)}
     rows = run(settings, take_step, parts, state_file, name="encoder", data=about, device=device, report=report)
     codec.eval().requires_grad_(False).cpu()
+    encoder.codebooks[:, 1:] = torch.stack([book.embed for book in books]).cpu()
     for tensor in encoder.state_dict().values():
         tensor.copy_(tensor.half())  # as they are stored: tokens never depend on a reload
-    latents = live_latents(codec, sounds)
-    chosen = torch.randperm(len(latents), generator=torch.Generator().manual_seed(settings.seed))[:codebook_frames]
-    encoder.codebooks.copy_(fit_codebooks(latents[chosen], levels=MAX_LEVELS, iterations=codebook_iterations, seed=settings.seed))
     return rows
 
 
-def start_from_components(codec: MelRVQ, sounds: Sounds, seed: int) -> None:
-    """Set, in place, the features' statistics, and both projections to the features' principal components: quantized PCA."""
-    frames = sounds.features[sounds.live]
-    frames = frames[torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed))[:FIRST_FRAMES]].float()
+@torch.no_grad()
+def _start(codec: MelRVQ, sounds: Sounds, settings: Training) -> nn.ModuleList:
+    """Make `codec` quantize the principal components of the features: sets both projections and the features' statistics, in place.
+
+    Returns:
+        Codebooks (without silence) of those components, ready to move with the latents.
+    """
+    frames = torch.cat([codec.features(wavs)[live].half() for wavs, live in sounds.batches()])
+    frames = frames[torch.randperm(len(frames), generator=torch.Generator().manual_seed(settings.seed))[:FIRST_FRAMES]].float()
     mean = frames.mean(0).half().float()
     codec.encoder.mean.copy_(mean)
     codec.decoder.mean.copy_(mean)
     codec.decoder.std.copy_(frames.std(0))
     components = torch.linalg.svd(frames - mean, full_matrices=False)[2][: codec.config.encoder.latent_dim]
-    with torch.no_grad():
-        codec.encoder.projection.weight.copy_(components)
-        codec.decoder.projection.weight.copy_(components.T)
+    codec.encoder.projection.weight.copy_(components)
+    codec.decoder.projection.weight.copy_(components.T)
+    entries = fit_codebooks((frames - mean) @ components.T, levels=MAX_LEVELS, iterations=FIRST_ITERATIONS, seed=settings.seed)
+    use = settings.batch_size * settings.segment_frames / entries.shape[1]  # of a code, in a batch
+    books = nn.ModuleList(
+        EuclideanCodebook(entries.shape[2], entries.shape[1], decay=DECAY, threshold_ema_dead_code=0) for _ in range(MAX_LEVELS)
+    )
+    for book, first in zip(books, entries, strict=True):
+        book.embed.copy_(first)
+        book.cluster_size.fill_(use)
+        book.embed_avg.copy_(first * use)
+    return books
 
 
 def quantize_and_learn(books: nn.ModuleList, latents: torch.Tensor) -> torch.Tensor:
@@ -129,35 +139,12 @@ def draw_levels(rng: torch.Generator) -> int:
 
 
 @torch.inference_mode()
-def live_latents(codec: MelRVQ, sounds: Sounds) -> torch.Tensor:
-    """The latents (M, D) of every frame that is not silent."""
-    batches = zip(sounds.features.split(16), sounds.live.split(16), strict=True)
-    return torch.cat([codec.encoder(features.float())[live] for features, live in batches])
-
-
-@torch.no_grad()
-def _moving_codebooks(codec: MelRVQ, sounds: Sounds, settings: Training) -> nn.ModuleList:
-    """Codebooks (without silence) fitted to the first latents, ready to move with them."""
-    latents = live_latents(codec, sounds)
-    chosen = torch.randperm(len(latents), generator=torch.Generator().manual_seed(settings.seed))[:FIRST_FRAMES]
-    start = fit_codebooks(latents[chosen], levels=MAX_LEVELS, iterations=FIRST_ITERATIONS, seed=settings.seed)[:, 1:]
-    use = settings.batch_size * settings.segment_frames / start.shape[1]  # of a code, in a batch
-    books = nn.ModuleList(
-        EuclideanCodebook(start.shape[2], start.shape[1], decay=DECAY, threshold_ema_dead_code=0) for _ in range(MAX_LEVELS)
-    )
-    for book, entries in zip(books, start, strict=True):
-        book.embed.copy_(entries)
-        book.cluster_size.fill_(use)
-        book.embed_avg.copy_(entries * use)
-    return books
-
-
-@torch.inference_mode()
 def feature_error(codec: MelRVQ, sounds: Sounds) -> list[float]:
     """RMS error in dB of the features of every frame that is not silent, rebuilt from the codes of the first 1 to 16 levels."""
     total, frames = torch.zeros(MAX_LEVELS, dtype=torch.float64), 0
-    for features, live in zip(sounds.features.split(16), sounds.live.split(16), strict=True):
-        codes = codec.encoder.quantize(codec.encoder(features.float()), ~live, MAX_LEVELS)
+    for wavs, live in sounds.batches():
+        features = codec.features(wavs)
+        codes = codec.encoder.quantize(codec.encoder(features), ~live, MAX_LEVELS)
         for levels in range(1, MAX_LEVELS + 1):
             rebuilt = codec.decoder.features(codec.encoder.dequantize(codes[:, :levels]))
             total[levels - 1] += (rebuilt - features)[live].double().square().mean(1).sum()

@@ -96,4 +96,3 @@ def run(
                 save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": step == settings.steps})
                 saved = time.monotonic()
     return rows
-

@@ -88,8 +88,3 @@ class Encoder(nn.Module):
     def dequantize(self, codes: torch.Tensor) -> torch.Tensor:
         """codes (B, q, T) of the first q levels -> latents (B, T, D): the sum of the entries, 0 for silence."""
         return sum(F.embedding(codes[:, level], self.codebooks[level]) for level in range(codes.shape[1]))
-
-
-def nearest(vectors: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
-    """(N, D), (K, D) -> (N,) int64: the index of the nearest entry."""
-    return torch.addmm(codebook.square().sum(1), vectors, codebook.T, alpha=-2).argmin(1)  # less each vector's own norm
