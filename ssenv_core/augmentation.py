@@ -1,4 +1,4 @@
-"""Variations of waveforms for training: speed (and pitch with it), the neighbour in the batch mixed in, a random smooth filter, level.
+"""Variations of waveforms for training: speed (and pitch with it), a random smooth filter, level, and a neighbour mixed in.
 
 Pure and batched: tensors in, tensors out, on whatever device they are. All draws come from the generator, on the CPU.
 """
@@ -26,12 +26,13 @@ def change_speed(wavs: torch.Tensor, speed: tuple[int, int]) -> torch.Tensor:
 
 
 def vary(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """wavs (B, S) float in [-1, 1] -> the same, with another sound in some, filtered, and at another level; never clipped."""
-    varied = _at_level(_filtered(_mixed(wavs, rng), rng), rng)
+    """wavs (B, S) float in [-1, 1] -> the same, filtered and at another level; never clipped."""
+    varied = _at_level(_filtered(wavs, rng), rng)
     return varied / varied.abs().amax(1, keepdim=True).clamp_min(1.0)
 
 
-def _mixed(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+def mix(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """wavs (B, S) -> the same, some of them with their neighbour in the batch added, at its own level or below."""
     chosen = torch.rand(len(wavs), 1, generator=rng) < MIXED
     gain = _amplitude(LEAST_MIX * torch.rand(len(wavs), 1, generator=rng))
     return wavs + wavs.roll(1, dims=0) * (chosen * gain).to(wavs.device)

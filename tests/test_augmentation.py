@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssenv_core import augmentation
-from ssenv_core.augmentation import SPEEDS, change_speed, draw_speed, vary
+from ssenv_core.augmentation import SPEEDS, change_speed, draw_speed, mix, vary
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -34,7 +34,6 @@ def test_speeds_are_drawn_alike() -> None:
 
 
 def test_levels_lie_where_they_are_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augmentation, "MIXED", 0.0)
     monkeypatch.setattr(augmentation, "DEVIATION", 0.0)
     wavs = noise(300, 1000)
     gains = 20 * (vary(wavs, rng()).square().mean(1) / wavs.square().mean(1)).sqrt().log10()
@@ -44,7 +43,6 @@ def test_levels_lie_where_they_are_said_to(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_filter_deviates_by_what_it_is_said_to_and_differs_from_item_to_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augmentation, "MIXED", 0.0)
     monkeypatch.setattr(augmentation, "GAINS", (0.0, 0.0))
     impulses = torch.zeros(400, 4096)
     impulses[:, 0] = 0.1
@@ -55,17 +53,16 @@ def test_a_filter_deviates_by_what_it_is_said_to_and_differs_from_item_to_item(m
     assert (response[:, 1:] - response[:, :-1])[:, 100:].abs().max() < 0.5  # smooth
 
 
-def test_a_share_of_the_sounds_has_the_next_one_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augmentation, "DEVIATION", 0.0)
-    monkeypatch.setattr(augmentation, "GAINS", (0.0, 0.0))
+def test_a_share_of_the_sounds_has_the_one_before_in_it() -> None:
     wavs = torch.zeros(400, 400)
     wavs[torch.arange(400), torch.arange(400)] = 0.5
-    varied = vary(wavs, rng())
-    assert torch.allclose(varied.diagonal(), torch.tensor(0.5), atol=1e-6)
-    other = varied[torch.arange(400), (torch.arange(400) - 1) % 400]
-    mixed = other > 1e-3
-    assert 0.2 < mixed.float().mean() < 0.3
-    assert 0.05 - 1e-6 < other[mixed].min() < other[mixed].max() < 0.5 + 1e-6
+    mixed = mix(wavs, rng())
+    assert torch.equal(mixed.diagonal(), torch.full((400,), 0.5))
+    other = mixed[torch.arange(400), (torch.arange(400) - 1) % 400]
+    heard = other > 0
+    assert 0.2 < heard.float().mean() < 0.3
+    assert 0.05 - 1e-6 < other[heard].min() < other[heard].max() < 0.5 + 1e-6
+    assert (mixed != 0).sum() == 400 + heard.sum()
 
 
 def test_no_sound_is_clipped() -> None:
@@ -77,8 +74,9 @@ def test_no_sound_is_clipped() -> None:
 
 def test_the_same_draws_give_the_same_sounds() -> None:
     wavs = noise(8)
-    assert torch.equal(vary(wavs, rng(1)), vary(wavs, rng(1)))
-    assert not torch.equal(vary(wavs, rng(1)), vary(wavs, rng(2)))
+    for change in (vary, mix):
+        assert torch.equal(change(wavs, rng(1)), change(wavs, rng(1)))
+        assert not torch.equal(change(wavs, rng(1)), change(wavs, rng(2)))
 
 
 def test_silence_stays_silence() -> None:

@@ -1,7 +1,6 @@
 """The codec's training repeats, resumes and lowers what it says it lowers, on tiny networks and a few seconds of sound."""
 
 import itertools
-import math
 import warnings
 
 import numpy as np
@@ -20,8 +19,10 @@ from ssenv_core.codec_training import (
     train_decoder,
     train_encoder,
 )
+from ssenv_core.codec_training import decoder as decoder_module
 from ssenv_core.codec_training import encoder as module
-from ssenv_core.codec_training.decoder import loudness_error
+from ssenv_core.codec_training import sounds as sounds_module
+from ssenv_core.codec_training.decoder import match_loudness
 from ssenv_core.codec_training.sounds import of_pcm
 from ssenv_core.codecs.melrvq import HOP, MAX_LEVELS, MelRVQ
 from ssenv_core.datasets.synthetic import load_synthetic
@@ -51,6 +52,7 @@ def fitted(sounds: Sounds, path, steps: int = 4, report=None, **changes) -> tupl
 @pytest.fixture(scope="module")
 def quick():
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoder_module, "GAIN_SEGMENTS", 8)
         patch.setattr(module, "FIRST_FRAMES", 2000)
         patch.setattr(module, "FIRST_ITERATIONS", 1)
         yield
@@ -71,32 +73,38 @@ def one_sound() -> Sounds:
 def test_segments_lie_around_frames_that_are_not_silent() -> None:
     sounds = one_sound()
     assert sounds.live.nonzero().tolist() == [[1, 70]]
-    wav = sounds.draw(50, 20, 0, torch.Generator().manual_seed(0), varied=0.0)
+    clip, frame = sounds.segments(50, 20, torch.Generator().manual_seed(0))
+    assert (clip == 1).all()
+    assert ((frame == 70).sum(1) == 1).all()
+    assert len(frame[:, 0].unique()) > 10
+    wav = sounds.waveforms(clip, frame)
     assert wav.shape == (50, 20 * HOP)
-    starts = (wav != 0).int().argmax(1)
-    assert (starts % HOP == 0).all()
-    assert len(starts.unique()) > 10
     expected = torch.arange(1000, 1000 + HOP) / 32768
-    for row, start in zip(wav, starts, strict=True):
+    for row, frames in zip(wav, frame, strict=True):
+        start = HOP * (70 - int(frames[0]))
         assert torch.equal(row[start : start + HOP], expected)
+        assert (row != 0).sum() == HOP
 
 
-def test_the_margin_is_the_sound_around_and_zeros_beyond_the_ends() -> None:
+def test_varied_segments_have_a_margin_with_zeros_beyond_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sounds_module, "AT_ANOTHER_SPEED", 0.0)
+    monkeypatch.setattr(sounds_module, "vary", lambda wavs, rng: wavs)
+    monkeypatch.setattr(sounds_module, "mix", lambda wavs, rng: wavs)
     wavs = torch.randint(100, 1000, (1, 10 * HOP), dtype=torch.int16)
-    wav = of_pcm(wavs).draw(3, 10, 2, torch.Generator().manual_seed(0), varied=0.0)
+    wav = of_pcm(wavs).draw(3, 10, 2, torch.Generator().manual_seed(0))
     assert torch.equal(wav[0, 2 * HOP : -2 * HOP], wavs[0] / 32768)
     assert not wav[:, : 2 * HOP].any()
     assert not wav[:, -2 * HOP :].any()
 
 
-def test_a_share_of_the_segments_is_varied_and_stays_sixteen_bit() -> None:
+def test_varied_segments_are_other_sounds_of_sixteen_bits() -> None:
     sounds = of_pcm(torch.randint(-9000, 9000, (1, 20 * HOP), dtype=torch.int16))
     rng = torch.Generator().manual_seed(0)
-    drawn = torch.cat([sounds.draw(20, 20, 0, rng, varied=0.25) for _ in range(10)])
-    plain = (drawn == sounds.wavs[0] / 32768).all(1)
-    assert 0.5 < plain.float().mean() < 0.85  # three in four, less those of a batch at another speed
+    drawn = torch.cat([sounds.draw(20, 20, 0, rng) for _ in range(5)])
+    assert not (drawn == sounds.wavs[0] / 32768).all(1).any()
     assert torch.equal(drawn * 32768, (drawn * 32768).round())
     assert drawn.abs().max() <= 1
+    assert len(drawn.unique(dim=0)) == 100
 
 
 def test_codebooks_repeat_and_each_level_lowers_the_error() -> None:
@@ -169,20 +177,6 @@ def test_the_distance_of_equal_sounds_is_least() -> None:
     assert (distance(a, b, scale) > 0.1).all()
 
 
-def test_the_error_of_loudness_is_that_of_the_mean_not_of_each_draw() -> None:
-    rng = torch.Generator().manual_seed(0)
-    distance = SpectralDistance()
-    x = 0.1 * torch.randn(400, 8000, generator=rng)
-    level = lambda: torch.exp(0.5 * torch.randn(400, 1, generator=rng)) / math.exp(0.125)  # noqa: E731, of mean 1
-
-    def error(factor: float) -> float:
-        draws = (factor * level() * 0.1 * torch.randn(400, 8000, generator=rng) for _ in range(2))
-        return float(loudness_error(*(distance.spectrograms(wav) for wav in (x, *draws))).mean())
-
-    assert abs(error(1.0)) < 0.04  # although draws are off by half of their level
-    assert abs(error(0.7) - 0.09) < 0.04
-
-
 def decoder_training(steps: int) -> Training:
     return Training(steps=steps, batch_size=2, learning_rate=1e-3, segment_frames=24, checkpoint_minutes=0.0, log_every=1)
 
@@ -217,6 +211,20 @@ def test_a_killed_decoder_training_resumes_to_the_same_losses_and_weights(sounds
     assert torch.equal(straight[1].decoder.head.weight, interrupted[1].decoder.head.weight)
     assert np.isfinite(straight[0]).all()
     assert straight[1].token_hash == codec.token_hash
+
+
+def test_loudness_is_matched_at_every_number_of_levels(sounds: Sounds, codec: MelRVQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder_module, "GAIN_SEGMENTS", 64)
+    matched = twin(codec).eval().requires_grad_(False)
+    matched.decoder.gain.fill_(7.0)  # however loud it was before
+    match_loudness(matched, sounds, decoder_training(1))
+    assert len(matched.decoder.gain[1:].unique()) == MAX_LEVELS
+    rng = torch.Generator().manual_seed(5)
+    wavs = torch.cat([sounds.draw(16, 24, 0, rng) for _ in range(12)])[:, None]
+    codes = matched.encode(wavs)
+    for levels in (1, 8, 16):
+        real, through = (x.unflatten(-1, (-1, HOP)).square().mean(-1).sqrt().mean() for x in (wavs, matched.decode(codes[:, :levels])))
+        assert abs(float(through / real) - 1) < 0.25
 
 
 def test_a_state_of_other_settings_is_refused_while_its_training_is_unfinished_and_replaced_after(

@@ -2,8 +2,8 @@
 
 The decoder draws two waveforms y, y' per input; the loss d(x, y) + d(x, y') - d(y, y') is a proper score of the distribution it draws from
 (generalized energy distance, Gritsenko et al. 2020, eq. 5), so the noise part has to match, not average, what it cannot know. No
-discriminator is involved. What independent noise per bin cannot say is how loud a frame was whose codes leave that open: the decoder would
-be too quiet on average, so (a(y) - a(x)) (a(y') - a(x)), whose mean is the squared error of the mean amplitude a, is part of the loss.
+discriminator is involved. Noise that is independent from bin to bin cannot say how loud a frame was whose codes leave that open, and what
+is drawn is too quiet on average: at the end, one gain for each number of levels puts that right.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from ssenv_core.codec_training.encoder import draw_levels
 from ssenv_core.codec_training.loop import Training, run
-from ssenv_core.codec_training.sounds import Sounds
-from ssenv_core.codecs.melrvq import FLOOR, HOP, MelRVQ, audible
+from ssenv_core.codec_training.sounds import BATCH, Sounds
+from ssenv_core.codecs.melrvq import FLOOR, HOP, MAX_LEVELS, MelRVQ, audible
 from ssenv_core.codecs.melrvq.features import FRAMES_SEEN, silent_frames
 from ssenv_core.optimization import one_cycle, warmed_up_average
+from ssenv_core.progress import track
 
 RESOLUTIONS = (128, 256, 512, 1024, 2048)
-LOUDNESS_RESOLUTIONS = RESOLUTIONS[2:]
-LOUDNESS_WEIGHT = 5.0
-VARIED = 0.5  # share of the segments
 EMA_DECAY = 0.999
+GAIN_SEGMENTS, GAIN_BATCH = 256, 8
 
 
 class SpectralDistance(nn.Module):
@@ -55,20 +54,6 @@ class SpectralDistance(nn.Module):
         return total / len(x)
 
 
-def loudness_error(x: list[torch.Tensor], y: list[torch.Tensor], z: list[torch.Tensor]) -> torch.Tensor:
-    """Spectrograms of sounds and of two draws -> (B,): an unbiased estimate of the squared error of the frames' mean RMS amplitude.
-
-    Averaged over frames and LOUDNESS_RESOLUTIONS, relative to the mean amplitude of each sound, or of its draws where they are louder: a
-    draw far too loud would else outweigh all others.
-    """
-    total, first = 0.0, len(RESOLUTIONS) - len(LOUDNESS_RESOLUTIONS)
-    for spectrograms in zip(x[first:], y[first:], z[first:], strict=True):
-        a, b, c = (amplitudes.square().mean(1).sqrt() for amplitudes in spectrograms)
-        scale = torch.maximum(a.mean(1).square(), (b.mean(1) * c.mean(1)).detach())
-        total = total + ((b - a) * (c - a)).mean(1) / scale
-    return total / len(LOUDNESS_RESOLUTIONS)
-
-
 def train_decoder(
     codec: MelRVQ,
     sounds: Sounds,
@@ -86,44 +71,73 @@ def train_decoder(
         SsenvError: see `loop.run`.
     """
     device = torch.device(device)
+    codes = _encode_all(codec, sounds)
     codec.to(device)
     decoder, distance = codec.decoder.train().requires_grad_(True), SpectralDistance().to(device)
     optimizer = torch.optim.AdamW(decoder.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup, cycle_momentum=True)
     average = AveragedModel(decoder, multi_avg_fn=warmed_up_average(EMA_DECAY))
-    margin = FRAMES_SEEN + codec.config.encoder.frames_seen
 
     def take_step(rng: torch.Generator) -> float:
+        clip, frame = sounds.segments(settings.batch_size, settings.segment_frames, rng)
         levels = draw_levels(rng)
-        wide = sounds.draw(settings.batch_size, settings.segment_frames, margin, rng, device, VARIED)
-        codes = _codes(codec, wide, margin, levels)
-        x, gate = wide[:, HOP * margin : -HOP * margin], audible(codes)
+        x = sounds.waveforms(clip, frame).to(device)
+        chosen = codes[clip, frame, :levels].transpose(1, 2).to(device, torch.int64)
+        latents, gate = codec.encoder.dequantize(chosen), audible(chosen)
         with torch.autocast(device.type, torch.bfloat16):
-            spectra = decoder.spectra(codec.encoder.dequantize(codes), levels)
+            spectra = decoder.spectra(latents, levels)
         draws = (decoder.synthesize(spectra) for _ in range(2))
         reference, *drawn = (distance.spectrograms(wav * gate) for wav in (x, *draws))
         scale = [a.mean((1, 2), keepdim=True) for a in reference]
-        score = distance(reference, drawn[0], scale) + distance(reference, drawn[1], scale) - distance(*drawn, scale)
-        loss = (score + LOUDNESS_WEIGHT * loudness_error(reference, *drawn)).mean()
+        score = (distance(reference, drawn[0], scale) + distance(reference, drawn[1], scale) - distance(*drawn, scale)).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        score.backward()
         nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
         average.update_parameters(decoder)
-        return loss.item()
+        return score.item()
 
     parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
     about = {"clips": len(sounds), "tokens": codec.token_hash, "config": str(codec.config.decoder)}
     rows = run(settings, take_step, parts, state_file, name="decoder", data=about, device=device, report=report)
     decoder.load_state_dict(average.module.state_dict())
     codec.eval().requires_grad_(False)
+    match_loudness(codec, sounds, settings)
     return rows
 
 
-@torch.no_grad()
-def _codes(codec: MelRVQ, wavs: torch.Tensor, margin: int, levels: int) -> torch.Tensor:
-    """wavs (B, S) with `margin` frames on either side -> the codes (B, levels, T) of the frames between."""
+@torch.inference_mode()
+def match_loudness(codec: MelRVQ, sounds: Sounds, settings: Training) -> None:
+    """Set, in place, the gain of each number of levels so that the frames' RMS amplitude through the codec has the mean of the sounds'.
+
+    Measured on varied segments, which the decoder was not trained on: what it knows by heart comes back less quiet than other sounds.
+    """
+    rng, device = torch.Generator().manual_seed(settings.seed), codec.decoder.gain.device
+    margin = FRAMES_SEEN + codec.config.encoder.frames_seen
     own = slice(margin, -margin)
-    latents, silent = codec.encoder(codec.features(wavs))[:, own], silent_frames(wavs)[:, own]
-    return codec.encoder.quantize(latents, silent, levels)
+    asked, drawn = torch.zeros((), dtype=torch.float64), torch.zeros(MAX_LEVELS + 1, dtype=torch.float64)
+    codec.decoder.gain.fill_(1.0)
+    for _ in track(range(GAIN_SEGMENTS // GAIN_BATCH), GAIN_SEGMENTS // GAIN_BATCH, "match loudness", "batch"):
+        wide = sounds.draw(GAIN_BATCH, settings.segment_frames, margin, rng, device)
+        latents, silent = codec.encoder(codec.features(wide))[:, own], silent_frames(wide)[:, own]
+        codes = codec.encoder.quantize(latents, silent, MAX_LEVELS)
+        asked += _loudness(wide[:, HOP * margin : -HOP * margin])
+        for levels in range(1, MAX_LEVELS + 1):
+            drawn[levels] += _loudness(codec.decode(codes[:, :levels])[:, 0])
+    codec.decoder.gain[1:] = (asked / drawn[1:]).float()
+
+
+def _loudness(wavs: torch.Tensor) -> torch.Tensor:
+    """wavs (B, S) -> the sum, float64, of the RMS amplitudes of all frames."""
+    return wavs.unflatten(1, (-1, HOP)).square().mean(2).sqrt().double().sum().cpu()
+
+
+@torch.inference_mode()
+def _encode_all(codec: MelRVQ, sounds: Sounds) -> torch.Tensor:
+    """Codes (N, T, 16) int16 at every level."""
+    encoded = [
+        codec.encoder.quantize(codec.encoder(codec.features(wavs)), ~live, MAX_LEVELS).short()
+        for wavs, live in track(sounds.batches(), -(-len(sounds) // BATCH), "encode", "batch")
+    ]
+    return torch.cat(encoded).transpose(1, 2).contiguous()

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 import torch
 
-from ssenv_core.augmentation import change_speed, draw_speed, vary
+from ssenv_core.augmentation import change_speed, draw_speed, mix, vary
 from ssenv_core.codecs.melrvq import HOP, SAMPLE_RATE
 from ssenv_core.codecs.melrvq.features import silent_frames
 from ssenv_core.datasets import Dataset
 from ssenv_core.progress import track
 
 BATCH = 16
-AT_ANOTHER_SPEED = 0.5  # share of the varied batches
+AT_ANOTHER_SPEED = 0.5  # share of the batches
 
 
 @dataclass(frozen=True, eq=False)
 class Sounds:
-    """N clips of S samples, T = ceil(S / 320) frames.
+    """N clips of S samples, T frames.
 
     Attributes:
-        wavs: (N, S) int16 at 24 kHz.
+        wavs: (N, S) int16 at 24 kHz, S = 320 T.
         live: (N, T) bool, the frame is not silent.
     """
 
@@ -37,37 +37,43 @@ class Sounds:
         for wavs, live in zip(self.wavs.split(BATCH), self.live.split(BATCH), strict=True):
             yield from_pcm(wavs), live
 
-    def draw(
-        self, count: int, frames: int, margin: int, rng: torch.Generator, device: str | torch.device = "cpu", varied: float = 1.0
-    ) -> torch.Tensor:
-        """Random segments, each around a frame that is not silent, in 16-bit steps.
+    def segments(self, count: int, frames: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """The clips (count, 1) and frames (count, frames) of random segments, each around a frame that is not silent."""
+        places = self.live.nonzero()
+        picks = places[torch.randint(len(places), (count,), generator=rng)]
+        starts = picks[:, 1] - torch.randint(frames, (count,), generator=rng)
+        return picks[:, :1], starts.clamp(0, max(0, self.live.shape[1] - frames))[:, None] + torch.arange(frames)
+
+    def waveforms(self, clip: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
+        """The sound (count, 320 frames) float in [-1, 1] of `segments`."""
+        return from_pcm(self.wavs.unflatten(1, (-1, HOP))[clip, frame].flatten(1))
+
+    def draw(self, count: int, frames: int, margin: int, rng: torch.Generator, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Random segments as of `segments`, varied (see `augmentation`), in 16-bit steps.
 
         Args:
             margin: frames more on either side; zeros beyond the ends of a clip.
-            varied: share of the segments that are varied, see `augmentation`.
 
         Returns:
             (count, 320 (frames + 2 margin)) float in [-1, 1] on `device`.
         """
-        speed = draw_speed(rng) if torch.rand((), generator=rng) < varied * AT_ANOTHER_SPEED else (1, 1)
+        speed = draw_speed(rng) if torch.rand((), generator=rng) < AT_ANOTHER_SPEED else (1, 1)
         samples = HOP * (frames + 2 * margin)
         needed = -(-samples * speed[0] // speed[1])
-        places = self.live.nonzero()
-        clip, place = places[torch.randint(len(places), (count,), generator=rng)].T
-        first = (place - torch.randint(frames, (count,), generator=rng)).clamp(0, max(0, self.live.shape[1] - frames))
-        index = (HOP * (first - margin) - (needed - samples) // 2)[:, None] + torch.arange(needed)
+        clip, frame = self.segments(count, frames, rng)
+        index = (HOP * (frame[:, 0] - margin) - (needed - samples) // 2)[:, None] + torch.arange(needed)
         inside = (index >= 0) & (index < self.wavs.shape[1])
-        cut = self.wavs[clip[:, None], index.clamp(0, self.wavs.shape[1] - 1)] * inside
-        plain = change_speed(from_pcm(cut.to(device)), speed)[:, :samples]
-        chosen = (torch.rand(count, 1, generator=rng) < varied).to(device)
-        return torch.where(chosen, vary(plain, rng), plain).mul(32768).round() / 32768
+        cut = self.wavs[clip, index.clamp(0, self.wavs.shape[1] - 1)] * inside
+        varied = vary(mix(change_speed(from_pcm(cut.to(device)), speed)[:, :samples], rng), rng)
+        return varied.mul(32768).round() / 32768
 
 
 def read_sounds(dataset: Dataset) -> Sounds:
-    """Every clip of a dataset."""
+    """Every clip of a dataset, without the last part of a frame."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         wavs = pool.map(lambda clip: dataset.read(clip, SAMPLE_RATE), dataset.clips)
-        return of_pcm(torch.stack([to_pcm(torch.from_numpy(wav)) for wav in track(wavs, len(dataset), "read", "clip")]))
+        pcm = torch.stack([to_pcm(torch.from_numpy(wav)) for wav in track(wavs, len(dataset), "read", "clip")])
+    return of_pcm(pcm[:, : pcm.shape[1] // HOP * HOP])
 
 
 def of_pcm(wavs: torch.Tensor) -> Sounds:

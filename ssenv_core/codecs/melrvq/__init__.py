@@ -88,7 +88,7 @@ class MelRVQ(nn.Module):
         if generator is None:
             generator = torch.Generator(codes.device).manual_seed(0)
         wav = self.decoder.synthesize(self.decoder.spectra(self.encoder.dequantize(codes), codes.shape[1]), generator)
-        return (wav * audible(codes)).unsqueeze(1)
+        return (self.decoder.gain[codes.shape[1]] * wav * audible(codes)).unsqueeze(1)
 
     @torch.inference_mode()
     def embed(self, wav: torch.Tensor) -> torch.Tensor:

@@ -95,6 +95,7 @@ class Decoder(nn.Module):
         self.config = config
         self.register_buffer("mean", torch.zeros(NUM_FEATURES))
         self.register_buffer("std", torch.ones(NUM_FEATURES))
+        self.register_buffer("gain", torch.ones(MAX_LEVELS + 1))  # of the waveform, by number of levels
         self.projection = nn.Linear(latent_dim, NUM_FEATURES, bias=False)
         self.feature_backbone = VocosBackbone(latent_dim, config.feature_dim, 2 * config.feature_dim, config.feature_layers)
         self.correction = nn.Linear(config.feature_dim, NUM_FEATURES)
