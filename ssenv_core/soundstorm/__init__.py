@@ -12,12 +12,19 @@ from ssenv_core.soundstorm.masking import (
     sample_training_mask,
 )
 from ssenv_core.soundstorm.model import MaskedTokens, SoundStorm, SoundStormConfig
+from ssenv_core.soundstorm.sampling import Confidence, HaltonOrder, RandomOrder, Sampler, SamplerName, Sampling, sampler_named
 
 __all__ = [
+    "Confidence",
     "Conformer",
     "Decoded",
+    "HaltonOrder",
     "Iteration",
     "MaskedTokens",
+    "RandomOrder",
+    "Sampler",
+    "SamplerName",
+    "Sampling",
     "SoundStorm",
     "SoundStormConfig",
     "apply_training_mask",
@@ -28,4 +35,5 @@ __all__ = [
     "keep_random",
     "num_masked",
     "sample_training_mask",
+    "sampler_named",
 ]

@@ -1,0 +1,139 @@
+"""How decoding samples: the iterations of each level, which codes may be drawn, how strongly the class guides, and which samples are kept.
+
+What is kept is up to a sampler, a small object. MaskGIT's confidence (Chang et al. 2022, section 3.2) keeps what the model is surest of;
+an order fixed beforehand spreads what is kept over time, be it at random or evenly (Besnier et al. 2025, "Halton Scheduler"): neighbours,
+which depend on each other, are then seldom sampled together. No model and no codes here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from scipy.stats.qmc import Halton
+from torch import Tensor
+
+from ssenv_core.errors import SsenvError
+
+Rank = Callable[[Tensor, Tensor, Sequence[int], float], Tensor]
+"""(log_p, index, counts, progress) -> ranks (M,) float32: of the M tokens just sampled, counts[b] of item b after those of item b - 1,
+those with the lowest ranks are masked again. `log_p` (M,) is the model's, `index` (M,) int64 says which of the level's tokens they are,
+`progress` in (0, 1] is i / n."""
+
+
+class Sampler(Protocol):
+    """Decides which of the tokens that an iteration sampled are kept."""
+
+    def begin(self, totals: Sequence[int], generators: Sequence[torch.Generator]) -> Rank:
+        """At the start of a level: item b has totals[b] tokens to fill in, and draws from generators[b] alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """log p + choice_temperature (1 - progress) Gumbel noise; 4.5 is MaskGIT's.
+
+    Raises `SsenvError` for a choice_temperature below 0.
+    """
+
+    choice_temperature: float = 4.5
+
+    def __post_init__(self):
+        if not self.choice_temperature >= 0:
+            raise SsenvError(f"decoding: choice_temperature {self.choice_temperature} must not be below 0")
+
+    def begin(self, totals: Sequence[int], generators: Sequence[torch.Generator]) -> Rank:
+        def rank(log_p: Tensor, index: Tensor, counts: Sequence[int], progress: float) -> Tensor:
+            return log_p + self.choice_temperature * (1 - progress) * gumbel(generators, counts)
+
+        return rank
+
+
+@dataclass(frozen=True)
+class RandomOrder:
+    """Tokens are kept in a random order, whatever they are."""
+
+    def begin(self, totals: Sequence[int], generators: Sequence[torch.Generator]) -> Rank:
+        order = torch.cat([torch.rand(total, generator=g, device=g.device) for total, g in zip(totals, generators, strict=True)])
+        return lambda log_p, index, counts, progress: order[index]
+
+
+@dataclass(frozen=True)
+class HaltonOrder:
+    """Tokens are kept in the order of the van der Corput sequence (Halton's, of one dimension), which at every moment is spread evenly
+    over the tokens to fill in; each item begins at a random one."""
+
+    def begin(self, totals: Sequence[int], generators: Sequence[torch.Generator]) -> Rank:
+        order = torch.cat([_halton(total, g) for total, g in zip(totals, generators, strict=True)])
+        return lambda log_p, index, counts, progress: order[index]
+
+
+def _halton(total: int, generator: torch.Generator) -> Tensor:
+    """(total,) float32 ranks, the first kept the highest."""
+    when = torch.from_numpy(Halton(1, scramble=False).random(total)[:, 0]).argsort().to(generator.device)  # each place's turn
+    return -when.roll(int(torch.randint(max(1, total), (), generator=generator, device=generator.device))).float()
+
+
+SamplerName = Literal["confidence", "halton", "random"]
+
+
+def sampler_named(name: SamplerName, choice_temperature: float) -> Sampler:
+    """The sampler of a name; `choice_temperature` is of confidence alone."""
+    return {"confidence": Confidence(choice_temperature), "halton": HaltonOrder(), "random": RandomOrder()}[name]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The settings of `decode`.
+
+    Attributes
+    ----------
+    steps : iterations of each level, at least 1; a level of one takes the likeliest codes
+    temperature : of the sampling, >= 0, 0 being greedy; one for all levels or one per level
+    guidance : g >= 0 in logits = null + g (conditional - null); 1 is none, and costs one pass where others cost two
+    guidance_schedule : "constant", or within each level "rising" from none to g or "falling" from g to none (a level of one step has g)
+    top_k, top_p : sample from the k likeliest codes only, and from the fewest codes that together have the probability p in (0, 1]
+    sampler : which samples are kept
+
+    Raises `SsenvError` for a setting out of range.
+    """
+
+    steps: tuple[int, ...] = (12, 1, 1, 1, 1, 1, 1, 1)
+    temperature: float | tuple[float, ...] = 1.0
+    guidance: float = 1.0
+    guidance_schedule: Literal["constant", "rising", "falling"] = "constant"
+    top_k: int | None = None
+    top_p: float | None = None
+    sampler: Sampler = Confidence()
+
+    def __post_init__(self):
+        if not self.steps or min(self.steps) < 1:
+            raise SsenvError(f"decoding: steps {self.steps} must name at least 1 iteration for each level")
+        if not min(self.temperatures) >= 0:
+            raise SsenvError(f"decoding: temperature {self.temperature} must not be below 0")
+        if len(self.temperatures) != len(self.steps):
+            raise SsenvError(f"decoding: temperature {self.temperature} must be one number, or one for each of {len(self.steps)} levels")
+        if not self.guidance >= 0:
+            raise SsenvError(f"decoding: guidance {self.guidance} must not be below 0")
+        if self.guidance_schedule not in ("constant", "rising", "falling"):
+            raise SsenvError(f"decoding: guidance_schedule {self.guidance_schedule!r} must be constant, rising or falling")
+        if self.top_k is not None and self.top_k < 1:
+            raise SsenvError(f"decoding: top_k {self.top_k} must be at least 1")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise SsenvError(f"decoding: top_p {self.top_p} must lie in (0, 1]")
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """One per level."""
+        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,) * len(self.steps)
+
+    def guidance_at(self, i: int, n: int) -> float:
+        """Of iteration i of a level's n."""
+        share = {"constant": 1.0, "rising": i / n, "falling": (n + 1 - i) / n}[self.guidance_schedule]
+        return 1.0 + (self.guidance - 1.0) * share
+
+
+def gumbel(generators: Sequence[torch.Generator], counts: Sequence[int], *width: int) -> Tensor:
+    """Standard Gumbel noise, float32 (sum(counts), *width), of which generator b draws counts[b] rows."""
+    draws = [torch.empty((n, *width), device=g.device).exponential_(generator=g) for g, n in zip(generators, counts, strict=True)]
+    return -torch.cat(draws).log()
