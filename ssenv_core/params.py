@@ -21,6 +21,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
 Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]  # the names that datasets/ and codecs/, a floor above, know
+SamplerName = Literal["confidence", "halton", "random"]
+Schedule = Literal["constant", "rising", "falling"]
 Codec = Literal["melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"]
 CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Codec))})@\d+(\.\d+)?$")]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
@@ -112,11 +114,15 @@ class GenerateParams(Params):
     """03_generate."""
 
     samples_per_class: Count
-    duration: Annotated[float, Field(gt=0, le=30)]
+    duration: Annotated[float, Field(gt=0, le=600)]
     steps: Annotated[tuple[Count, ...], Field(min_length=1)]
     temperature: Positive
+    top_k: Count | None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
+    sampler: SamplerName
     choice_temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    guidance_schedule: Schedule
     device: Device
 
 

@@ -49,8 +49,12 @@ GENERATE = {
     "duration": 5,
     "steps": [12, 1, 1],
     "temperature": 1,
+    "top_k": None,
+    "top_p": 0.9,
+    "sampler": "halton",
     "choice_temperature": 4.5,
     "guidance": 2,
+    "guidance_schedule": "rising",
     "device": "auto",
 }
 
@@ -116,8 +120,12 @@ def test_a_wrong_value_is_one_line_that_names_it(name, value, why):
         ("steps", [12, 0]),
         ("steps", []),
         ("steps", "12"),
-        ("duration", 31),
+        ("duration", 601),
         ("guidance", float("inf")),
+        ("guidance_schedule", "annealed"),
+        ("sampler", "greedy"),
+        ("top_k", 0),
+        ("top_p", 0),
         ("choice_temperature", float("nan")),
     ],
 )

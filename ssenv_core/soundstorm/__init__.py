@@ -12,7 +12,7 @@ from ssenv_core.soundstorm.masking import (
     sample_training_mask,
 )
 from ssenv_core.soundstorm.model import MaskedTokens, SoundStorm, SoundStormConfig
-from ssenv_core.soundstorm.sampling import Confidence, HaltonOrder, RandomOrder, Sampler, SamplerName, Sampling, sampler_named
+from ssenv_core.soundstorm.sampling import Confidence, HaltonOrder, RandomOrder, Sampler, Sampling, sampler_named
 
 __all__ = [
     "Confidence",
@@ -23,7 +23,6 @@ __all__ = [
     "MaskedTokens",
     "RandomOrder",
     "Sampler",
-    "SamplerName",
     "Sampling",
     "SoundStorm",
     "SoundStormConfig",

@@ -74,12 +74,15 @@ def _halton(total: int, generator: torch.Generator) -> Tensor:
     return -when.roll(int(torch.randint(max(1, total), (), generator=generator, device=generator.device))).float()
 
 
-SamplerName = Literal["confidence", "halton", "random"]
+def sampler_named(name: str, choice_temperature: float) -> Sampler:
+    """The sampler "confidence", "halton" or "random"; `choice_temperature` is of confidence alone.
 
-
-def sampler_named(name: SamplerName, choice_temperature: float) -> Sampler:
-    """The sampler of a name; `choice_temperature` is of confidence alone."""
-    return {"confidence": Confidence(choice_temperature), "halton": HaltonOrder(), "random": RandomOrder()}[name]
+    Raises `SsenvError` for another name.
+    """
+    samplers = {"confidence": Confidence(choice_temperature), "halton": HaltonOrder(), "random": RandomOrder()}
+    if name not in samplers:
+        raise SsenvError(f"decoding: sampler {name!r} must be one of {', '.join(samplers)}")
+    return samplers[name]
 
 
 @dataclass(frozen=True)
