@@ -128,6 +128,8 @@ def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_
 @click.option("--continue", "continued", type=FOLDER, metavar="FILE", help="Begin with this sound and go on until --duration.")
 @click.option("--inpaint", type=(FOLDER, float, float), metavar="FILE FROM TO", help="This sound, from FROM to TO seconds made anew.")
 @click.option("--vary", type=(FOLDER, float), metavar="FILE SHARE", help="This sound, a random SHARE of its tokens made anew.")
+@click.option("--onsets", metavar="S,S,...", help="Seconds at which something is to begin.")
+@click.option("--envelope", type=FOLDER, metavar="FILE", help="Be as loud from moment to moment as this sound, stretched.")
 @click.option("--steps", metavar="N,N,...", help="Iterations of each codec level, coarse first.  [default: 12,1,1,...]")
 @click.option("--temperature", type=float, default=1.0)
 @click.option("--top-k", type=int, help="Sample from the k likeliest codes only.")
@@ -147,6 +149,8 @@ def generate(
     continued: Path | None,
     inpaint: tuple[Path, float, float] | None,
     vary: tuple[Path, float] | None,
+    onsets: str | None,
+    envelope: Path | None,
     steps: str | None,
     temperature: float,
     top_k: int | None,
@@ -169,6 +173,7 @@ def generate(
     from ssenv_core.audio import write_audio
     from ssenv_core.checkpoints import load_generator
     from ssenv_core.codecs import load_codec
+    from ssenv_core.controls import file_level
     from ssenv_core.devices import resolve_device
     from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms
     from ssenv_core.soundstorm import Sampling, sampler_named
@@ -177,7 +182,7 @@ def generate(
     generator = load_generator(checkpoint, resolved)
     label = class_index(generator.class_names, class_name)
     settings = {
-        "steps": _whole_numbers(steps) if steps else (12,) + (1,) * (generator.model.config.n_q - 1),
+        "steps": _numbers(steps, int, "--steps") if steps else (12,) + (1,) * (generator.model.config.n_q - 1),
         "temperature": temperature,
         "guidance": guidance,
         "guidance_schedule": guidance_schedule,
@@ -202,12 +207,17 @@ def generate(
     else:
         duration = duration or 5.0
         canvas = Canvas.blank(generator, num_samples, duration)
+    if onsets or envelope:
+        times = _numbers(onsets, float, "--onsets") if onsets else None
+        canvas = canvas.asking(generator, onsets=times, level=file_level(envelope) if envelope else None)
     codes = generate_codes(generator, [label] * num_samples, sampling, canvas, seed=seed, device=resolved)
     wavs = generate_waveforms(generator, codec, codes, seed=seed)
     recipe = {
         "class": class_name,
         "duration": duration,
         **start,
+        "onsets": onsets,
+        "envelope": envelope and str(envelope),
         **settings,
         "sampler": sampler,
         "choice_temperature": choice_temperature,
@@ -226,11 +236,12 @@ def generate(
         click.echo(path)
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str, kind: type[int] | type[float], option: str) -> tuple[int, ...] | tuple[float, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(kind(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 12,1,1", param_hint="--steps") from None
+        example = "whole numbers such as 12,1,1" if kind is int else "numbers such as 1,2.2,3.5"
+        raise click.BadParameter(f"{text!r} is not a list of {example}", param_hint=option) from None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ longer than those of the training is made in windows of their length, each of wh
 import difflib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from ssenv_core.audio import read_audio
 from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.codecs.base import Codec
+from ssenv_core.controls import ask
 from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
@@ -33,13 +34,26 @@ class Canvas:
     Attributes:
         codes: (N, Q, T) int64, read where given.
         given: (N or 1, Q, T) bool, True = kept verbatim.
+        controls: (N or 1, T, 2) float, what is asked of each frame (see `controls`); None asks nothing.
     """
 
     codes: torch.Tensor
     given: torch.Tensor
+    controls: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def asking(self, generator: TrainedGenerator, *, onsets: Sequence[float] | None = None, level: np.ndarray | None = None) -> "Canvas":
+        """The same, with onsets (s) and a loudness (dB) asked for; see `controls.ask`.
+
+        Raises:
+            SsenvError: the generator was trained without controls, or they do not fit the clips.
+        """
+        if not generator.model.config.controls:
+            raise SsenvError("this generator was trained without controls: it cannot be asked for onsets or loudness")
+        asked = ask(self.codes.shape[2], generator.metadata["frame_rate"], onsets=onsets, level=level)
+        return replace(self, controls=asked[None])
 
     @classmethod
     def blank(cls, generator: TrainedGenerator, clips: int, duration: float) -> "Canvas":
@@ -149,6 +163,7 @@ def generate_codes(
     model, (_, _, n_frames) = generator.model.to(device), canvas.codes.shape
     spans = list(windows(n_frames, frames_of(generator, generator.metadata["duration"])))
     given = canvas.given.expand(len(labels), -1, -1)
+    controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
     made = []
     with Progress(len(labels), "generate", "clip") as progress:
         for items in torch.arange(len(labels)).split(batch_size):
@@ -156,7 +171,8 @@ def generate_codes(
             batch = torch.tensor([labels[i] for i in items], device=device)
             for number, (start, stop) in enumerate(spans):
                 seeds = [derive_seed(seed, int(i), number, CODES) for i in items]
-                decoded = decode(model, codes[..., start:stop], fixed[..., start:stop], batch, sampling, seeds=seeds)
+                asked = None if controls is None else controls[items.to(device), start:stop]
+                decoded = decode(model, codes[..., start:stop], fixed[..., start:stop], batch, sampling, seeds=seeds, controls=asked)
                 codes[..., start:stop], fixed[..., start:stop] = decoded.codes, True
             made.append(codes)
             progress.update(len(items))

@@ -81,7 +81,9 @@ class TrainParams(Params):
     heads: Count
     kernel_size: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    controls: bool
     label_dropout: Fraction
+    control_dropout: Fraction
     crop_frames: Count | None
     coarse_emphasis: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     epochs: Count

@@ -76,7 +76,14 @@ def checkpoint(tmp_path, weights):
     codec = load_codec("melrvq_24khz", 1.5)
     torch.manual_seed(0)
     model = SoundStorm(SoundStormConfig(n_q=2, num_classes=2, dim=16, depth=1, heads=2, kernel_size=3)).eval()
-    metadata = {"codec": codec.name, "bandwidth": 1.5, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": codec.frame_rate, "duration": 5.0}
+    metadata = {
+        "codec": codec.name,
+        "bandwidth": 1.5,
+        "token_hash": codec.token_hash,
+        "n_q": 2,
+        "frame_rate": codec.frame_rate,
+        "duration": 5.0,
+    }
     return save_generator(tmp_path / "generator.safetensors", TrainedGenerator(model, ("dog", "rain"), metadata, {}))
 
 
@@ -268,6 +275,8 @@ def test_generate_continues_inpaints_and_varies_a_sound(checkpoint, tmp_path):
         (["--class", "dog", "--top-p", "2"], 1, "error: decoding: top_p 2.0 must lie in (0, 1]"),
         (["--class", "dog", "--inpaint", "a.wav", "0", "1"], 2, "--duration says nothing to --inpaint"),
         (["--class", "dog", "--continue", "a.wav", "--vary", "a.wav", "1"], 2, "exclude each other"),
+        (["--class", "dog", "--onsets", "0.1"], 1, "error: this generator was trained without controls"),
+        (["--class", "dog", "--onsets", "soon"], 2, "'soon' is not a list of numbers"),
         (["--class", "dog", "--continue", "nowhere.wav"], 1, "error: no audio file at nowhere.wav"),
         (["--class", "dig"], 1, "error: no class 'dig' among the 2 of this generator: did you mean dog or rain?"),
         (["--class", "dog", "--steps", "12"], 1, "error: "),

@@ -1,6 +1,7 @@
 """Generation: a clip follows from its seed alone, and codes, classes and codecs that do not belong together are refused."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,24 @@ def test_a_varied_sound_keeps_what_is_not_renewed_and_each_clip_renews_other_tok
             Canvas.varying(recording, share, seed=1)
 
 
+def test_what_is_asked_reaches_every_window_and_a_generator_without_controls_refuses_it(generator):
+    with pytest.raises(SsenvError, match="trained without controls"):
+        Canvas.blank(generator, 1, 0.2).asking(generator, onsets=[0.1])
+    torch.manual_seed(0)
+    model = SoundStorm(replace(CONFIG, controls=True)).eval()
+    controlled = replace(generator, model=model)
+    shown = []
+    original = model.forward
+    model.forward = lambda codes, labels, padding=None, controls=None: shown.append(controls) or original(codes, labels, padding, controls)
+    canvas = Canvas.blank(controlled, 2, 1.0).asking(controlled, onsets=[0.1, 0.5])
+    generate(controlled, [0, 1], canvas, steps=(1, 1))
+    for controls, start in zip(shown[::2], (0, 15, 30, 45), strict=True):
+        asked = [start + int(frame) for frame in controls[0, :, 1].nonzero()]
+        assert asked == [frame for frame in (7, 37) if start <= frame < start + 30]
+        assert torch.equal(controls[1, :, 1], controls[0, :, 1])
+        assert controls[..., 0].isnan().all()
+
+
 @pytest.mark.parametrize("n_frames", [1, 29, 30, 31, 45, 46, 100])
 @pytest.mark.parametrize("length", [1, 2, 29, 30])
 def test_windows_cover_a_clip_and_overlap_by_half_at_least(n_frames, length):
@@ -141,9 +160,9 @@ def test_a_long_clip_is_made_in_windows_that_go_on_from_one_another(generator):
     shown = []
     original = generator.model.forward
 
-    def watch(codes, labels, padding=None):
+    def watch(codes, labels, padding=None, controls=None):
         shown.append(codes.clone())
-        return original(codes, labels, padding)
+        return original(codes, labels, padding, controls)
 
     generator.model.forward = watch
     try:

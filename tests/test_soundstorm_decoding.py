@@ -34,7 +34,7 @@ class TableModel:
         self.tables = torch.stack((table, table if null_table is None else null_table))
         self.calls = []  # (level, codes, labels)
 
-    def __call__(self, codes, labels, padding=None):
+    def __call__(self, codes, labels, padding=None, controls=None):
         assert not torch.is_grad_enabled()
         self.shown = codes.clone(), labels.clone()
         null = (labels == CLASSES).long()[:, None].expand(-1, codes.shape[-1])
@@ -406,6 +406,23 @@ def test_class_and_prompt_reach_the_result(model):
     assert not torch.equal(one, two)
 
 
+def test_controls_reach_the_result_guided_or_not():
+    torch.manual_seed(0)
+    config = SoundStormConfig(n_q=3, codebook_size=16, num_classes=CLASSES, dim=32, depth=1, heads=2, kernel_size=5, controls=True)
+    model = SoundStorm(config).eval()
+    torch.nn.init.normal_(model.control_embedding.rows.weight)
+    for head in model.heads:
+        torch.nn.init.normal_(head.weight, std=0.3)
+    codes, given = blank(2, 3, 20)
+    labels, asked = torch.tensor([0, 1]), torch.rand(2, 20, 2, generator=torch.Generator().manual_seed(0))
+    for guidance in (1.0, 2.0):
+        sampling = Sampling((5, 2, 1), guidance=guidance)
+        plain, controlled = (decode(model, codes, given, labels, sampling, seeds=[1, 2], controls=c).codes for c in (None, asked))
+        assert not torch.equal(plain[0], controlled[0])
+        one = decode(model, codes[1:], given, labels[1:], sampling, seeds=[2], controls=asked[1:]).codes
+        assert torch.equal(one[0], controlled[1])
+
+
 def test_recording_changes_nothing_and_results_serve_in_training(model):
     plain, recorded = (generate(model, 20, [1], record=record, **SETTINGS) for record in (False, True))
     assert torch.equal(plain.codes, recorded.codes)
@@ -456,6 +473,7 @@ def test_tensors_that_do_not_fit_are_refused(model):
         "labels": torch.tensor([0]),
         "seeds": [0],
         "padding": torch.zeros(2, 5, dtype=torch.bool),
+        "controls": torch.zeros(2, 6, 1),
     }.items():
         with pytest.raises(ValueError, match=r"codes|items"):
             decode(model, **{**fitting, name: wrong})

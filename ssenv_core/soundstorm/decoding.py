@@ -2,7 +2,7 @@
 
 Within a level this is MaskGIT's decoding (Chang et al. 2022, section 3.2), over levels SoundStorm's (Borsos et al. 2023, section 3.3), with
 classifier-free guidance (Ho & Salimans 2022, eq. 6; g = 1 + w). Continuation, inpainting and variation are one mechanism: given tokens.
-It knows no audio, and of a model only `config`, `training`, the call (codes, labels, padding) -> hidden and `logits(hidden, level)`.
+It knows no audio, and of a model only `config`, `training`, the call (codes, labels, padding, controls) -> hidden and `logits`.
 """
 
 import math
@@ -43,6 +43,7 @@ def decode(
     *,
     seeds: Sequence[int],
     padding: Tensor | None = None,
+    controls: Tensor | None = None,
     record: bool = False,
 ) -> Decoded:
     """Fill in the tokens that are not given, coarse levels first; `given` all False is plain generation.
@@ -62,6 +63,7 @@ def decode(
     seeds : one per item, for a generator of its own on the device of `codes`: the same seed and device give the same codes, whatever else
         is in the batch and however the item is padded (up to rounding: matrix products of another batch size may round differently)
     padding : (B, T) bool, True = not part of the item; comes back as it is in `codes`, which must be codes there too
+    controls : (B, T, 2) float as of `SoundStorm`, asked of the guided and of the unguided model alike; None asks nothing
     record : keep the state after every iteration
 
     Raises `SsenvError` for steps of another number of levels and `ValueError` for tensors that do not fit each other or the model.
@@ -70,7 +72,7 @@ def decode(
         raise SsenvError(
             f"decoding: steps {sampling.steps} must name at least 1 iteration for each of the model's {model.config.n_q} levels"
         )
-    free = _free_tokens(model, codes, given, labels, padding, seeds)
+    free = _free_tokens(model, codes, given, labels, padding, controls, seeds)
     generators = [torch.Generator(codes.device).manual_seed(seed) for seed in seeds]
     state, trace = torch.full_like(codes, model.config.mask_token), []
     for level, (n, temperature) in enumerate(zip(sampling.steps, sampling.temperatures, strict=True)):
@@ -81,7 +83,7 @@ def decode(
             continue
         rank, place = sampling.sampler.begin(totals, generators), masked.flatten().cumsum(0).view_as(masked) - 1
         for i in range(1, n + 1):
-            logits = _guided_logits(model, state, labels, padding, masked, level, sampling.guidance_at(i, n))
+            logits = _guided_logits(model, state, labels, padding, controls, masked, level, sampling.guidance_at(i, n))
             tokens = _sample(logits, temperature if n > 1 else 0.0, sampling.top_k, sampling.top_p, generators, counts)
             log_p = logits.log_softmax(dim=-1).gather(-1, tokens[:, None])[:, 0]
             ranks = torch.full(masked.shape, torch.inf, device=codes.device)
@@ -97,13 +99,21 @@ def decode(
 
 @torch.inference_mode()
 def _guided_logits(
-    model: SoundStorm, codes: Tensor, labels: Tensor, padding: Tensor | None, masked: Tensor, level: int, guidance: float
+    model: SoundStorm,
+    codes: Tensor,
+    labels: Tensor,
+    padding: Tensor | None,
+    controls: Tensor | None,
+    masked: Tensor,
+    level: int,
+    guidance: float,
 ) -> Tensor:
     """Logits, float32 (M, K), of the M masked tokens of `level`, item after item."""
     if guidance == 1:
-        return model.logits(model(codes, labels, padding)[masked], level).float()
+        return model.logits(model(codes, labels, padding, controls)[masked], level).float()
     twice = torch.cat((torch.full_like(labels, model.config.null_label), labels))
-    hidden = model(codes.repeat(2, 1, 1), twice, None if padding is None else padding.repeat(2, 1))
+    padding, controls = (None if part is None else torch.cat((part, part)) for part in (padding, controls))
+    hidden = model(codes.repeat(2, 1, 1), twice, padding, controls)
     null, conditional = model.logits(hidden.unflatten(0, (2, -1))[:, masked], level).float()
     return torch.lerp(null, conditional, guidance)
 
@@ -124,7 +134,15 @@ def _sample(
     return (logits + gumbel(generators, counts, logits.shape[-1])).argmax(dim=-1)
 
 
-def _free_tokens(model: SoundStorm, codes: Tensor, given: Tensor, labels: Tensor, padding: Tensor | None, seeds: Sequence[int]) -> Tensor:
+def _free_tokens(
+    model: SoundStorm,
+    codes: Tensor,
+    given: Tensor,
+    labels: Tensor,
+    padding: Tensor | None,
+    controls: Tensor | None,
+    seeds: Sequence[int],
+) -> Tensor:
     """The tokens to fill in, bool (B, Q, T), once all tensors are found to fit."""
     items, n_q, n_frames = codes.shape
     if n_q != model.config.n_q:
@@ -133,6 +151,8 @@ def _free_tokens(model: SoundStorm, codes: Tensor, given: Tensor, labels: Tensor
         raise ValueError(f"given {tuple(given.shape)} does not fit codes {tuple(codes.shape)}")
     if padding is not None and padding.shape != (items, n_frames):
         raise ValueError(f"padding {tuple(padding.shape)} does not fit codes {tuple(codes.shape)}")
+    if controls is not None and controls.shape != (items, n_frames, 2):
+        raise ValueError(f"controls {tuple(controls.shape)} do not fit codes {tuple(codes.shape)}")
     if labels.shape != (items,) or len(seeds) != items:
         raise ValueError(f"{items} items need as many labels and seeds, not {tuple(labels.shape)} and {len(seeds)}")
     if model.training:
