@@ -65,6 +65,7 @@ class TokenizeParams(Params):
     fold: Count
     codec: Codec
     bandwidth: Positive
+    variations: Annotated[int, Field(ge=0)]
     compare: tuple[CodecAtRate, ...]
     judge_epochs: Count
     checkpoint_minutes: Positive

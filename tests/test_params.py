@@ -138,7 +138,7 @@ def test_generation_is_bounded(name, value):
 
 TOKENIZE = {
     "study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "codec": "encodec_24khz",
-    "bandwidth": 6, "compare": [], "judge_epochs": 1, "checkpoint_minutes": 5, "device": "cpu",
+    "bandwidth": 6, "variations": 2, "compare": [], "judge_epochs": 1, "checkpoint_minutes": 5, "device": "cpu",
 }  # fmt: skip
 
 

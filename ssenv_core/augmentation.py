@@ -1,0 +1,56 @@
+"""Variations of waveforms for training: speed (and pitch with it), a random smooth filter, level, and a neighbour mixed in.
+
+Pure and batched: tensors in, tensors out, on whatever device they are. All draws come from the generator, on the CPU.
+"""
+
+import math
+
+import torch
+from torchaudio.functional import resample
+
+SPEEDS = ((5, 6), (6, 5), (8, 9), (9, 8), (14, 15), (15, 14))  # played that many times as fast
+MIXED, LEAST_MIX = 0.25, -20.0  # share of the items with a neighbour mixed in; dB, of the softest
+RIPPLES, DEVIATION = 8, 3.0  # cosines over log frequency in a filter; dB, root mean square
+LOWEST = 30.0 / 12_000  # of the highest frequency; a filter is flat below
+GAINS = (-15.0, 6.0)  # dB
+
+
+def draw_speed(rng: torch.Generator) -> tuple[int, int]:
+    """One of SPEEDS, as a fraction."""
+    return SPEEDS[int(torch.randint(len(SPEEDS), (), generator=rng))]
+
+
+def change_speed(wavs: torch.Tensor, speed: tuple[int, int]) -> torch.Tensor:
+    """wavs (B, S), speed a / b -> (B, ceil(S b / a)): sounds played a / b times as fast."""
+    return resample(wavs, *speed)
+
+
+def vary(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """wavs (B, S) float in [-1, 1] -> the same, filtered and at another level; never clipped."""
+    varied = _at_level(_filtered(wavs, rng), rng)
+    return varied / varied.abs().amax(1, keepdim=True).clamp_min(1.0)
+
+
+def mix(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """wavs (B, S) -> the same, some of them with their neighbour in the batch added, at its own level or below."""
+    chosen = torch.rand(len(wavs), 1, generator=rng) < MIXED
+    gain = _amplitude(LEAST_MIX * torch.rand(len(wavs), 1, generator=rng))
+    return wavs + wavs.roll(1, dims=0) * (chosen * gain).to(wavs.device)
+
+
+def _filtered(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    spectrum = torch.fft.rfft(wavs)
+    position = 1 - torch.linspace(0, 1, spectrum.shape[1]).clamp_min(LOWEST).log() / math.log(LOWEST)  # 0 lowest, 1 highest
+    order = torch.arange(1, RIPPLES + 1)
+    ripples = torch.cos(math.pi * order[:, None] * position) / order[:, None]
+    weights = torch.randn(len(wavs), RIPPLES, generator=rng) * DEVIATION / (1 / order**2).sum().div(2).sqrt()
+    return torch.fft.irfft(spectrum * _amplitude(weights @ ripples).to(wavs.device), n=wavs.shape[1])
+
+
+def _at_level(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    low, high = GAINS
+    return wavs * _amplitude(low + (high - low) * torch.rand(len(wavs), 1, generator=rng)).to(wavs.device)
+
+
+def _amplitude(decibels: torch.Tensor) -> torch.Tensor:
+    return 10 ** (decibels / 20)
