@@ -89,6 +89,7 @@ class TrainParams(Params):
     coarse_emphasis: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     epochs: Count
     batch_size: Count
+    accumulate: Count
     learning_rate: Positive
     warmup: Fraction
     grad_clip: Positive

@@ -43,6 +43,7 @@ class TrainSettings:
 
     epochs: int = 100
     batch_size: int = 8  # over all processes
+    accumulate: int = 1  # parts that each process's share of a batch is computed in, one after another, which bounds memory
     learning_rate: float = 1e-4  # the highest of OneCycleLR
     warmup: float = 0.3  # share of the steps in which it rises
     grad_clip: float = 1.0
@@ -84,7 +85,8 @@ class Objective(nn.Module):
         self.model = model
 
     def forward(self, *inputs: torch.Tensor | None) -> torch.Tensor:
-        return self.model.masked_loss(*inputs).loss.mean()
+        """The loss summed over the masked tokens."""
+        return self.model.masked_loss(*inputs).loss.sum()
 
 
 class Trainer:
@@ -126,11 +128,18 @@ class Trainer:
         labels = batch.labels.masked_fill(unlabelled, self.config.null_label)
         unasked = torch.rand(len(labels), 1, 2, device=labels.device) < self.settings.control_dropout
         controls = batch.controls.masked_fill(unasked, torch.nan) if self.config.controls else None
-        loss = self.objective(batch.codes, labels, level, mask, batch.padding, controls)
+        inputs = (batch.codes, labels, level, mask, batch.padding, controls)
+        count = min(self.settings.accumulate, len(labels))
+        parts = zip(*([None] * count if x is None else x.tensor_split(count) for x in inputs), strict=True)
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        loss = torch.zeros((), device=self.accelerator.device)
+        for number, part in enumerate(parts, start=1):
+            with nullcontext() if number == count else self.accelerator.no_sync(self.objective):
+                share = self.objective(*part) / mask.sum()
+                self.accelerator.backward(share)
+            loss += share.detach()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
-        if not torch.isfinite(loss.detach() + norm):
+        if not torch.isfinite(loss + norm):
             return math.nan
         self.learning_rate = self.scheduler.get_last_lr()[0]
         self.optimizer.step()

@@ -36,6 +36,7 @@ TRAIN = {
     "coarse_emphasis": 1.0,
     "epochs": 2,
     "batch_size": 8,
+    "accumulate": 1,
     "learning_rate": 1e-4,
     "warmup": 0.3,
     "grad_clip": 1.0,

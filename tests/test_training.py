@@ -399,6 +399,18 @@ def test_training_crops_clips_draws_levels_and_starts_as_it_is_told(tmp_path, mo
     assert torch.equal(starts[0], codebooks)
 
 
+def test_a_batch_in_parts_is_the_batch(tmp_path):
+    """Clips of several lengths, of which a part of the batch may hold no token of some level; a third part is left over."""
+    config = replace(CONFIG, dropout=0.0)
+    losses = []
+    for accumulate in (1, 2, 3, 99):
+        path = tmp_path / f"{accumulate}.safetensors"
+        result = train(config, TOKENS, VALIDATION, replace(SETTINGS, epochs=3, accumulate=accumulate), path, "cpu")
+        losses.append([row["loss"] for row in result.rows])
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], rel=1e-4)
+
+
 def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the_items(tmp_path, monkeypatch):
     """Every frame's loudness is a number of its own, so that it tells which codes belong to it."""
     number = torch.arange(TOKENS.codes[:, 0].numel()).view_as(TOKENS.codes[:, 0]) / 1000
