@@ -4,11 +4,16 @@ A mistake of input is one line on stderr and exit 1, an interrupted command one 
 imports happen inside the commands, so that help comes at once.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ssenv_core.errors import SsenvError
+
+if TYPE_CHECKING:
+    from ssenv_core.soundstorm import Sampling
 
 FOLDER = click.Path(path_type=Path)
 MEASURED = "the default measured best on a validation split of ESC-10"
@@ -26,6 +31,25 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted: what was finished is kept; run the same command again", err=True)
             ctx.exit(130)
+
+
+SAMPLING_OPTIONS = (
+    click.option("--steps", metavar="N,N,...", help="Iterations of each codec level, coarse first.  [default: 12,1,1,...]"),
+    click.option("--temperature", type=float, default=1.0),
+    click.option("--top-k", type=int, help="Sample from the k likeliest codes only."),
+    click.option("--top-p", type=float, help="Sample from the fewest codes that together have this probability."),
+    click.option("--sampler", type=click.Choice(["confidence", "halton", "random"]), default="confidence", help="Which samples are kept."),
+    click.option("--choice-temperature", type=float, default=8.0, help=f"Of confidence: weight of the noise in what is kept; {MEASURED}."),
+    click.option("--guidance", type=float, default=2.0, help=f"Classifier-free guidance, 1 is none; {MEASURED}."),
+    click.option("--guidance-schedule", type=click.Choice(["constant", "rising", "falling"]), default="constant", help="In each level."),
+)
+
+
+def sampling_options(command: Callable) -> Callable:
+    """The settings of the decoding as options; the command gets them as `sampling`, see `_sampling`."""
+    for option in reversed(SAMPLING_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.group(cls=Commands, context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -130,14 +154,7 @@ def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_
 @click.option("--vary", type=(FOLDER, float), metavar="FILE SHARE", help="This sound, a random SHARE of its tokens made anew.")
 @click.option("--onsets", metavar="S,S,...", help="Seconds at which something is to begin.")
 @click.option("--envelope", type=FOLDER, metavar="FILE", help="Be as loud from moment to moment as this sound, stretched.")
-@click.option("--steps", metavar="N,N,...", help="Iterations of each codec level, coarse first.  [default: 12,1,1,...]")
-@click.option("--temperature", type=float, default=1.0)
-@click.option("--top-k", type=int, help="Sample from the k likeliest codes only.")
-@click.option("--top-p", type=float, help="Sample from the fewest codes that together have this probability.")
-@click.option("--sampler", type=click.Choice(["confidence", "halton", "random"]), default="confidence", help="Which samples are kept.")
-@click.option("--choice-temperature", type=float, default=8.0, help=f"Of confidence: weight of the noise in what is kept; {MEASURED}.")
-@click.option("--guidance", type=float, default=2.0, help=f"Classifier-free guidance, 1 is none; {MEASURED}.")
-@click.option("--guidance-schedule", type=click.Choice(["constant", "rising", "falling"]), default="constant", help="Within each level.")
+@sampling_options
 @click.option("--device", default="auto", metavar="auto|cpu|cuda")
 def generate(
     checkpoint: Path,
@@ -151,15 +168,8 @@ def generate(
     vary: tuple[Path, float] | None,
     onsets: str | None,
     envelope: Path | None,
-    steps: str | None,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    sampler: str,
-    choice_temperature: float,
-    guidance: float,
-    guidance_schedule: str,
     device: str,
+    **sampling: Any,
 ) -> None:
     """Generate sounds of one class: CLASS_SEED_I.wav, and beside each a .json with the recipe.
 
@@ -176,20 +186,11 @@ def generate(
     from ssenv_core.controls import file_level
     from ssenv_core.devices import resolve_device
     from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms
-    from ssenv_core.soundstorm import Sampling, sampler_named
 
     resolved = resolve_device(device)
     generator = load_generator(checkpoint, resolved)
     label = class_index(generator.class_names, class_name)
-    settings = {
-        "steps": _numbers(steps, int, "--steps") if steps else (12,) + (1,) * (generator.model.config.n_q - 1),
-        "temperature": temperature,
-        "guidance": guidance,
-        "guidance_schedule": guidance_schedule,
-        "top_k": top_k,
-        "top_p": top_p,
-    }
-    sampling = Sampling(**settings, sampler=sampler_named(sampler, choice_temperature))
+    settings = _with_steps(sampling, generator.model.config.n_q)
     codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"], resolved)
     start: dict[str, object] = {}
     if source := continued or (inpaint or vary or [None])[0]:
@@ -210,7 +211,7 @@ def generate(
     if onsets or envelope:
         times = _numbers(onsets, float, "--onsets") if onsets else None
         canvas = canvas.asking(generator, onsets=times, level=file_level(envelope) if envelope else None)
-    codes = generate_codes(generator, [label] * num_samples, sampling, canvas, seed=seed, device=resolved)
+    codes = generate_codes(generator, [label] * num_samples, _sampling(settings), canvas, seed=seed, device=resolved)
     wavs = generate_waveforms(generator, codec, codes, seed=seed)
     recipe = {
         "class": class_name,
@@ -219,8 +220,6 @@ def generate(
         "onsets": onsets,
         "envelope": envelope and str(envelope),
         **settings,
-        "sampler": sampler,
-        "choice_temperature": choice_temperature,
         "seed": seed,
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": sha256_file(checkpoint),
@@ -234,6 +233,37 @@ def generate(
         write_audio(path, wav[: round(duration * codec.sample_rate)], codec.sample_rate)
         write_json(path.with_suffix(".json"), {**recipe, "index": index, "num_samples": num_samples})
         click.echo(path)
+
+
+@main.command()
+@click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A generator that 02_train wrote.")
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), default=5.0, metavar="SECONDS")
+@click.option("--output", type=FOLDER, required=True, metavar="FILE.pt2")
+@sampling_options
+def export(checkpoint: Path, duration: float, output: Path, **sampling: Any) -> None:
+    """Write a generator as one program for torch.export.load: a label in, codes out, sampling included."""
+    from ssenv_core.checkpoints import load_generator
+    from ssenv_core.export import export_generator
+
+    if output.suffix != ".pt2":
+        raise click.BadParameter(f"{output} must end in .pt2", param_hint="--output")
+    generator = load_generator(checkpoint, "cpu")
+    settings = _sampling(_with_steps(sampling, generator.model.config.n_q))
+    click.echo(export_generator(output, generator, settings, duration))
+
+
+def _with_steps(options: dict[str, Any], n_q: int) -> dict[str, Any]:
+    """The options of a command, the steps as numbers; where none are given, those of the paper."""
+    steps = options["steps"]
+    return {**options, "steps": _numbers(steps, int, "--steps") if steps else (12,) + (1,) * (n_q - 1)}
+
+
+def _sampling(settings: dict[str, Any]) -> "Sampling":
+    from ssenv_core.soundstorm import Sampling, sampler_named
+
+    others = dict(settings)
+    sampler = sampler_named(others.pop("sampler"), others.pop("choice_temperature"))
+    return Sampling(**others, sampler=sampler)
 
 
 def _numbers(text: str, kind: type[int] | type[float], option: str) -> tuple[int, ...] | tuple[float, ...]:

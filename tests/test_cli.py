@@ -95,7 +95,7 @@ def test_help_comes_without_the_heavy_imports():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.endswith("light\n")
-    assert all(f"\n  {command} " in shown for command in ("run", "download", "reconstruct", "evaluate", "generate"))
+    assert all(f"\n  {command} " in shown for command in ("run", "download", "reconstruct", "evaluate", "generate", "export"))
 
 
 ROOT = Path(__file__).parents[1]
@@ -247,6 +247,17 @@ def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tm
     sounds = [(tmp_path / name).read_bytes() for name in ("a/rain_7_0.wav", "a/rain_7_1.wav", "b/rain_7_0.wav", "b/rain_7_1.wav")]
     assert sounds[:2] == sounds[2:]
     assert sounds[0] != sounds[1]
+
+
+def test_export_writes_a_program_and_refuses_what_it_cannot(checkpoint, tmp_path):
+    result = ssenv("export", "--checkpoint", checkpoint, "--duration", 0.2, "--output", tmp_path / "dog.pt2", "--steps", "3,1")
+    assert result.exit_code == 0, result.output
+    codes = torch.export.load(tmp_path / "dog.pt2").module()(torch.tensor([1]))
+    assert codes.shape == (1, 2, 15)
+    result = ssenv("export", "--checkpoint", checkpoint, "--output", tmp_path / "dog.onnx")
+    assert (result.exit_code, "must end in .pt2" in result.stderr) == (2, True)
+    refused(ssenv("export", "--checkpoint", checkpoint, "--output", tmp_path / "cat.pt2", "--steps", "3"), "steps .* 2 levels")
+    assert not (tmp_path / "cat.pt2").exists()
 
 
 def test_generate_continues_inpaints_and_varies_a_sound(checkpoint, tmp_path):

@@ -1,7 +1,7 @@
 """SoundStorm: masks, model and decoding of residual codec tokens. Tensors in, tensors out: no files, no device chosen, nothing printed."""
 
 from ssenv_core.soundstorm.conformer import Conformer
-from ssenv_core.soundstorm.decoding import Decoded, Iteration, decode
+from ssenv_core.soundstorm.decoding import Decoded, Iteration, decode, fill_in
 from ssenv_core.soundstorm.masking import (
     apply_training_mask,
     cosine_schedule,
@@ -29,6 +29,7 @@ __all__ = [
     "apply_training_mask",
     "cosine_schedule",
     "decode",
+    "fill_in",
     "keep_outside",
     "keep_prompt",
     "keep_random",

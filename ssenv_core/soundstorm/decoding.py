@@ -15,7 +15,7 @@ from torch import Tensor
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm.masking import lowest, num_masked
 from ssenv_core.soundstorm.model import SoundStorm
-from ssenv_core.soundstorm.sampling import Sampling, gumbel
+from ssenv_core.soundstorm.sampling import Noise, Sampling, SeededNoise
 
 
 class Iteration(NamedTuple):
@@ -69,27 +69,47 @@ def decode(
     Raises `SsenvError` for steps of another number of levels and `ValueError` for tensors that do not fit each other or the model.
     """
     if len(sampling.steps) != model.config.n_q:
-        raise SsenvError(
-            f"decoding: steps {sampling.steps} must name at least 1 iteration for each of the model's {model.config.n_q} levels"
-        )
+        raise SsenvError(f"decoding: steps {sampling.steps} must name the iterations of each of the model's {model.config.n_q} levels")
     free = _free_tokens(model, codes, given, labels, padding, controls, seeds)
-    generators = [torch.Generator(codes.device).manual_seed(seed) for seed in seeds]
+    noise, totals = SeededNoise(seeds, codes.device), free.sum(dim=-1).T.tolist()
+    return fill_in(model, codes, free, totals, labels, sampling, noise, padding=padding, controls=controls, record=record)
+
+
+@torch.no_grad()
+def fill_in(
+    model: SoundStorm,
+    codes: Tensor,
+    free: Tensor,
+    totals: Sequence[Sequence[int]],
+    labels: Tensor,
+    sampling: Sampling,
+    noise: Noise,
+    *,
+    padding: Tensor | None = None,
+    controls: Tensor | None = None,
+    record: bool = False,
+) -> Decoded:
+    """`decode` without its checks, of tokens that are not `free` (B, Q, T), wherever the noise is from.
+
+    `totals`[q][b] says how many free tokens level q of item b has: with that known beforehand no step depends on what a tensor holds, and
+    the whole can be exported as one program.
+    """
     state, trace = torch.full_like(codes, model.config.mask_token), []
-    for level, (n, temperature) in enumerate(zip(sampling.steps, sampling.temperatures, strict=True)):
+    for level, (n, temperature, total) in enumerate(zip(sampling.steps, sampling.temperatures, totals, strict=True)):
         masked = free[:, level]
         state[:, level] = codes[:, level].masked_fill(masked, model.config.mask_token)
-        counts = totals = masked.sum(dim=-1).tolist()
-        if not any(totals):
+        if not any(total):
             continue
-        rank, place = sampling.sampler.begin(totals, generators), masked.flatten().cumsum(0).view_as(masked) - 1
+        rank, place, counts = sampling.sampler.begin(total, noise), masked.flatten().cumsum(0).view_as(masked) - 1, total
         for i in range(1, n + 1):
-            logits = _guided_logits(model, state, labels, padding, controls, masked, level, sampling.guidance_at(i, n))
-            tokens = _sample(logits, temperature if n > 1 else 0.0, sampling.top_k, sampling.top_p, generators, counts)
+            where = torch.nonzero_static(masked, size=sum(counts)).unbind(1)
+            logits = _guided_logits(model, state, labels, padding, controls, where, level, sampling.guidance_at(i, n))
+            tokens = _sample(logits, temperature if n > 1 else 0.0, sampling.top_k, sampling.top_p, noise, counts)
             log_p = logits.log_softmax(dim=-1).gather(-1, tokens[:, None])[:, 0]
             ranks = torch.full(masked.shape, torch.inf, device=codes.device)
-            ranks[masked] = rank(log_p, place[masked], counts, i / n)
-            state[:, level][masked] = tokens
-            counts = [num_masked(total, i, n) for total in totals]
+            ranks[where] = rank(log_p, place[where], counts, i / n)
+            state[:, level][where] = tokens
+            counts = [num_masked(of, i, n) for of in total]
             masked = lowest(ranks, torch.tensor(counts, device=codes.device))
             state[:, level].masked_fill_(masked, model.config.mask_token)
             if record:
@@ -97,30 +117,27 @@ def decode(
     return Decoded(state, trace)
 
 
-@torch.inference_mode()
 def _guided_logits(
     model: SoundStorm,
     codes: Tensor,
     labels: Tensor,
     padding: Tensor | None,
     controls: Tensor | None,
-    masked: Tensor,
+    where: tuple[Tensor, ...],
     level: int,
     guidance: float,
 ) -> Tensor:
-    """Logits, float32 (M, K), of the M masked tokens of `level`, item after item."""
+    """Logits, float32 (M, K), of the M tokens of `level` at `where`: items and frames, each (M,) int64."""
     if guidance == 1:
-        return model.logits(model(codes, labels, padding, controls)[masked], level).float()
+        return model.logits(model(codes, labels, padding, controls)[where], level).float()
     twice = torch.cat((torch.full_like(labels, model.config.null_label), labels))
     padding, controls = (None if part is None else torch.cat((part, part)) for part in (padding, controls))
     hidden = model(codes.repeat(2, 1, 1), twice, padding, controls)
-    null, conditional = model.logits(hidden.unflatten(0, (2, -1))[:, masked], level).float()
+    null, conditional = model.logits(hidden.unflatten(0, (2, -1))[:, where[0], where[1]], level).float()
     return torch.lerp(null, conditional, guidance)
 
 
-def _sample(
-    logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, generators: Sequence[torch.Generator], counts: Sequence[int]
-) -> Tensor:
+def _sample(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, noise: Noise, counts: Sequence[int]) -> Tensor:
     """One code for each row of logits (M, K), by the Gumbel-max trick; the rows are `counts[b]` of item b after those of item b - 1."""
     if temperature == 0:
         return logits.argmax(dim=-1)
@@ -131,7 +148,7 @@ def _sample(
         if top_k is not None:
             dropped[:, top_k:] = True
         logits = logits.masked_fill(dropped.scatter(-1, order, dropped), -torch.inf)
-    return (logits + gumbel(generators, counts, logits.shape[-1])).argmax(dim=-1)
+    return (logits + noise.gumbel(counts, logits.shape[-1])).argmax(dim=-1)
 
 
 def _free_tokens(

@@ -15,6 +15,33 @@ from torch import Tensor
 
 from ssenv_core.errors import SsenvError
 
+
+class Noise(Protocol):
+    """Where decoding draws from; item b draws counts[b] rows of its own, which come after those of item b - 1."""
+
+    def uniform(self, counts: Sequence[int]) -> Tensor:
+        """Float32 in [0, 1), (sum(counts),)."""
+        ...
+
+    def gumbel(self, counts: Sequence[int], *width: int) -> Tensor:
+        """Standard Gumbel noise, float32 (sum(counts), *width)."""
+        ...
+
+
+class SeededNoise:
+    """A generator for each item, on a device: what an item draws depends on its seed alone."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device):
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def uniform(self, counts: Sequence[int]) -> Tensor:
+        return torch.cat([torch.rand(n, generator=g, device=g.device) for g, n in zip(self.generators, counts, strict=True)])
+
+    def gumbel(self, counts: Sequence[int], *width: int) -> Tensor:
+        draws = [torch.empty((n, *width), device=g.device).exponential_(generator=g) for g, n in zip(self.generators, counts, strict=True)]
+        return -torch.cat(draws).log()
+
+
 Rank = Callable[[Tensor, Tensor, Sequence[int], float], Tensor]
 """(log_p, index, counts, progress) -> ranks (M,) float32: of the M tokens just sampled, counts[b] of item b after those of item b - 1,
 those with the lowest ranks are masked again. `log_p` (M,) is the model's, `index` (M,) int64 says which of the level's tokens they are,
@@ -24,8 +51,8 @@ those with the lowest ranks are masked again. `log_p` (M,) is the model's, `inde
 class Sampler(Protocol):
     """Decides which of the tokens that an iteration sampled are kept."""
 
-    def begin(self, totals: Sequence[int], generators: Sequence[torch.Generator]) -> Rank:
-        """At the start of a level: item b has totals[b] tokens to fill in, and draws from generators[b] alone."""
+    def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
+        """At the start of a level: item b has totals[b] tokens to fill in."""
         ...
 
 
@@ -42,9 +69,9 @@ class Confidence:
         if not self.choice_temperature >= 0:
             raise SsenvError(f"decoding: choice_temperature {self.choice_temperature} must not be below 0")
 
-    def begin(self, totals: Sequence[int], generators: Sequence[torch.Generator]) -> Rank:
+    def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
         def rank(log_p: Tensor, index: Tensor, counts: Sequence[int], progress: float) -> Tensor:
-            return log_p + self.choice_temperature * (1 - progress) * gumbel(generators, counts)
+            return log_p + self.choice_temperature * (1 - progress) * noise.gumbel(counts)
 
         return rank
 
@@ -53,8 +80,8 @@ class Confidence:
 class RandomOrder:
     """Tokens are kept in a random order, whatever they are."""
 
-    def begin(self, totals: Sequence[int], generators: Sequence[torch.Generator]) -> Rank:
-        order = torch.cat([torch.rand(total, generator=g, device=g.device) for total, g in zip(totals, generators, strict=True)])
+    def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
+        order = noise.uniform(totals)
         return lambda log_p, index, counts, progress: order[index]
 
 
@@ -63,15 +90,17 @@ class HaltonOrder:
     """Tokens are kept in the order of the van der Corput sequence (Halton's, of one dimension), which at every moment is spread evenly
     over the tokens to fill in; each item begins at a random one."""
 
-    def begin(self, totals: Sequence[int], generators: Sequence[torch.Generator]) -> Rank:
-        order = torch.cat([_halton(total, g) for total, g in zip(totals, generators, strict=True)])
+    def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
+        starts = noise.uniform([1] * len(totals))
+        order = torch.cat([_halton(total, start) for total, start in zip(totals, starts, strict=True)])
         return lambda log_p, index, counts, progress: order[index]
 
 
-def _halton(total: int, generator: torch.Generator) -> Tensor:
-    """(total,) float32 ranks, the first kept the highest."""
-    when = torch.from_numpy(Halton(1, scramble=False).random(total)[:, 0]).argsort().to(generator.device)  # each place's turn
-    return -when.roll(int(torch.randint(max(1, total), (), generator=generator, device=generator.device))).float()
+def _halton(total: int, start: Tensor) -> Tensor:
+    """(total,) float32 ranks, the first kept the highest; `start` () in [0, 1) says where that is."""
+    turn = torch.from_numpy(Halton(1, scramble=False).random(total)[:, 0]).argsort().to(start.device)  # of each place
+    place = torch.arange(total, device=start.device)
+    return -turn[(place - (start * total).long()) % max(1, total)].float()
 
 
 def sampler_named(name: str, choice_temperature: float) -> Sampler:
@@ -134,9 +163,3 @@ class Sampling:
         """Of iteration i of a level's n."""
         share = {"constant": 1.0, "rising": i / n, "falling": (n + 1 - i) / n}[self.guidance_schedule]
         return 1.0 + (self.guidance - 1.0) * share
-
-
-def gumbel(generators: Sequence[torch.Generator], counts: Sequence[int], *width: int) -> Tensor:
-    """Standard Gumbel noise, float32 (sum(counts), *width), of which generator b draws counts[b] rows."""
-    draws = [torch.empty((n, *width), device=g.device).exponential_(generator=g) for g, n in zip(generators, counts, strict=True)]
-    return -torch.cat(draws).log()
