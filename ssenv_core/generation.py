@@ -17,7 +17,7 @@ from ssenv_core.audio import read_audio
 from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.codecs.base import Codec
 from ssenv_core.controls import ask
-from ssenv_core.devices import resolve_device
+from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
 from ssenv_core.soundstorm import Sampling, decode, keep_outside, keep_prompt, keep_random
@@ -139,6 +139,7 @@ def generate_codes(
     *,
     seed: int,
     device: str | torch.device = "auto",
+    precision: str = "auto",
     batch_size: int = 8,
 ) -> torch.Tensor:
     """Fill in a canvas, one clip for each label.
@@ -147,6 +148,7 @@ def generate_codes(
         labels: N classes, each in [0, num_classes]; num_classes is "no class".
         canvas: of as many clips.
         seed: 0 or more; clip i is decoded with seeds derived from (seed, i).
+        precision: auto, bf16 or fp32, which do not give the same codes.
 
     Returns:
         Codes (N, Q, T) int64 on `device`, where the model is moved.
@@ -164,8 +166,8 @@ def generate_codes(
     spans = list(windows(n_frames, frames_of(generator, generator.metadata["duration"])))
     given = canvas.given.expand(len(labels), -1, -1)
     controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
-    made = []
-    with Progress(len(labels), "generate", "clip") as progress:
+    made, bf16 = [], resolve_precision(precision, device) == "bf16"
+    with Progress(len(labels), "generate", "clip") as progress, torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for items in torch.arange(len(labels)).split(batch_size):
             codes, fixed = canvas.codes[items].to(device), given[items].to(device, copy=True)
             batch = torch.tensor([labels[i] for i in items], device=device)

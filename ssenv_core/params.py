@@ -22,6 +22,7 @@ Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
 Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]  # the names that datasets/ and codecs/, a floor above, know
 SamplerName = Literal["confidence", "halton", "random"]
+Precision = Literal["auto", "bf16", "fp32"]
 Schedule = Literal["constant", "rising", "falling"]
 Codec = Literal["melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"]
 CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Codec))})@\d+(\.\d+)?$")]
@@ -94,7 +95,7 @@ class TrainParams(Params):
     warmup: Fraction
     grad_clip: Positive
     ema_decay: Fraction
-    precision: Literal["auto", "bf16", "fp32"]
+    precision: Precision
     checkpoint_minutes: Positive
     device: Device
 
@@ -127,6 +128,7 @@ class GenerateParams(Params):
     choice_temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     guidance_schedule: Schedule
+    precision: Precision
     device: Device
 
 

@@ -48,6 +48,27 @@ def test_item_is_independent_of_its_batch(generator):
     assert torch.equal(generate(generator, labels[:3]), together[:3])
 
 
+def test_in_bf16_too_an_item_is_independent_of_its_batch(generator):
+    torch.manual_seed(0)
+    model = SoundStorm(replace(CONFIG, dim=64)).eval()
+    for head in model.heads:
+        torch.nn.init.normal_(head.weight, std=0.3)
+    seen = set()
+    used = lambda *_: seen.add(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None)  # noqa: E731
+    model.register_forward_hook(used)
+    wide, sampling = replace(generator, model=model), Sampling((3, 2))
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", None)):
+        seen.clear()
+        together, alone = (
+            generate_codes(
+                wide, [0, 1, 2], sampling, Canvas.blank(wide, 3, 0.4), seed=7, device="cpu", precision=precision, batch_size=size
+            )
+            for size in (3, 1)
+        )
+        assert torch.equal(together, alone)
+        assert seen == {dtype}
+
+
 def test_items_of_one_class_differ_and_so_do_seeds(generator):
     codes = generate(generator, [1, 1])
     assert not torch.equal(codes[0], codes[1])
