@@ -4,9 +4,11 @@ Controls are (..., T, 2) float32 at a codec's frame rate, as `SoundStorm` takes 
 onset, 1 or 0; NaN asks nothing. Here they are measured in recordings, for training, and made from what a user asks.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import mir_eval
 import numpy as np
 import torch
 from scipy.ndimage import uniform_filter1d
@@ -17,6 +19,7 @@ from ssenv_core.metrics.spectrotemporal import analyse, is_silent, onset_times
 
 LOUDNESS, ONSET = 0, 1
 QUIETEST = -80.0  # dB
+ONSET_WINDOW = 0.05  # s
 SMOOTHED = 0.05  # s, over which loudness is measured
 
 
@@ -62,6 +65,28 @@ def ask(n_frames: int, frame_rate: float, *, onsets: Sequence[float] | None = No
             raise SsenvError("an envelope must hold one level or more, all of them finite, in dB")
         controls[:, LOUDNESS] = _scaled(np.interp(np.linspace(0, 1, n_frames), np.linspace(0, 1, len(level)), level))
     return controls
+
+
+def as_asked(asked: torch.Tensor, wav: np.ndarray, sample_rate: int, frame_rate: float) -> dict[str, float]:
+    """How well wav (S,) follows the controls (T, 2) that it was asked for.
+
+    Returns:
+        loudness_correlation: Pearson's, of the levels in dB; NaN where one of them is constant or nothing was asked.
+        onset_precision, onset_recall, onset_f1: of onsets within ONSET_WINDOW of each other, one to one (`mir_eval.onset`); NaN where
+            nothing was asked.
+    """
+    heard = measure_controls(wav, sample_rate, len(asked), frame_rate)
+    told = ~asked[:, LOUDNESS].isnan()
+    levels = torch.stack((asked[told, LOUDNESS], heard[told, LOUDNESS])).numpy()
+    varied = told.any() and (np.ptp(levels, axis=1) > 0).all()
+    scores = {"loudness_correlation": float(np.corrcoef(levels)[0, 1]) if varied else np.nan}
+    if asked[:, ONSET].isnan().all():
+        return scores | dict.fromkeys(("onset_precision", "onset_recall", "onset_f1"), np.nan)
+    times = [((controls[:, ONSET] == 1).nonzero()[:, 0] + 0.5).numpy() / frame_rate for controls in (asked, heard)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* onsets are empty")
+        f1, precision, recall = mir_eval.onset.f_measure(*times, window=ONSET_WINDOW)
+    return scores | {"onset_precision": float(precision), "onset_recall": float(recall), "onset_f1": float(f1)}
 
 
 def _level(wav: np.ndarray, sample_rate: int, n_frames: int, frame_rate: float) -> np.ndarray:

@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ssenv_core.audio import read_audio
 from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.codecs.base import Codec
-from ssenv_core.controls import ask
+from ssenv_core.controls import as_asked, ask
 from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
 from ssenv_core.soundstorm import Sampling, decode, keep_outside, keep_prompt, keep_random
-from ssenv_core.tokens import require_codec
+from ssenv_core.tokens import TokenSet, require_codec
 from ssenv_core.validation import derive_seed
 
 CODES, WAVEFORM, VARIATION = 1, 2, 3  # what a derived seed is for
@@ -212,6 +213,34 @@ def generate_waveforms(generator: TrainedGenerator, codec: Codec, codes: torch.T
     if beyond:
         print(f"decode: {beyond} of {len(wavs)} clips peak beyond full scale; 16-bit files will clip them", flush=True)
     return wavs
+
+
+def control_scores(
+    generator: TrainedGenerator,
+    codec: Codec,
+    tokens: TokenSet,
+    sampling: Sampling,
+    *,
+    seed: int,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+) -> pd.DataFrame:
+    """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, and told nothing.
+
+    Returns:
+        Columns "asked" and "not asked", with the same seeds: the mean scores of `controls.as_asked`, one per row.
+
+    Raises:
+        SsenvError: as `generate_codes` and `generate_waveforms`.
+    """
+    blank, means = Canvas.blank(generator, len(tokens), tokens.metadata["duration"]), {}
+    for name, controls in (("asked", tokens.controls), ("not asked", None)):
+        canvas = replace(blank, controls=controls)
+        codes = generate_codes(generator, tokens.labels.tolist(), sampling, canvas, seed=seed, device=device, precision=precision)
+        wavs = generate_waveforms(generator, codec, codes, seed=seed)
+        scores = [as_asked(asked, wav, codec.sample_rate, codec.frame_rate) for asked, wav in zip(tokens.controls, wavs, strict=True)]
+        means[name] = pd.DataFrame(scores).mean()
+    return pd.DataFrame(means)
 
 
 def class_index(class_names: Sequence[str], name: str) -> int:

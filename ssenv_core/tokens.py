@@ -64,6 +64,11 @@ class TokenSet:
         to_come = self.active.flip(1).cumsum(1).flip(1) > 0
         return ~(begun & to_come)
 
+    def at(self, index: torch.Tensor) -> "TokenSet":
+        """The clips at index (n,) int64, in that order."""
+        tensors = {name: getattr(self, name)[index] for name in TENSORS}
+        return replace(self, **tensors, names=tuple(self.names[i] for i in index.tolist()))
+
     def where(self, folds: Collection[int]) -> "TokenSet":
         """The clips of these folds.
 
@@ -74,10 +79,7 @@ class TokenSet:
         for fold in folds:
             if fold not in present:
                 raise SsenvError(f"the tokens of {self.metadata['dataset']} have no fold {fold}: there are {', '.join(map(str, present))}")
-        keep = torch.isin(self.folds, torch.tensor(list(folds), dtype=torch.int64)).nonzero()[:, 0]
-        names = tuple(self.names[i] for i in keep.tolist())
-        tensors = {name: getattr(self, name)[keep] for name in TENSORS}
-        return replace(self, **tensors, names=names)
+        return self.at(torch.isin(self.folds, torch.tensor(list(folds), dtype=torch.int64)).nonzero()[:, 0])
 
     def without(self, fold: int) -> "TokenSet":
         """The clips of all folds but one.

@@ -5,10 +5,11 @@ import pytest
 import soundfile
 import torch
 
-from ssenv_core.controls import LOUDNESS, ONSET, QUIETEST, ask, file_level, measure_controls
+from ssenv_core.controls import LOUDNESS, ONSET, QUIETEST, as_asked, ask, file_level, measure_controls
 from ssenv_core.errors import SsenvError
 
 RATE, FRAMES_PER_SECOND = 24_000, 75.0
+SCORES = ("loudness_correlation", "onset_precision", "onset_recall", "onset_f1")
 
 
 def bursts(times, seconds=2.0, level=0.1, length=0.1):
@@ -84,3 +85,25 @@ def test_the_level_of_a_file_is_that_of_its_sound(tmp_path) -> None:
     level = file_level(tmp_path / "a.wav")
     assert len(level) == 50
     assert np.abs(level[3:-3] + 20).max() < 1
+
+
+def test_a_sound_that_does_as_asked_scores_one_and_another_does_not() -> None:
+    times = [0.4, 0.9, 1.63]
+    wav = bursts(times)
+    asked = measure_controls(wav, RATE, 150, FRAMES_PER_SECOND)
+    assert as_asked(asked, wav, RATE, FRAMES_PER_SECOND) == pytest.approx(dict.fromkeys(SCORES, 1.0))
+    other = as_asked(asked, bursts([0.2, 0.9, 1.2, 1.4]), RATE, FRAMES_PER_SECOND)
+    assert (other["onset_precision"], other["onset_recall"]) == pytest.approx((1 / 4, 1 / 3))
+    assert other["loudness_correlation"] < 0.5
+
+
+def test_what_was_not_asked_has_no_score() -> None:
+    nothing = as_asked(ask(150, FRAMES_PER_SECOND), bursts([0.4]), RATE, FRAMES_PER_SECOND)
+    assert set(nothing) == set(SCORES)
+    assert np.isnan(list(nothing.values())).all()
+    onsets = as_asked(ask(150, FRAMES_PER_SECOND, onsets=[0.4]), bursts([0.4]), RATE, FRAMES_PER_SECOND)
+    assert np.isnan(onsets["loudness_correlation"])
+    assert onsets["onset_f1"] == 1
+    silent = as_asked(ask(150, FRAMES_PER_SECOND, onsets=[0.4], level=np.array([-40.0, -20.0])), np.zeros(2 * RATE, np.float32), RATE, 75.0)
+    assert silent["onset_f1"] == 0
+    assert np.isnan(silent["loudness_correlation"])

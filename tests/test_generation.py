@@ -8,12 +8,14 @@ import pytest
 import soundfile
 import torch
 
+from ssenv_core import generation
 from ssenv_core.artifacts import save_tensors
 from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
 from ssenv_core.codecs.melrvq import DecoderConfig, MelRVQ
 from ssenv_core.errors import SsenvError
 from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms, windows
 from ssenv_core.soundstorm import Sampling, SoundStorm, SoundStormConfig
+from ssenv_core.tokens import TokenSet
 
 CLASSES = ("dog", "rain", "siren")
 CONFIG = SoundStormConfig(n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3)
@@ -162,6 +164,34 @@ def test_what_is_asked_reaches_every_window_and_a_generator_without_controls_ref
         assert asked == [frame for frame in (7, 37) if start <= frame < start + 30]
         assert torch.equal(controls[1, :, 1], controls[0, :, 1])
         assert controls[..., 0].isnan().all()
+
+
+def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monkeypatch):
+    """Each clip's one code per frame is its loudness where that is asked for, and 0 where it is not; it sounds like noise of that level."""
+    torch.manual_seed(0)
+    model = SoundStorm(replace(CONFIG, controls=True)).eval()
+    loudness = torch.linspace(0, 1, 150).expand(2, 150)
+    controls = torch.stack((loudness, (torch.arange(150) == 60).expand(2, 150)), dim=-1).float()
+    labels, zeros = torch.tensor([0, 2]), torch.zeros(2, dtype=torch.int64)
+    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": 75.0, "duration": 2.0}
+    tokens = TokenSet(torch.zeros(2, 2, 150, dtype=torch.int64), labels, zeros, loudness > -1, controls, ("a", "b"), CLASSES, metadata)
+    obedient = TrainedGenerator(model, CLASSES, metadata, {})
+
+    def told(generator, labels, sampling, canvas, **_):
+        assert labels == [0, 2]
+        return canvas.codes if canvas.controls is None else (canvas.controls[..., :1].transpose(1, 2) * 1000).long().expand(-1, 2, -1)
+
+    def sound(generator, codec, codes, **_):
+        rng = np.random.default_rng(0)
+        level = 10 ** (-4 * (1 - codes[:, 0].numpy().repeat(320, axis=1) / 1000))
+        return [(row * rng.standard_normal(row.size)).astype(np.float32) for row in level]
+
+    monkeypatch.setattr(generation, "generate_codes", told)
+    monkeypatch.setattr(generation, "generate_waveforms", sound)
+    scores = generation.control_scores(obedient, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
+    assert scores.loc["loudness_correlation", "asked"] > 0.95
+    assert abs(scores.loc["loudness_correlation", "not asked"]) < 0.5
+    assert set(scores.columns) == {"asked", "not asked"}
 
 
 @pytest.mark.parametrize("n_frames", [1, 29, 30, 31, 45, 46, 100])
