@@ -14,6 +14,8 @@ test: install  ## run the tests
 	$(VENV)/bin/pytest
 
 bench: install  ## measure speeds side by side into outputs/bench.json
+	$(VENV)/bin/uv sync --frozen --inexact --group bench
+	$(VENV)/bin/pytest tests/benchmarks
 	$(VENV)/bin/python tests/benchmarks/run.py
 
 lab: install  ## open JupyterLab on the first notebook

@@ -4,11 +4,16 @@ A mistake of input is one line on stderr and exit 1, an interrupted command one 
 imports happen inside the commands, so that help comes at once.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ssenv_core.errors import SsenvError
+
+if TYPE_CHECKING:
+    from ssenv_core.soundstorm import Sampling
 
 FOLDER = click.Path(path_type=Path)
 MEASURED = "the default measured best on a validation split of ESC-10"
@@ -26,6 +31,25 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted: what was finished is kept; run the same command again", err=True)
             ctx.exit(130)
+
+
+SAMPLING_OPTIONS = (
+    click.option("--steps", metavar="N,N,...", help="Iterations of each codec level, coarse first.  [default: 12,1,1,...]"),
+    click.option("--temperature", type=float, default=1.0),
+    click.option("--top-k", type=int, help="Sample from the k likeliest codes only."),
+    click.option("--top-p", type=float, help="Sample from the fewest codes that together have this probability."),
+    click.option("--sampler", type=click.Choice(["confidence", "halton", "random"]), default="confidence", help="Which samples are kept."),
+    click.option("--choice-temperature", type=float, default=8.0, help=f"Of confidence: weight of the noise in what is kept; {MEASURED}."),
+    click.option("--guidance", type=float, default=2.0, help=f"Classifier-free guidance, 1 is none; {MEASURED}."),
+    click.option("--guidance-schedule", type=click.Choice(["constant", "rising", "falling"]), default="constant", help="In each level."),
+)
+
+
+def sampling_options(command: Callable) -> Callable:
+    """The settings of the decoding as options; the command gets them as `sampling`, see `_sampling`."""
+    for option in reversed(SAMPLING_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.group(cls=Commands, context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -117,52 +141,86 @@ def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_
 @click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A generator that 02_train wrote.")
 @click.option("--class", "class_name", required=True, metavar="NAME")
 @click.option("--num-samples", type=click.IntRange(min=1), default=1)
-@click.option("--duration", type=click.FloatRange(min=0, max=30, min_open=True), default=5.0, metavar="SECONDS")
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, max=600, min_open=True),
+    metavar="SECONDS",
+    help="[default: 5, or the sound's]",
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=42)
 @click.option("--output", type=FOLDER, required=True, metavar="DIR")
-@click.option("--steps", metavar="N,N,...", help="Iterations of each codec level, coarse first.  [default: 12,1,1,...]")
-@click.option("--temperature", type=float, default=1.0)
-@click.option("--choice-temperature", type=float, default=8.0, help=f"Weight of the noise in which tokens are kept; {MEASURED}.")
-@click.option("--guidance", type=float, default=2.0, help=f"Classifier-free guidance, 1 is none; {MEASURED}.")
+@click.option("--continue", "continued", type=FOLDER, metavar="FILE", help="Begin with this sound and go on until --duration.")
+@click.option("--inpaint", type=(FOLDER, float, float), metavar="FILE FROM TO", help="This sound, from FROM to TO seconds made anew.")
+@click.option("--vary", type=(FOLDER, float), metavar="FILE SHARE", help="This sound, a random SHARE of its tokens made anew.")
+@click.option("--onsets", metavar="S,S,...", help="Seconds at which something is to begin.")
+@click.option("--envelope", type=FOLDER, metavar="FILE", help="Be as loud from moment to moment as this sound, stretched.")
+@sampling_options
 @click.option("--device", default="auto", metavar="auto|cpu|cuda")
 def generate(
     checkpoint: Path,
     class_name: str,
     num_samples: int,
-    duration: float,
+    duration: float | None,
     seed: int,
     output: Path,
-    steps: str | None,
-    temperature: float,
-    choice_temperature: float,
-    guidance: float,
+    continued: Path | None,
+    inpaint: tuple[Path, float, float] | None,
+    vary: tuple[Path, float] | None,
+    onsets: str | None,
+    envelope: Path | None,
     device: str,
+    **sampling: Any,
 ) -> None:
-    """Generate sounds of one class: CLASS_SEED_I.wav, and beside each a .json with the recipe."""
+    """Generate sounds of one class: CLASS_SEED_I.wav, and beside each a .json with the recipe.
+
+    They begin as nothing, or as a sound to continue until --duration, to inpaint or to vary; what is kept of it has been through the codec.
+    """
+    if sum(option is not None for option in (continued, inpaint, vary)) > 1:
+        raise click.UsageError("--continue, --inpaint and --vary exclude each other")
+    if duration is not None and (inpaint or vary):
+        raise click.UsageError("--duration says nothing to --inpaint and --vary: the sound keeps its own")
     from ssenv_core.artifacts import environment, sha256_file, write_json
     from ssenv_core.audio import write_audio
     from ssenv_core.checkpoints import load_generator
     from ssenv_core.codecs import load_codec
+    from ssenv_core.controls import file_level
     from ssenv_core.devices import resolve_device
-    from ssenv_core.generation import class_index, generate_codes, generate_waveforms
+    from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms
 
     resolved = resolve_device(device)
     generator = load_generator(checkpoint, resolved)
     label = class_index(generator.class_names, class_name)
+    settings = _with_steps(sampling, generator.model.config.n_q)
     codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"], resolved)
-    settings = {
-        "duration": duration,
-        "steps": _whole_numbers(steps) if steps else [12] + [1] * (generator.model.config.n_q - 1),
-        "temperature": temperature,
-        "choice_temperature": choice_temperature,
-        "guidance": guidance,
-        "seed": seed,
-    }
-    codes = generate_codes(generator, [label] * num_samples, **settings, device=resolved)
+    start: dict[str, object] = {}
+    if source := continued or (inpaint or vary or [None])[0]:
+        codes, length = encode_file(generator, codec, source, resolved)
+        codes = codes.expand(num_samples, -1, -1)
+    if continued:
+        duration, start = duration or 5.0, {"continue": str(continued)}
+        canvas = Canvas.continuing(generator, codes, duration)
+    elif inpaint:
+        duration, start = length, {"inpaint": [str(source), *inpaint[1:]]}
+        canvas = Canvas.inpainting(generator, codes, *inpaint[1:])
+    elif vary:
+        duration, start = length, {"vary": [str(source), vary[1]]}
+        canvas = Canvas.varying(codes, vary[1], seed)
+    else:
+        duration = duration or 5.0
+        canvas = Canvas.blank(generator, num_samples, duration)
+    if onsets or envelope:
+        times = _numbers(onsets, float, "--onsets") if onsets else None
+        canvas = canvas.asking(generator, onsets=times, level=file_level(envelope) if envelope else None)
+    codes = generate_codes(generator, [label] * num_samples, _sampling(settings), canvas, seed=seed, device=resolved)
     wavs = generate_waveforms(generator, codec, codes, seed=seed)
     recipe = {
         "class": class_name,
+        "duration": duration,
+        **start,
+        "onsets": onsets,
+        "envelope": envelope and str(envelope),
         **settings,
+        "seed": seed,
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": sha256_file(checkpoint),
         "codec": generator.metadata["codec"],
@@ -177,11 +235,43 @@ def generate(
         click.echo(path)
 
 
-def _whole_numbers(text: str) -> list[int]:
+@main.command()
+@click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A generator that 02_train wrote.")
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), default=5.0, metavar="SECONDS")
+@click.option("--output", type=FOLDER, required=True, metavar="FILE.pt2")
+@sampling_options
+def export(checkpoint: Path, duration: float, output: Path, **sampling: Any) -> None:
+    """Write a generator as one program for torch.export.load: a label in, codes out, sampling included."""
+    from ssenv_core.checkpoints import load_generator
+    from ssenv_core.export import export_generator
+
+    if output.suffix != ".pt2":
+        raise click.BadParameter(f"{output} must end in .pt2", param_hint="--output")
+    generator = load_generator(checkpoint, "cpu")
+    settings = _sampling(_with_steps(sampling, generator.model.config.n_q))
+    click.echo(export_generator(output, generator, settings, duration))
+
+
+def _with_steps(options: dict[str, Any], n_q: int) -> dict[str, Any]:
+    """The options of a command, the steps as numbers; where none are given, those of the paper."""
+    steps = options["steps"]
+    return {**options, "steps": _numbers(steps, int, "--steps") if steps else (12,) + (1,) * (n_q - 1)}
+
+
+def _sampling(settings: dict[str, Any]) -> "Sampling":
+    from ssenv_core.soundstorm import Sampling, sampler_named
+
+    others = dict(settings)
+    sampler = sampler_named(others.pop("sampler"), others.pop("choice_temperature"))
+    return Sampling(**others, sampler=sampler)
+
+
+def _numbers(text: str, kind: type[int] | type[float], option: str) -> tuple[int, ...] | tuple[float, ...]:
     try:
-        return [int(part) for part in text.split(",")]
+        return tuple(kind(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 12,1,1", param_hint="--steps") from None
+        example = "whole numbers such as 12,1,1" if kind is int else "numbers such as 1,2.2,3.5"
+        raise click.BadParameter(f"{text!r} is not a list of {example}", param_hint=option) from None
 
 
 if __name__ == "__main__":

@@ -1,79 +1,193 @@
-"""Generates codes with a trained SoundStorm, and waveforms from codes: batches, seeds, progress and the checks on what fits together.
+"""Generates codes with a trained SoundStorm, and waveforms from codes: batches, long clips, seeds, progress and the checks on what fits.
 
-How tokens are sampled is `soundstorm.decoding`'s. Clip i of a call follows from (seed, i) alone, whatever is generated with it.
+How tokens are sampled is `soundstorm.decoding`'s. Clip i of a call follows from (seed, i) alone, whatever is generated with it. A clip
+longer than those of the training is made in windows of their length, each of which is given the second half of the one before.
 """
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
+from ssenv_core.audio import read_audio
 from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.codecs.base import Codec
-from ssenv_core.devices import resolve_device
+from ssenv_core.controls import as_asked, ask
+from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
-from ssenv_core.soundstorm import decode
-from ssenv_core.tokens import require_codec
+from ssenv_core.soundstorm import Sampling, decode, keep_outside, keep_prompt, keep_random
+from ssenv_core.tokens import TokenSet, require_codec
 from ssenv_core.validation import derive_seed
 
-CODES, WAVEFORM = 1, 2  # what a derived seed is for
+CODES, WAVEFORM, VARIATION = 1, 2, 3  # what a derived seed is for
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """What clips start from.
+
+    Attributes:
+        codes: (N, Q, T) int64, read where given.
+        given: (N or 1, Q, T) bool, True = kept verbatim.
+        controls: (N or 1, T, 2) float, what is asked of each frame (see `controls`); None asks nothing.
+    """
+
+    codes: torch.Tensor
+    given: torch.Tensor
+    controls: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def asking(self, generator: TrainedGenerator, *, onsets: Sequence[float] | None = None, level: np.ndarray | None = None) -> "Canvas":
+        """The same, with onsets (s) and a loudness (dB) asked for; see `controls.ask`.
+
+        Raises:
+            SsenvError: the generator was trained without controls, or they do not fit the clips.
+        """
+        if not generator.model.config.controls:
+            raise SsenvError("this generator was trained without controls: it cannot be asked for onsets or loudness")
+        asked = ask(self.codes.shape[2], generator.metadata["frame_rate"], onsets=onsets, level=level)
+        return replace(self, controls=asked[None])
+
+    @classmethod
+    def blank(cls, generator: TrainedGenerator, clips: int, duration: float) -> "Canvas":
+        """Nothing is given of `clips` clips of `duration` seconds; a part of a frame counts as a whole one.
+
+        Raises:
+            SsenvError: the duration is not more than 0.
+        """
+        codes = torch.zeros(clips, generator.model.config.n_q, frames_of(generator, duration), dtype=torch.int64)
+        return cls(codes, torch.zeros_like(codes[:1], dtype=torch.bool))
+
+    @classmethod
+    def continuing(cls, generator: TrainedGenerator, codes: torch.Tensor, duration: float) -> "Canvas":
+        """codes (N, Q, T), to be continued until `duration` seconds.
+
+        Raises:
+            SsenvError: they are as long already.
+        """
+        n_frames = frames_of(generator, duration)
+        _, n_q, n_given = codes.shape
+        if n_frames <= n_given:
+            rate = generator.metadata["frame_rate"]
+            raise SsenvError(f"the sound to continue has {n_given / rate:.2f} s: a duration of {duration:g} s leaves nothing to generate")
+        return cls(torch.nn.functional.pad(codes, (0, n_frames - n_given)), keep_prompt(n_q, n_frames, n_given))
+
+    @classmethod
+    def inpainting(cls, generator: TrainedGenerator, codes: torch.Tensor, start: float, stop: float) -> "Canvas":
+        """codes (N, Q, T), to be made anew from `start` to `stop` seconds.
+
+        Raises:
+            SsenvError: no frame of them lies there.
+        """
+        rate, (_, n_q, n_frames) = generator.metadata["frame_rate"], codes.shape
+        first, last = round(start * rate), min(round(stop * rate), n_frames)
+        if not 0 <= first < last:
+            raise SsenvError(f"no part of the sound's {n_frames / rate:.2f} s lies from {start:g} to {stop:g} s")
+        return cls(codes, keep_outside(n_q, n_frames, first, last))
+
+    @classmethod
+    def varying(cls, codes: torch.Tensor, share: float, seed: int) -> "Canvas":
+        """codes (N, Q, T), a random `share` of whose tokens is to be made anew, in every clip another.
+
+        Raises:
+            SsenvError: the share does not lie in (0, 1].
+        """
+        if not 0 < share <= 1:
+            raise SsenvError(f"the share of a sound to vary must lie in (0, 1], not {share:g}")
+        _, n_q, n_frames = codes.shape
+        draws = (torch.Generator().manual_seed(derive_seed(seed, i, VARIATION)) for i in range(len(codes)))
+        return cls(codes, torch.cat([keep_random(n_q, n_frames, 1 - share, draw) for draw in draws]))
+
+
+def frames_of(generator: TrainedGenerator, duration: float) -> int:
+    """Frames in `duration` seconds, a part of one counted as a whole.
+
+    Raises:
+        SsenvError: the duration is not more than 0.
+    """
+    if not duration > 0:
+        raise SsenvError(f"duration {duration} must be more than 0 seconds")
+    return math.ceil(duration * generator.metadata["frame_rate"] - 1e-9)
+
+
+def encode_file(
+    generator: TrainedGenerator, codec: Codec, path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[torch.Tensor, float]:
+    """A recording as the codes (1, Q, T) int64, on the CPU, that a generator fills in; and its seconds.
+
+    Raises:
+        SsenvError: the file cannot be read, or the codec is not the one whose tokens the generator was trained on.
+    """
+    require_codec(generator, codec)
+    wav, rate = read_audio(path, codec.sample_rate)
+    codes = codec.encode_long(torch.from_numpy(wav)[None, None].to(device))
+    return codes[:, : generator.model.config.n_q].cpu(), len(wav) / rate
 
 
 def generate_codes(
     generator: TrainedGenerator,
     labels: Sequence[int],
+    sampling: Sampling,
+    canvas: Canvas,
     *,
-    duration: float,
-    steps: Sequence[int],
-    temperature: float | Sequence[float],
-    choice_temperature: float,
-    guidance: float,
     seed: int,
     device: str | torch.device = "auto",
+    precision: str = "auto",
     batch_size: int = 8,
 ) -> torch.Tensor:
-    """One clip for each label; steps to guidance are as in `soundstorm.decode`.
+    """Fill in a canvas, one clip for each label.
 
     Args:
         labels: N classes, each in [0, num_classes]; num_classes is "no class".
-        duration: seconds; a part of a frame counts as a whole one.
-        seed: 0 or more; clip i is decoded with a seed derived from (seed, i).
+        canvas: of as many clips.
+        seed: 0 or more; clip i is decoded with seeds derived from (seed, i).
+        precision: auto, bf16 or fp32, which do not give the same codes.
 
     Returns:
         Codes (N, Q, T) int64 on `device`, where the model is moved.
 
     Raises:
-        SsenvError: a setting is out of range.
-        ValueError: a label is out of range.
+        SsenvError: the steps are of another number of levels.
+        ValueError: a label is out of range, or the canvas does not fit.
     """
     device, config = resolve_device(device), generator.model.config
     if not all(0 <= label <= config.null_label for label in labels):
         raise ValueError(f"labels must lie in [0, {config.null_label}]: {list(labels)}")
-    if not duration > 0:
-        raise SsenvError(f"duration {duration} must be more than 0 seconds")
-    n_frames = math.ceil(duration * generator.metadata["frame_rate"] - 1e-9)
-    model, codes = generator.model.to(device), []
-    with Progress(len(labels), "generate", "clip") as progress:
-        for start in range(0, len(labels), batch_size):
-            batch = torch.tensor(labels[start : start + batch_size], device=device)
-            blank = torch.zeros(len(batch), config.n_q, n_frames, dtype=torch.int64, device=device)
-            decoded = decode(
-                model,
-                blank,
-                torch.zeros_like(blank, dtype=torch.bool),
-                batch,
-                seeds=[derive_seed(seed, start + i, CODES) for i in range(len(batch))],
-                steps=steps,
-                temperature=temperature,
-                choice_temperature=choice_temperature,
-                guidance=guidance,
-            )
-            codes.append(decoded.codes)
-            progress.update(len(batch))
-    return torch.cat(codes)
+    if len(labels) != len(canvas):
+        raise ValueError(f"{len(labels)} labels for a canvas of {len(canvas)} clips")
+    model, (_, _, n_frames) = generator.model.to(device), canvas.codes.shape
+    spans = list(windows(n_frames, frames_of(generator, generator.metadata["duration"])))
+    given = canvas.given.expand(len(labels), -1, -1)
+    controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
+    made, bf16 = [], resolve_precision(precision, device) == "bf16"
+    with Progress(len(labels), "generate", "clip") as progress, torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        for items in torch.arange(len(labels)).split(batch_size):
+            codes, fixed = canvas.codes[items].to(device), given[items].to(device, copy=True)
+            batch = torch.tensor([labels[i] for i in items], device=device)
+            for number, (start, stop) in enumerate(spans):
+                seeds = [derive_seed(seed, int(i), number, CODES) for i in items]
+                asked = None if controls is None else controls[items.to(device), start:stop]
+                decoded = decode(model, codes[..., start:stop], fixed[..., start:stop], batch, sampling, seeds=seeds, controls=asked)
+                codes[..., start:stop], fixed[..., start:stop] = decoded.codes, True
+            made.append(codes)
+            progress.update(len(items))
+    return torch.cat(made)
+
+
+def windows(n_frames: int, length: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of windows that overlap by half, or by more for the last, which ends with the clip; one window where it is short."""
+    hop = -(-length // 2)
+    for start in range(0, max(1, n_frames - (length - hop)), hop):
+        first = max(0, min(start, n_frames - length))
+        yield first, min(first + length, n_frames)
 
 
 def generate_waveforms(generator: TrainedGenerator, codec: Codec, codes: torch.Tensor, *, seed: int) -> list[np.ndarray]:
@@ -99,6 +213,34 @@ def generate_waveforms(generator: TrainedGenerator, codec: Codec, codes: torch.T
     if beyond:
         print(f"decode: {beyond} of {len(wavs)} clips peak beyond full scale; 16-bit files will clip them", flush=True)
     return wavs
+
+
+def control_scores(
+    generator: TrainedGenerator,
+    codec: Codec,
+    tokens: TokenSet,
+    sampling: Sampling,
+    *,
+    seed: int,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+) -> pd.DataFrame:
+    """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, and told nothing.
+
+    Returns:
+        Columns "asked" and "not asked", with the same seeds: the mean scores of `controls.as_asked`, one per row.
+
+    Raises:
+        SsenvError: as `generate_codes` and `generate_waveforms`.
+    """
+    blank, means = Canvas.blank(generator, len(tokens), tokens.metadata["duration"]), {}
+    for name, controls in (("asked", tokens.controls), ("not asked", None)):
+        canvas = replace(blank, controls=controls)
+        codes = generate_codes(generator, tokens.labels.tolist(), sampling, canvas, seed=seed, device=device, precision=precision)
+        wavs = generate_waveforms(generator, codec, codes, seed=seed)
+        scores = [as_asked(asked, wav, codec.sample_rate, codec.frame_rate) for asked, wav in zip(tokens.controls, wavs, strict=True)]
+        means[name] = pd.DataFrame(scores).mean()
+    return pd.DataFrame(means)
 
 
 def class_index(class_names: Sequence[str], name: str) -> int:

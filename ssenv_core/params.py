@@ -21,6 +21,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
 Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]  # the names that datasets/ and codecs/, a floor above, know
+SamplerName = Literal["confidence", "halton", "random"]
+Precision = Literal["auto", "bf16", "fp32"]
+Schedule = Literal["constant", "rising", "falling"]
 Codec = Literal["melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"]
 CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Codec))})@\d+(\.\d+)?$")]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
@@ -63,6 +66,7 @@ class TokenizeParams(Params):
     fold: Count
     codec: Codec
     bandwidth: Positive
+    variations: Annotated[int, Field(ge=0)]
     compare: tuple[CodecAtRate, ...]
     judge_epochs: Count
     checkpoint_minutes: Positive
@@ -79,16 +83,19 @@ class TrainParams(Params):
     heads: Count
     kernel_size: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    controls: bool
     label_dropout: Fraction
+    control_dropout: Fraction
     crop_frames: Count | None
     coarse_emphasis: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     epochs: Count
     batch_size: Count
+    accumulate: Count
     learning_rate: Positive
     warmup: Fraction
     grad_clip: Positive
     ema_decay: Fraction
-    precision: Literal["auto", "bf16", "fp32"]
+    precision: Precision
     checkpoint_minutes: Positive
     device: Device
 
@@ -112,11 +119,16 @@ class GenerateParams(Params):
     """03_generate."""
 
     samples_per_class: Count
-    duration: Annotated[float, Field(gt=0, le=30)]
+    duration: Annotated[float, Field(gt=0, le=600)]
     steps: Annotated[tuple[Count, ...], Field(min_length=1)]
     temperature: Positive
+    top_k: Count | None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
+    sampler: SamplerName
     choice_temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    guidance_schedule: Schedule
+    precision: Precision
     device: Device
 
 

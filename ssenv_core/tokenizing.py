@@ -18,14 +18,16 @@ import torch.nn.functional as F
 
 from ssenv_core.artifacts import load_tensors, save_tensors, sha256_json
 from ssenv_core.codecs.base import Codec
+from ssenv_core.controls import measure_controls
 from ssenv_core.datasets.base import Clip, Dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress
 from ssenv_core.tokens import TokenSet, parts_folder
 
 SILENCE = 1 / 32768  # one step of 16-bit audio; a sample no larger is silence
-PART_KIND = "part of soundstorm tokens"
+PART_KIND = "part of soundstorm tokens with controls"
 CLIPS_PER_PART = 64
+PER_CLIP = ("codes", "active", "controls")
 
 
 def tokenize(
@@ -71,26 +73,26 @@ def tokenize(
     with Progress(len(dataset), "tokenize", "clip", done, dataset.duration) as progress, _single_threads() as pool:
         encoded = pool.map(_encoder(dataset, codec, device), [clip for number in left for clip in parts[number]])
         for number in left:
-            pairs = []
-            for pair in islice(encoded, len(parts[number])):
-                pairs.append(pair)
+            clips = []
+            for clip in islice(encoded, len(parts[number])):
+                clips.append(clip)
                 progress.update()
-            codes, active = map(torch.stack, zip(*pairs, strict=True))
-            finished[number] = {"codes": codes, "active": active}
+            finished[number] = {name: torch.stack([clip[name] for clip in clips]) for name in PER_CLIP}
             if store:
                 store.save(number, finished[number])
-    codes, active = (torch.cat([finished[number][name] for number in range(len(parts))]) for name in ("codes", "active"))
-    silent = [clip.name for clip, any_active in zip(dataset.clips, active.any(1).tolist(), strict=True) if not any_active]
+    made = {name: torch.cat([finished[number][name] for number in range(len(parts))]) for name in PER_CLIP}
+    silent = [clip.name for clip, any_active in zip(dataset.clips, made["active"].any(1).tolist(), strict=True) if not any_active]
     if silent:
         print(f"tokenize: {len(silent)} silent throughout: {', '.join(silent)}", flush=True)
     if report:
         seconds, rate = progress.elapsed, progress.rate
         report({"clips": len(dataset) - done, "seconds": seconds, "clips/s": rate, "x real time": rate * dataset.duration})
     return TokenSet(
-        codes=codes.to(torch.int64),
+        codes=made["codes"].to(torch.int64),
         labels=torch.tensor([clip.label for clip in dataset.clips]),
         folds=torch.tensor([clip.fold for clip in dataset.clips]),
-        active=active,
+        active=made["active"],
+        controls=made["controls"].float(),
         names=tuple(clip.name for clip in dataset.clips),
         class_names=dataset.class_names,
         metadata=metadata,
@@ -103,16 +105,19 @@ def active_frames(wav: torch.Tensor, hop: int, num_frames: int) -> torch.Tensor:
     return loud.unflatten(1, (num_frames, hop)).any(2)
 
 
-def _encoder(dataset: Dataset, codec: Codec, device: torch.device) -> Callable[[Clip], tuple[torch.Tensor, torch.Tensor]]:
-    """Clip -> its codes (Q, T) uint16 and active frames (T,)."""
+def _encoder(dataset: Dataset, codec: Codec, device: torch.device) -> Callable[[Clip], dict[str, torch.Tensor]]:
+    """Clip -> its codes (Q, T) uint16, active frames (T,) bool and controls (T, 2) float16."""
     hop = round(codec.sample_rate / codec.frame_rate)
     turn = nullcontext() if device.type == "cpu" else threading.Lock()
 
-    def encode(clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
-        wav = torch.tensor(dataset.read(clip, codec.sample_rate))[None]
+    def encode(clip: Clip) -> dict[str, torch.Tensor]:
+        sound = dataset.read(clip, codec.sample_rate)
+        wav = torch.tensor(sound)[None]
         with turn:
             codes = codec.encode(wav[None].to(device))[0].to("cpu", torch.uint16)
-        return codes, active_frames(wav, hop, codes.shape[-1])[0]
+        n_frames = codes.shape[-1]
+        controls = measure_controls(sound, codec.sample_rate, n_frames, codec.frame_rate).half()
+        return {"codes": codes, "active": active_frames(wav, hop, n_frames)[0], "controls": controls}
 
     return encode
 
@@ -131,7 +136,7 @@ def _single_threads() -> Iterator[ThreadPoolExecutor]:
 
 @dataclass(frozen=True)
 class PartStore:
-    """Finished parts of a token file, {"codes": (n, Q, T) uint16, "active": (n, T) bool} of the n clips of each, as one file per part.
+    """Finished parts of a token file, as one file per part: what PER_CLIP names, stacked over its n clips.
 
     Attributes:
         folder: where the files lie.
@@ -178,4 +183,4 @@ class PartStore:
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    return hashlib.sha256(tensors["codes"].numpy().tobytes() + tensors["active"].numpy().tobytes()).hexdigest()
+    return hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in PER_CLIP)).hexdigest()

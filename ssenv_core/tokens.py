@@ -17,7 +17,9 @@ from ssenv_core.artifacts import load_tensors, save_tensors, sha256_file, write_
 from ssenv_core.codecs.base import Codec
 from ssenv_core.errors import SsenvError
 
-KIND = "soundstorm tokens"
+KIND = "soundstorm tokens with controls"
+
+TENSORS = ("codes", "labels", "folds", "active", "controls")
 
 
 class HasMetadata(Protocol):
@@ -36,6 +38,7 @@ class TokenSet:
         labels: (N,) int64, index into `class_names`.
         folds: (N,) int64, from 1.
         active: (N, T) bool, the frame is not digital silence.
+        controls: (N, T, 2) float32, the clip's loudness and onsets, see `controls`; float16 in the file.
         names: N clip names.
         class_names: names of all classes of the dataset.
         metadata: dataset, dataset_fingerprint, codec, bandwidth (kbps), token_hash, sample_rate (Hz), frame_rate (frames/s), n_q,
@@ -46,6 +49,7 @@ class TokenSet:
     labels: torch.Tensor
     folds: torch.Tensor
     active: torch.Tensor
+    controls: torch.Tensor
     names: tuple[str, ...]
     class_names: tuple[str, ...]
     metadata: dict
@@ -60,6 +64,11 @@ class TokenSet:
         to_come = self.active.flip(1).cumsum(1).flip(1) > 0
         return ~(begun & to_come)
 
+    def at(self, index: torch.Tensor) -> "TokenSet":
+        """The clips at index (n,) int64, in that order."""
+        tensors = {name: getattr(self, name)[index] for name in TENSORS}
+        return replace(self, **tensors, names=tuple(self.names[i] for i in index.tolist()))
+
     def where(self, folds: Collection[int]) -> "TokenSet":
         """The clips of these folds.
 
@@ -70,11 +79,7 @@ class TokenSet:
         for fold in folds:
             if fold not in present:
                 raise SsenvError(f"the tokens of {self.metadata['dataset']} have no fold {fold}: there are {', '.join(map(str, present))}")
-        keep = torch.isin(self.folds, torch.tensor(list(folds), dtype=torch.int64)).nonzero()[:, 0]
-        names = tuple(self.names[i] for i in keep.tolist())
-        return replace(
-            self, codes=self.codes[keep], labels=self.labels[keep], folds=self.folds[keep], active=self.active[keep], names=names
-        )
+        return self.at(torch.isin(self.folds, torch.tensor(list(folds), dtype=torch.int64)).nonzero()[:, 0])
 
     def without(self, fold: int) -> "TokenSet":
         """The clips of all folds but one.
@@ -94,7 +99,8 @@ def save_tokens(path: str | Path, tokens: TokenSet) -> Path:
 
     Only then the parts that `tokenizing.tokenize` kept for this file are removed.
     """
-    tensors = {"codes": tokens.codes.to(torch.uint16), "labels": tokens.labels, "folds": tokens.folds, "active": tokens.active}
+    tensors = {name: getattr(tokens, name) for name in TENSORS}
+    tensors |= {"codes": tokens.codes.to(torch.uint16), "controls": tokens.controls.half()}
     named = {"names": tokens.names, "class_names": tokens.class_names}
     path = save_tensors(path, tensors, {"kind": KIND, **named, "tokens": tokens.metadata})
     described = {"clips": len(tokens), "frames": tokens.codes.shape[2], "class_names": tokens.class_names, "sha256": sha256_file(path)}
@@ -116,7 +122,7 @@ def load_tokens_file(path: str | Path) -> TokenSet:
         SsenvError: it is missing, damaged, or no token file.
     """
     tensors, metadata = load_tensors(path, KIND)
-    tensors["codes"] = tensors["codes"].to(torch.int64)
+    tensors |= {"codes": tensors["codes"].to(torch.int64), "controls": tensors["controls"].float()}
     return TokenSet(**tensors, names=tuple(metadata["names"]), class_names=tuple(metadata["class_names"]), metadata=metadata["tokens"])
 
 

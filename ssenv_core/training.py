@@ -43,10 +43,12 @@ class TrainSettings:
 
     epochs: int = 100
     batch_size: int = 8  # over all processes
+    accumulate: int = 1  # parts that each process's share of a batch is computed in, one after another, which bounds memory
     learning_rate: float = 1e-4  # the highest of OneCycleLR
     warmup: float = 0.3  # share of the steps in which it rises
     grad_clip: float = 1.0
     label_dropout: float = 0.1  # share of items trained without their class
+    control_dropout: float = 0.5  # share of items trained without their loudness, and as many, drawn anew, without their onsets
     crop_frames: int | None = None  # of longer clips, this many from a random start at every step; None: whole clips
     coarse_emphasis: float = 0.0  # level q of 1 to Q is trained in proportion to 1 / q^coarse_emphasis; 0, as in the paper: all alike
     ema_decay: float = 0.999
@@ -83,7 +85,8 @@ class Objective(nn.Module):
         self.model = model
 
     def forward(self, *inputs: torch.Tensor | None) -> torch.Tensor:
-        return self.model.masked_loss(*inputs).loss.mean()
+        """The loss summed over the masked tokens."""
+        return self.model.masked_loss(*inputs).loss.sum()
 
 
 class Trainer:
@@ -118,16 +121,25 @@ class Trainer:
         epoch, position = divmod(self.step, self.epoch_steps)
         order = torch.randperm(len(self.clips), generator=torch.Generator().manual_seed(derive_seed(seed, epoch, ORDER)))
         index = order[position * self.batch_size : (position + 1) * self.batch_size]
-        torch.manual_seed(derive_seed(seed, self.step, rank, STEP))  # of crops, masks, label dropout and the model's own dropout
+        torch.manual_seed(derive_seed(seed, self.step, rank, STEP))  # of crops, masks, and every dropout
         batch = self.clips.batch(index[rank :: self.accelerator.num_processes], self.settings.crop_frames)
         level, mask = sample_training_mask(batch.active, self.config.n_q, coarse_emphasis=self.settings.coarse_emphasis)
         unlabelled = torch.rand(len(batch.labels), device=batch.labels.device) < self.settings.label_dropout
         labels = batch.labels.masked_fill(unlabelled, self.config.null_label)
-        loss = self.objective(batch.codes, labels, level, mask, batch.padding)
+        unasked = torch.rand(len(labels), 1, 2, device=labels.device) < self.settings.control_dropout
+        controls = batch.controls.masked_fill(unasked, torch.nan) if self.config.controls else None
+        inputs = (batch.codes, labels, level, mask, batch.padding, controls)
+        count = min(self.settings.accumulate, len(labels))
+        parts = zip(*([None] * count if x is None else x.tensor_split(count) for x in inputs), strict=True)
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        loss = torch.zeros((), device=self.accelerator.device)
+        for number, part in enumerate(parts, start=1):
+            with nullcontext() if number == count else self.accelerator.no_sync(self.objective):
+                share = self.objective(*part) / mask.sum()
+                self.accelerator.backward(share)
+            loss += share.detach()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
-        if not torch.isfinite(loss.detach() + norm):
+        if not torch.isfinite(loss + norm):
             return math.nan
         self.learning_rate = self.scheduler.get_last_lr()[0]
         self.optimizer.step()
@@ -258,7 +270,7 @@ def _identity(
     """What has to be the same for a run to be the same run."""
 
     def digest(tokens: TokenSet) -> str:
-        tensors = (tokens.codes, tokens.labels, tokens.active)
+        tensors = (tokens.codes, tokens.labels, tokens.active, tokens.controls)
         return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
 
     run = {"train_tokens": digest(train_tokens), "validation_tokens": digest(validation_tokens), "processes": processes}

@@ -32,6 +32,7 @@ class Batch(NamedTuple):
     labels: torch.Tensor  # (B,) int64
     active: torch.Tensor  # (B, T) bool
     padding: torch.Tensor | None  # the inverse of active; None where all is active, which the model computes faster
+    controls: torch.Tensor  # (B, T, 2) float32
 
 
 class Clips:
@@ -46,6 +47,7 @@ class Clips:
         frames = (torch.arange(n_frames) + inside[keep].int().argmax(1, keepdim=True)).clamp_max(n_frames - 1)
         codes = tokens.codes[keep]
         self.codes = codes.gather(2, frames[:, None].expand_as(codes)).to(device)
+        self.controls = tokens.controls[keep].gather(1, frames[..., None].expand(-1, -1, 2)).to(device)
         self.labels = tokens.labels[keep].to(device)
         self.lengths = inside[keep].sum(1)
         self.left_out = [name for name, kept in zip(tokens.names, keep.tolist(), strict=True) if not kept]
@@ -65,11 +67,12 @@ class Clips:
         active = (torch.arange(longest) < lengths[:, None]).to(device)
         padding = None if (lengths == longest).all() else ~active
         codes = self.codes[index].gather(2, frames[:, None].expand(-1, self.codes.shape[1], -1))
-        return Batch(codes, self.labels[index], active, padding)
+        controls = self.controls[index].gather(1, frames[..., None].expand(-1, -1, 2))
+        return Batch(codes, self.labels[index], active, padding, controls)
 
 
 def validation_loss(model: SoundStorm, tokens: TokenSet, *, seed: int, device: torch.device | str) -> Validation:
-    """Score a model on every clip at every level, under masks that depend on the clips' order and the seed alone.
+    """Score a model on every clip at every level, under masks that depend on the clips' order and the seed alone; no controls are asked.
 
     Args:
         model: in eval mode, on `device`.
@@ -103,7 +106,7 @@ def _validation_pass(model: SoundStorm, clips: Clips, seed: int, offset: int) ->
     _, mask = sample_training_mask(active, n_q, torch.Generator().manual_seed(derive_seed(seed, offset, VALIDATION)))
     sums = torch.zeros(3, n_q, dtype=torch.float64)
     for index in torch.arange(len(clips)).split(BATCH):
-        codes, labels, _, padding = clips.batch(index)
+        codes, labels, _, padding, _ = clips.batch(index)
         level, masked = ((index + offset) % n_q).to(device), mask[index, : codes.shape[2]].to(device)
         scored = model.masked_loss(codes, labels, level, masked, padding)
         values = torch.stack([scored.loss, scored.correct.float(), torch.ones_like(scored.loss)]).double().cpu()

@@ -16,7 +16,7 @@ from ssenv_core.classification import (
 )
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
-from ssenv_core.tokens import TokenSet
+from ssenv_core.tokens import TENSORS, TokenSet
 
 CONFIG = SoundStormConfig(n_q=2, codebook_size=16, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3, dropout=0.0)
 
@@ -31,7 +31,8 @@ def tokens(clips: int, seed: int, separable: bool = True) -> TokenSet:
     active = torch.ones(clips, 12, dtype=torch.bool)
     active[:, 8:] = torch.arange(clips)[:, None] % 2 == 0
     names = tuple(f"clip{i}" for i in range(clips))
-    return TokenSet(codes, labels, torch.ones(clips, dtype=torch.int64), active, names, ("a", "b", "c"), {"dataset": "made up"})
+    controls = torch.zeros(*active.shape, 2)
+    return TokenSet(codes, labels, torch.ones(clips, dtype=torch.int64), active, controls, names, ("a", "b", "c"), {"dataset": "made up"})
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_a_probe_names_separable_classes_and_leaves_the_model_alone(classifier: 
 
 def of_classes(data: TokenSet, classes: tuple[int, ...]) -> TokenSet:
     keep = torch.isin(data.labels, torch.tensor(classes))
-    kept = {name: getattr(data, name)[keep] for name in ("codes", "labels", "folds", "active")}
+    kept = {name: getattr(data, name)[keep] for name in TENSORS}
     return replace(data, **kept, names=tuple(f"clip{i}" for i in keep.nonzero()[:, 0].tolist()))
 
 

@@ -73,7 +73,14 @@ def checkpoint(tmp_path, weights):
     codec = load_codec("melrvq_24khz", 1.5)
     torch.manual_seed(0)
     model = SoundStorm(SoundStormConfig(n_q=2, num_classes=2, dim=16, depth=1, heads=2, kernel_size=3)).eval()
-    metadata = {"codec": codec.name, "bandwidth": 1.5, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": codec.frame_rate}
+    metadata = {
+        "codec": codec.name,
+        "bandwidth": 1.5,
+        "token_hash": codec.token_hash,
+        "n_q": 2,
+        "frame_rate": codec.frame_rate,
+        "duration": 5.0,
+    }
     return save_generator(tmp_path / "generator.safetensors", TrainedGenerator(model, ("dog", "rain"), metadata, {}))
 
 
@@ -85,7 +92,7 @@ def test_help_comes_without_the_heavy_imports():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.endswith("light\n")
-    assert all(f"\n  {command} " in shown for command in ("run", "download", "reconstruct", "evaluate", "generate"))
+    assert all(f"\n  {command} " in shown for command in ("run", "download", "reconstruct", "evaluate", "generate", "export"))
 
 
 ROOT = Path(__file__).parents[1]
@@ -210,8 +217,8 @@ def test_evaluate_in_the_papers_convention_keeps_rates_and_says_where_they_diffe
     assert float(row["log_spectral_distance"]) == pytest.approx(whole_clip_similarity(*pair)["log_spectral_distance"])
 
 
-def generate(checkpoint, output, *options):
-    return ssenv("generate", "--checkpoint", checkpoint, "--output", output, "--duration", 0.2, "--device", "cpu", *options)
+def generate(checkpoint, output, *options, duration=("--duration", 0.2)):
+    return ssenv("generate", "--checkpoint", checkpoint, "--output", output, *duration, "--device", "cpu", *options)
 
 
 def test_generate_by_default_decodes_as_measured_best(checkpoint, tmp_path):
@@ -239,9 +246,46 @@ def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tm
     assert sounds[0] != sounds[1]
 
 
+def test_export_writes_a_program_and_refuses_what_it_cannot(checkpoint, tmp_path):
+    result = ssenv("export", "--checkpoint", checkpoint, "--duration", 0.2, "--output", tmp_path / "dog.pt2", "--steps", "3,1")
+    assert result.exit_code == 0, result.output
+    codes = torch.export.load(tmp_path / "dog.pt2").module()(torch.tensor([1]))
+    assert codes.shape == (1, 2, 15)
+    result = ssenv("export", "--checkpoint", checkpoint, "--output", tmp_path / "dog.onnx")
+    assert (result.exit_code, "must end in .pt2" in result.stderr) == (2, True)
+    refused(ssenv("export", "--checkpoint", checkpoint, "--output", tmp_path / "cat.pt2", "--steps", "3"), "steps .* 2 levels")
+    assert not (tmp_path / "cat.pt2").exists()
+
+
+def test_generate_continues_inpaints_and_varies_a_sound(checkpoint, tmp_path):
+    source = tmp_path / "source.wav"
+    soundfile.write(source, noise(1, 7300), 24_000)
+
+    def made(name, *options, duration=()):
+        result = generate(checkpoint, tmp_path / name, "--class", "dog", *options, duration=duration)
+        assert result.exit_code == 0, result.output
+        recipe = json.loads((tmp_path / name / "dog_42_0.json").read_text())
+        return recipe, soundfile.read(tmp_path / name / "dog_42_0.wav", dtype="int16")[0]
+
+    recipe, longer = made("longer", "--continue", source, duration=("--duration", 0.5))
+    assert (recipe["continue"], recipe["duration"], len(longer)) == (str(source), 0.5, 12_000)
+    recipe, inpainted = made("inpainted", "--inpaint", source, 0.1, 0.2)
+    assert (recipe["inpaint"], recipe["duration"], len(inpainted)) == ([str(source), 0.1, 0.2], 7300 / 24_000, 7300)
+    recipe, varied = made("varied", "--vary", source, 0.5)
+    assert (recipe["vary"], len(varied)) == ([str(source), 0.5], 7300)
+    assert not np.array_equal(inpainted, varied)
+
+
 @pytest.mark.parametrize(
     ("options", "exit_code", "message"),
     [
+        (["--class", "dog", "--sampler", "best"], 2, "'best' is not one of 'confidence', 'halton', 'random'"),
+        (["--class", "dog", "--top-p", "2"], 1, "error: decoding: top_p 2.0 must lie in (0, 1]"),
+        (["--class", "dog", "--inpaint", "a.wav", "0", "1"], 2, "--duration says nothing to --inpaint"),
+        (["--class", "dog", "--continue", "a.wav", "--vary", "a.wav", "1"], 2, "exclude each other"),
+        (["--class", "dog", "--onsets", "0.1"], 1, "error: this generator was trained without controls"),
+        (["--class", "dog", "--onsets", "soon"], 2, "'soon' is not a list of numbers"),
+        (["--class", "dog", "--continue", "nowhere.wav"], 1, "error: no audio file at nowhere.wav"),
         (["--class", "dig"], 1, "error: no class 'dig' among the 2 of this generator: did you mean dog or rain?"),
         (["--class", "dog", "--steps", "12"], 1, "error: "),
         (["--class", "dog", "--temperature", "-1"], 1, "error: "),

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssenv_core.datasets import DATASET_NAMES, load_dataset
+from ssenv_core.datasets import DATASET_NAMES, load_dataset, with_variations
 from ssenv_core.errors import SsenvError
 
 RATE = 8000
@@ -276,3 +276,35 @@ def test_real_urbansound8k_has_its_published_folds(recordings):
     assert dataset.missing_folds == tuple(range(3, 11))
     assert all(clip.name.split("-")[1] == str(clip.label) for clip in dataset.clips)
     assert dataset.read(dataset.clips[0], 24000).shape == (96000,)
+
+
+def varied_noise(count=2, seed=0):
+    sounds = load_dataset("synthetic", clips_per_class=5)
+    return sounds, with_variations(sounds, count, [1], seed)
+
+
+def test_variations_are_of_training_clips_alone_and_come_behind_the_clips():
+    sounds, more = varied_noise()
+    training = [clip for clip in sounds.clips if clip.fold != 1]
+    assert more.clips[: len(sounds)] == sounds.clips
+    assert [clip.name for clip in more.clips[len(sounds) :]] == [f"{clip.name}~{number}" for number in (1, 2) for clip in training]
+    assert [(clip.label, clip.fold) for clip in more.clips[len(sounds) :]] == [(clip.label, clip.fold) for clip in training] * 2
+    assert varied_noise(0)[1] == sounds
+
+
+def test_a_variation_is_another_sound_of_the_same_length_and_always_the_same():
+    _, more = varied_noise()
+    (one, *_), (two, *_) = ([clip for clip in more.clips if clip.name.endswith(f"~{number}")] for number in (1, 2))
+    original = next(clip for clip in more.clips if clip.name == one.name[:-2])
+    sounds = [more.read(clip, RATE) for clip in (original, one, two)]
+    assert {len(sound) for sound in sounds} == {round(more.duration * RATE)}
+    assert all(np.isfinite(sound).all() and sound.any() and np.abs(sound).max() <= 1 for sound in sounds)
+    assert not any(np.array_equal(a, b) for a, b in ((sounds[0], sounds[1]), (sounds[1], sounds[2])))
+    assert np.array_equal(more.read(one, RATE), sounds[1])
+
+
+def test_the_identity_of_a_variation_is_that_of_its_clip_and_its_seed():
+    (_, one), (_, other) = varied_noise(1, seed=0), varied_noise(1, seed=1)
+    assert one.fingerprint != other.fingerprint
+    assert one.fingerprint == varied_noise(1, seed=0)[1].fingerprint
+    assert one.clips[-1].source.identity()[:-2] == one.clips[-1].source.source.identity()

@@ -1,15 +1,21 @@
 """Generation: a clip follows from its seed alone, and codes, classes and codecs that do not belong together are refused."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 from tiny import tiny_codec
 
+from ssenv_core import generation
 from ssenv_core.artifacts import save_tensors
 from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
 from ssenv_core.errors import SsenvError
-from ssenv_core.generation import class_index, generate_codes, generate_waveforms
-from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
+from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms, windows
+from ssenv_core.soundstorm import Sampling, SoundStorm, SoundStormConfig
+from ssenv_core.tokens import TokenSet
 
 CLASSES = ("dog", "rain", "siren")
 CONFIG = SoundStormConfig(n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3)
@@ -23,13 +29,14 @@ def codec():
 @pytest.fixture(scope="module")
 def generator(codec):
     torch.manual_seed(0)
-    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "bandwidth": 1.5, "frame_rate": 75.0}
+    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "bandwidth": 1.5, "frame_rate": 75.0, "duration": 0.4}
     return TrainedGenerator(SoundStorm(CONFIG).eval(), CLASSES, metadata, {"settings": {}})
 
 
-def generate(generator, labels, **changes):
-    settings = {"duration": 0.2, "steps": (3, 2), "temperature": 1.0, "choice_temperature": 4.5, "guidance": 1.0, "seed": 7}
-    return generate_codes(generator, labels, **settings | changes, device="cpu")
+def generate(generator, labels, canvas=None, *, duration=0.2, seed=7, batch_size=8, **sampling):
+    canvas = canvas or Canvas.blank(generator, len(labels), duration)
+    sampling = Sampling(**{"steps": (3, 2), **sampling})
+    return generate_codes(generator, labels, sampling, canvas, seed=seed, device="cpu", batch_size=batch_size)
 
 
 def test_item_is_independent_of_its_batch(generator):
@@ -38,6 +45,27 @@ def test_item_is_independent_of_its_batch(generator):
     assert torch.equal(generate(generator, labels, batch_size=2), together)
     assert torch.equal(generate(generator, labels, batch_size=1), together)
     assert torch.equal(generate(generator, labels[:3]), together[:3])
+
+
+def test_in_bf16_too_an_item_is_independent_of_its_batch(generator):
+    torch.manual_seed(0)
+    model = SoundStorm(replace(CONFIG, dim=64)).eval()
+    for head in model.heads:
+        torch.nn.init.normal_(head.weight, std=0.3)
+    seen = set()
+    used = lambda *_: seen.add(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None)  # noqa: E731
+    model.register_forward_hook(used)
+    wide, sampling = replace(generator, model=model), Sampling((3, 2))
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", None)):
+        seen.clear()
+        together, alone = (
+            generate_codes(
+                wide, [0, 1, 2], sampling, Canvas.blank(wide, 3, 0.4), seed=7, device="cpu", precision=precision, batch_size=size
+            )
+            for size in (3, 1)
+        )
+        assert torch.equal(together, alone)
+        assert seen == {dtype}
 
 
 def test_items_of_one_class_differ_and_so_do_seeds(generator):
@@ -60,6 +88,11 @@ def test_a_part_of_a_frame_counts_as_a_whole_one(generator, duration, frames):
     assert ((codes >= 0) & (codes < 1024)).all()
 
 
+def test_as_many_labels_as_clips_are_needed(generator):
+    with pytest.raises(ValueError, match="2 labels for a canvas of 1 clips"):
+        generate(generator, [0, 1], Canvas.blank(generator, 1, 0.2))
+
+
 def test_no_class_is_a_label_and_others_beyond_it_are_not(generator):
     assert generate(generator, [3]).shape == (1, 2, 15)
     for label in (4, -1):
@@ -72,6 +105,136 @@ def test_settings_out_of_range_are_one_line(generator):
         with pytest.raises(SsenvError, match=named) as error:
             generate(generator, [0], **changes)
         assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def recording(generator):
+    return generate(generator, [0, 1], duration=0.4, seed=3)
+
+
+def test_a_continued_sound_begins_with_what_was_given(generator, recording):
+    begun = recording[..., :20]
+    longer = generate(generator, [0, 1], Canvas.continuing(generator, begun, 0.4))
+    assert longer.shape == (2, 2, 30)
+    assert torch.equal(longer[..., :20], begun)
+    assert not torch.equal(longer[..., 20:], recording[..., 20:])
+    with pytest.raises(SsenvError, match=r"has 0\.27 s: a duration of 0\.2 s leaves nothing to generate"):
+        Canvas.continuing(generator, begun, 0.2)
+
+
+def test_an_inpainted_sound_changes_between_the_given_times_alone(generator, recording):
+    changed = generate(generator, [0, 1], Canvas.inpainting(generator, recording, 0.1, 0.2)) != recording
+    assert changed[..., 8:15].any(dim=-1).all()
+    assert not changed[..., :8].any()
+    assert not changed[..., 15:].any()
+    for start, stop in ((0.2, 0.1), (0.4, 0.5), (-1, 0.2)):
+        with pytest.raises(SsenvError, match=r"no part of the sound's 0\.40 s"):
+            Canvas.inpainting(generator, recording, start, stop)
+
+
+def test_a_varied_sound_keeps_what_is_not_renewed_and_each_clip_renews_other_tokens(generator, recording):
+    canvas = Canvas.varying(recording, 0.3, seed=1)
+    assert canvas.given.sum(-1).unique().tolist() == [21]
+    assert not torch.equal(canvas.given[0], canvas.given[1])
+    made = generate(generator, [0, 1], canvas)
+    assert torch.equal(made[canvas.given], recording[canvas.given])
+    assert (made != recording).sum() > 10
+    assert torch.equal(Canvas.varying(recording[:1], 0.3, seed=1).given, canvas.given[:1])
+    for share in (0.0, 1.5):
+        with pytest.raises(SsenvError, match="share of a sound"):
+            Canvas.varying(recording, share, seed=1)
+
+
+def test_what_is_asked_reaches_every_window_and_a_generator_without_controls_refuses_it(generator):
+    with pytest.raises(SsenvError, match="trained without controls"):
+        Canvas.blank(generator, 1, 0.2).asking(generator, onsets=[0.1])
+    torch.manual_seed(0)
+    model = SoundStorm(replace(CONFIG, controls=True)).eval()
+    controlled = replace(generator, model=model)
+    shown = []
+    original = model.forward
+    model.forward = lambda codes, labels, padding=None, controls=None: shown.append(controls) or original(codes, labels, padding, controls)
+    canvas = Canvas.blank(controlled, 2, 1.0).asking(controlled, onsets=[0.1, 0.5])
+    generate(controlled, [0, 1], canvas, steps=(1, 1))
+    for controls, start in zip(shown[::2], (0, 15, 30, 45), strict=True):
+        asked = [start + int(frame) for frame in controls[0, :, 1].nonzero()]
+        assert asked == [frame for frame in (7, 37) if start <= frame < start + 30]
+        assert torch.equal(controls[1, :, 1], controls[0, :, 1])
+        assert controls[..., 0].isnan().all()
+
+
+def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monkeypatch):
+    """Each clip's one code per frame is its loudness where that is asked for, and 0 where it is not; it sounds like noise of that level."""
+    torch.manual_seed(0)
+    model = SoundStorm(replace(CONFIG, controls=True)).eval()
+    loudness = torch.linspace(0, 1, 150).expand(2, 150)
+    controls = torch.stack((loudness, (torch.arange(150) == 60).expand(2, 150)), dim=-1).float()
+    labels, zeros = torch.tensor([0, 2]), torch.zeros(2, dtype=torch.int64)
+    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": 75.0, "duration": 2.0}
+    tokens = TokenSet(torch.zeros(2, 2, 150, dtype=torch.int64), labels, zeros, loudness > -1, controls, ("a", "b"), CLASSES, metadata)
+    obedient = TrainedGenerator(model, CLASSES, metadata, {})
+
+    def told(generator, labels, sampling, canvas, **_):
+        assert labels == [0, 2]
+        return canvas.codes if canvas.controls is None else (canvas.controls[..., :1].transpose(1, 2) * 1000).long().expand(-1, 2, -1)
+
+    def sound(generator, codec, codes, **_):
+        rng = np.random.default_rng(0)
+        level = 10 ** (-4 * (1 - codes[:, 0].numpy().repeat(320, axis=1) / 1000))
+        return [(row * rng.standard_normal(row.size)).astype(np.float32) for row in level]
+
+    monkeypatch.setattr(generation, "generate_codes", told)
+    monkeypatch.setattr(generation, "generate_waveforms", sound)
+    scores = generation.control_scores(obedient, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
+    assert scores.loc["loudness_correlation", "asked"] > 0.95
+    assert abs(scores.loc["loudness_correlation", "not asked"]) < 0.5
+    assert set(scores.columns) == {"asked", "not asked"}
+
+
+@pytest.mark.parametrize("n_frames", [1, 29, 30, 31, 45, 46, 100])
+@pytest.mark.parametrize("length", [1, 2, 29, 30])
+def test_windows_cover_a_clip_and_overlap_by_half_at_least(n_frames, length):
+    spans = list(windows(n_frames, length))
+    assert spans[0][0] == 0
+    assert spans[-1][1] == n_frames
+    assert all(stop - start == min(length, n_frames) for start, stop in spans)
+    for (start, stop), (later, end) in itertools.pairwise(spans):
+        assert start < later <= stop - length // 2
+        assert stop < end
+
+
+def test_a_long_clip_is_made_in_windows_that_go_on_from_one_another(generator):
+    """Frames 0 to 30 are what a clip of the training's length would be; each window after is decoded with half of it given."""
+    shown = []
+    original = generator.model.forward
+
+    def watch(codes, labels, padding=None, controls=None):
+        shown.append(codes.clone())
+        return original(codes, labels, padding, controls)
+
+    generator.model.forward = watch
+    try:
+        long = generate(generator, [0, 1], duration=1.0)
+    finally:
+        del generator.model.forward
+    assert len(shown) == 4 * 5
+    assert long.shape == (2, 2, 75)
+    assert torch.equal(long[..., :30], generate(generator, [0, 1], duration=0.4))
+    firsts = shown[::5]  # of three iterations and two
+    assert [codes.shape[-1] for codes in firsts] == [30] * 4
+    for codes, start in zip(firsts[1:], (15, 30, 45), strict=True):
+        assert torch.equal(codes[:, 0, :15], long[:, 0, start : start + 15])
+        assert (codes[:, 0, 15:] == 1024).all()
+
+
+def test_a_recording_is_read_as_the_codes_that_the_generator_knows(generator, codec, tmp_path):
+    wav = (0.1 * np.random.default_rng(0).standard_normal(4000)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wav, 24_000, subtype="FLOAT")
+    codes, seconds = encode_file(generator, codec, tmp_path / "a.wav")
+    assert seconds == 4000 / 24_000
+    assert torch.equal(codes, codec.encode(torch.from_numpy(wav)[None, None]))
+    with pytest.raises(SsenvError, match="the codec is loud"):
+        encode_file(generator, Loud(), tmp_path / "a.wav")
 
 
 def test_same_seed_same_waveform_whatever_is_decoded_with_it(generator, codec):

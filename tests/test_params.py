@@ -29,11 +29,14 @@ TRAIN = {
     "heads": 4,
     "kernel_size": 31,
     "dropout": 0.1,
+    "controls": True,
     "label_dropout": 0.1,
+    "control_dropout": 0.5,
     "crop_frames": 128,
     "coarse_emphasis": 1.0,
     "epochs": 2,
     "batch_size": 8,
+    "accumulate": 1,
     "learning_rate": 1e-4,
     "warmup": 0.3,
     "grad_clip": 1.0,
@@ -49,8 +52,13 @@ GENERATE = {
     "duration": 5,
     "steps": [12, 1, 1],
     "temperature": 1,
+    "top_k": None,
+    "top_p": 0.9,
+    "sampler": "halton",
     "choice_temperature": 4.5,
     "guidance": 2,
+    "guidance_schedule": "rising",
+    "precision": "auto",
     "device": "auto",
 }
 
@@ -116,8 +124,12 @@ def test_a_wrong_value_is_one_line_that_names_it(name, value, why):
         ("steps", [12, 0]),
         ("steps", []),
         ("steps", "12"),
-        ("duration", 31),
+        ("duration", 601),
         ("guidance", float("inf")),
+        ("guidance_schedule", "annealed"),
+        ("sampler", "greedy"),
+        ("top_k", 0),
+        ("top_p", 0),
         ("choice_temperature", float("nan")),
     ],
 )
@@ -128,7 +140,7 @@ def test_generation_is_bounded(name, value):
 
 TOKENIZE = {
     "study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "codec": "encodec_24khz",
-    "bandwidth": 6, "compare": [], "judge_epochs": 1, "checkpoint_minutes": 5, "device": "cpu",
+    "bandwidth": 6, "variations": 2, "compare": [], "judge_epochs": 1, "checkpoint_minutes": 5, "device": "cpu",
 }  # fmt: skip
 
 

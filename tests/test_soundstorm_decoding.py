@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssenv_core.errors import SsenvError
-from ssenv_core.soundstorm import SoundStorm, SoundStormConfig, decode, keep_outside, num_masked
+from ssenv_core.soundstorm import (
+    Confidence,
+    HaltonOrder,
+    RandomOrder,
+    Sampling,
+    SoundStorm,
+    SoundStormConfig,
+    decode,
+    keep_outside,
+    num_masked,
+)
 
 CLASSES = 4
 
@@ -24,7 +34,7 @@ class TableModel:
         self.tables = torch.stack((table, table if null_table is None else null_table))
         self.calls = []  # (level, codes, labels)
 
-    def __call__(self, codes, labels, padding=None):
+    def __call__(self, codes, labels, padding=None, controls=None):
         assert not torch.is_grad_enabled()
         self.shown = codes.clone(), labels.clone()
         null = (labels == CLASSES).long()[:, None].expand(-1, codes.shape[-1])
@@ -40,11 +50,10 @@ def blank(items, n_q, n_frames):
     return torch.zeros(items, n_q, n_frames, dtype=torch.int64), torch.zeros(1, n_q, n_frames, dtype=torch.bool)
 
 
-def generate(model, n_frames, seeds, **settings):
+def generate(model, n_frames, seeds, record=False, **settings):
     """Plain generation of one item per seed, class 0."""
-    return decode(
-        model, *blank(len(seeds), model.config.n_q, n_frames), torch.zeros(len(seeds), dtype=torch.int64), seeds=seeds, **settings
-    )
+    labels = torch.zeros(len(seeds), dtype=torch.int64)
+    return decode(model, *blank(len(seeds), model.config.n_q, n_frames), labels, Sampling(**settings), seeds=seeds, record=record)
 
 
 @st.composite
@@ -58,19 +67,22 @@ def decodings(draw):
     padding = None
     if draw(st.booleans()):
         padding = torch.arange(n_frames) >= torch.randint(n_frames + 1, (items, 1), generator=generator)
-    steps = draw(st.lists(st.integers(1, 12), min_size=n_q, max_size=n_q))
+    steps = tuple(draw(st.lists(st.integers(1, 12), min_size=n_q, max_size=n_q)))
     model = TableModel(torch.randn(n_q, n_frames, size, generator=generator))
     decoded = decode(
         model,
         codes,
         given,
         torch.zeros(items, dtype=torch.int64),
+        Sampling(
+            steps,
+            temperature=draw(st.sampled_from([0.0, 1.0])),
+            guidance=draw(st.sampled_from([1.0, 2.0])),
+            guidance_schedule=draw(st.sampled_from(["constant", "rising", "falling"])),
+            sampler=draw(st.sampled_from([Confidence(0.0), Confidence(4.5), HaltonOrder(), RandomOrder()])),
+        ),
         seeds=range(items),
         padding=padding,
-        steps=steps,
-        temperature=draw(st.sampled_from([0.0, 1.0])),
-        choice_temperature=draw(st.sampled_from([0.0, 4.5])),
-        guidance=draw(st.sampled_from([1.0, 2.0])),
         record=True,
     )
     return SimpleNamespace(
@@ -136,7 +148,7 @@ def test_given_tokens_and_padding_come_back_verbatim(problem):
 def test_most_confident_sampled_tokens_are_kept():
     """Sure of code 0, which it samples at 60 % of the frames: the kept ones must all be 0, though code 1 was sampled at the others."""
     table = torch.tensor([0.6, 0.4]).log().expand(1, 400, 2)
-    first = generate(TableModel(table), 400, [0], steps=(2,), choice_temperature=0.0, record=True).trace[0]
+    first = generate(TableModel(table), 400, [0], steps=(2,), sampler=Confidence(0.0), record=True).trace[0]
     kept = first.codes[0, 0][~first.masked[0]]
     assert len(kept) == 400 - num_masked(400, 1, 2)
     assert (kept == 0).all()
@@ -145,7 +157,7 @@ def test_most_confident_sampled_tokens_are_kept():
 def test_frames_are_kept_in_the_order_of_their_confidence():
     certainty = torch.rand(200, generator=torch.Generator().manual_seed(0)) * 5
     table = torch.stack((certainty, torch.zeros(200)), dim=-1)[None]
-    trace = generate(TableModel(table), 200, [0], steps=(8,), temperature=0.0, choice_temperature=0.0, record=True).trace
+    trace = generate(TableModel(table), 200, [0], steps=(8,), temperature=0.0, sampler=Confidence(0.0), record=True).trace
     for _, _, _, masked in trace[:-1]:
         assert certainty[masked[0]].max() < certainty[~masked[0]].min()
 
@@ -161,7 +173,7 @@ def test_confidence_is_that_of_the_iteration_and_not_of_an_earlier_one():
         return logits
 
     model.logits = then
-    one, two, *_ = generate(model, 20, [0], steps=(4,), temperature=0.0, choice_temperature=0.0, record=True).trace
+    one, two, *_ = generate(model, 20, [0], steps=(4,), temperature=0.0, sampler=Confidence(0.0), record=True).trace
     a, b = ((~step.masked[0]).sum().item() for step in (one, two))
     assert (~one.masked[0]).nonzero().flatten().tolist() == list(range(a))
     assert (~two.masked[0]).nonzero().flatten().tolist() == [*range(a), *range(20 - (b - a), 20)]
@@ -172,7 +184,7 @@ def test_noise_in_what_is_kept_is_annealed():
     certainty = torch.linspace(0, 4, 4000)
     table = torch.stack((certainty, torch.zeros(4000)), dim=-1)[None]
     before, agreement = torch.ones(4000, dtype=torch.bool), []
-    for step in generate(TableModel(table), 4000, [0], steps=(10,), temperature=0.0, choice_temperature=0.5, record=True).trace[:-1]:
+    for step in generate(TableModel(table), 4000, [0], steps=(10,), temperature=0.0, sampler=Confidence(0.5), record=True).trace[:-1]:
         kept = before & ~step.masked[0]
         surest = certainty.masked_fill(~before, -1).topk(int(kept.sum())).indices
         agreement.append(kept[surest].float().mean().item())
@@ -185,9 +197,64 @@ def test_choice_noise_makes_seeds_differ_and_its_absence_makes_them_agree():
     table = torch.stack((torch.linspace(0, 1, 50), torch.zeros(50)), dim=-1)[None]
     kept = {}
     for weight in (0.0, 4.5):
-        first = generate(TableModel(table), 50, [0, 1], steps=(3,), temperature=0.0, choice_temperature=weight, record=True).trace[0]
+        first = generate(TableModel(table), 50, [0, 1], steps=(3,), temperature=0.0, sampler=Confidence(weight), record=True).trace[0]
         kept[weight] = torch.equal(first.masked[0], first.masked[1])
     assert kept == {0.0: True, 4.5: False}
+
+
+@pytest.mark.parametrize("sampler", [HaltonOrder(), RandomOrder()])
+def test_a_fixed_order_does_not_heed_confidence_and_differs_from_seed_to_seed(sampler):
+    certainty = torch.rand(2, 60, generator=torch.Generator().manual_seed(0)) * 5
+    traces = [
+        generate(TableModel(torch.stack((c, 0 * c), dim=-1)[None]), 60, [0, 1], steps=(6,), sampler=sampler, record=True).trace
+        for c in certainty
+    ]
+    for one, two in zip(*traces, strict=True):
+        assert torch.equal(one.masked, two.masked)
+    assert not torch.equal(traces[0][0].masked[0], traces[0][0].masked[1])
+
+
+@pytest.mark.parametrize("frames", [7, 60, 375])
+def test_halton_keeps_frames_that_are_spread_evenly(frames):
+    """No gap between kept frames is more than about twice the mean gap, where those of a random order are many times as long."""
+    trace = generate(TableModel(torch.zeros(1, frames, 3)), frames, [0, 1, 2], steps=(8,), sampler=HaltonOrder(), record=True).trace
+    for step in trace:
+        for masked in step.masked:
+            kept = (~masked).nonzero()[:, 0]
+            gaps = torch.diff(torch.cat((kept, kept[:1] + frames)))
+            assert all(gaps <= 2 * frames / max(1, len(kept)) + 2)
+
+
+def test_halton_spreads_over_the_tokens_to_fill_in_alone():
+    """Every second frame is given: of the others, every other one is kept when half of them are."""
+    codes, _ = blank(1, 1, 32)
+    given = (torch.arange(32) % 2 == 0)[None, None]
+    trace = decode(
+        TableModel(torch.zeros(1, 32, 3)), codes, given, torch.tensor([0]), Sampling((3,), sampler=HaltonOrder()), seeds=[0], record=True
+    ).trace
+    half = trace[1]
+    assert int(half.masked.sum()) == 8
+    assert torch.diff((half.masked[0]).nonzero()[:, 0]).tolist() == [4] * 7
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"), [("constant", [3, 3, 3, 3]), ("rising", [1.5, 2, 2.5, 3]), ("falling", [3, 2.5, 2, 1.5])]
+)
+def test_guidance_follows_its_schedule_within_a_level(schedule, expected):
+    sampling = Sampling((4,), guidance=3.0, guidance_schedule=schedule)
+    assert [sampling.guidance_at(i, 4) for i in range(1, 5)] == expected
+    assert sampling.guidance_at(1, 1) == 3.0
+
+
+def test_guidance_of_each_iteration_reaches_the_logits():
+    """Codes 0, 1, 2 are the likeliest below, around and above guidance 2; everything is sampled greedily, in 4 iterations."""
+    null, conditional = torch.tensor([3.0, 2.2, 0.0]), torch.tensor([1.0, 2.5, 1.0])
+    tables = {name: TableModel(conditional.expand(1, 40, 3), null.expand(1, 40, 3)) for name in ("rising", "falling")}
+    settings = {"steps": (4,), "temperature": 0.0, "guidance": 6.0, "record": True}
+    for name, model in tables.items():
+        first = generate(model, 40, [0], guidance_schedule=name, **settings).trace[0]
+        kept = first.codes[0, 0][~first.masked[0]]
+        assert kept.unique().tolist() == [1 if name == "rising" else 2]
 
 
 def test_single_step_level_is_greedy_whatever_the_temperature():
@@ -220,7 +287,7 @@ def test_tokens_are_sampled_from_the_tempered_and_narrowed_distribution(narrow, 
     """Overwhelming choice noise keeps frames at random, so that the kept codes are fair samples."""
     order = [2, 0, 3, 1]  # the codes do not come in the order of their probability
     table = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()[order].expand(1, 5000, 4)
-    codes = generate(TableModel(table), 5000, [0], steps=(2,), choice_temperature=1e6, **narrow).codes[0, 0]
+    codes = generate(TableModel(table), 5000, [0], steps=(2,), sampler=Confidence(1e6), **narrow).codes[0, 0]
     share = codes.bincount(minlength=4) / 5000
     assert share.tolist() == pytest.approx([expected[i] for i in order], abs=0.03)
     assert all(share[code] == 0 for code, i in enumerate(order) if expected[i] == 0)
@@ -259,7 +326,7 @@ def test_guidance_is_undone_where_the_label_is_null():
     torch.manual_seed(0)
     model = TableModel(torch.randn(1, 20, 5), torch.randn(1, 20, 5))
     null = torch.tensor([CLASSES])
-    one, three = (decode(model, *blank(1, 1, 20), null, seeds=[0], steps=(4,), guidance=g).codes for g in (1.0, 3.0))
+    one, three = (decode(model, *blank(1, 1, 20), null, Sampling((4,), guidance=g), seeds=[0]).codes for g in (1.0, 3.0))
     assert torch.equal(one, three)
 
 
@@ -267,7 +334,7 @@ def test_level_that_is_given_costs_no_pass_of_the_model():
     model = TableModel(torch.zeros(2, 5, 3))
     codes = torch.ones(1, 2, 5, dtype=torch.int64)
     given = torch.tensor([True, False])[None, :, None].expand(1, 2, 5)
-    decode(model, codes, given, torch.zeros(1, dtype=torch.int64), seeds=[0], steps=(4, 3))
+    decode(model, codes, given, torch.zeros(1, dtype=torch.int64), Sampling((4, 3)), seeds=[0])
     assert [level for level, *_ in model.calls] == [1] * 3
 
 
@@ -282,6 +349,7 @@ def model():
 
 
 SETTINGS = {"steps": (5, 2, 1), "guidance": 2.0, "top_p": 0.95}
+SAMPLING = Sampling(**SETTINGS)
 
 
 def test_same_seed_same_codes_and_another_seed_others(model):
@@ -300,35 +368,59 @@ def test_the_global_generator_is_neither_used_nor_moved(model):
     assert torch.equal(generate(model, 20, [7], **SETTINGS).codes, one)
 
 
-def test_item_is_independent_of_its_batch(model):
+SAMPLERS = [Confidence(4.5), HaltonOrder(), RandomOrder()]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_item_is_independent_of_its_batch(model, sampler):
+    sampling = Sampling(**SETTINGS, sampler=sampler)
     codes, _ = blank(3, 3, 20)
     codes += torch.arange(3)[:, None, None]
     given = torch.cat((keep_outside(3, 20, 0, 20), keep_outside(3, 20, 4, 9), keep_outside(3, 20, 7, 8)))
     labels = torch.tensor([0, CLASSES, 2])
-    together = decode(model, codes, given, labels, seeds=[1, 2, 3], **SETTINGS).codes
+    together = decode(model, codes, given, labels, sampling, seeds=[1, 2, 3]).codes
     for b in range(3):
         one = slice(b, b + 1)
-        assert torch.equal(decode(model, codes[one], given[one], labels[one], seeds=[b + 1], **SETTINGS).codes, together[one])
+        assert torch.equal(decode(model, codes[one], given[one], labels[one], sampling, seeds=[b + 1]).codes, together[one])
 
 
-def test_padding_changes_nothing_in_the_item(model):
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_padding_changes_nothing_in_the_item(model, sampler):
+    sampling = Sampling(**SETTINGS, sampler=sampler)
     codes, given = blank(2, 3, 20)
     codes[:, :, 12:] = 5
     padding = (torch.arange(20) >= 12).expand(2, 20)
     labels = torch.tensor([0, 1])
-    padded = decode(model, codes, given, labels, seeds=[1, 2], padding=padding, **SETTINGS).codes
-    assert torch.equal(padded[..., :12], decode(model, *blank(2, 3, 12), labels, seeds=[1, 2], **SETTINGS).codes)
+    padded = decode(model, codes, given, labels, sampling, seeds=[1, 2], padding=padding).codes
+    assert torch.equal(padded[..., :12], decode(model, *blank(2, 3, 12), labels, sampling, seeds=[1, 2]).codes)
     codes[:, :, 12:] = 9
-    assert torch.equal(decode(model, codes, given, labels, seeds=[1, 2], padding=padding, **SETTINGS).codes[..., :12], padded[..., :12])
+    assert torch.equal(decode(model, codes, given, labels, sampling, seeds=[1, 2], padding=padding).codes[..., :12], padded[..., :12])
 
 
 def test_class_and_prompt_reach_the_result(model):
     codes, given = blank(1, 3, 20)
-    plain = decode(model, codes, given, torch.tensor([0]), seeds=[1], **SETTINGS).codes
-    assert not torch.equal(decode(model, codes, given, torch.tensor([1]), seeds=[1], **SETTINGS).codes, plain)
+    plain = decode(model, codes, given, torch.tensor([0]), SAMPLING, seeds=[1]).codes
+    assert not torch.equal(decode(model, codes, given, torch.tensor([1]), SAMPLING, seeds=[1]).codes, plain)
     prompt = keep_outside(3, 20, 5, 20)
-    one, two = (decode(model, codes + c, prompt, torch.tensor([0]), seeds=[1], **SETTINGS).codes[..., 5:] for c in (3, 11))
+    one, two = (decode(model, codes + c, prompt, torch.tensor([0]), SAMPLING, seeds=[1]).codes[..., 5:] for c in (3, 11))
     assert not torch.equal(one, two)
+
+
+def test_controls_reach_the_result_guided_or_not():
+    torch.manual_seed(0)
+    config = SoundStormConfig(n_q=3, codebook_size=16, num_classes=CLASSES, dim=32, depth=1, heads=2, kernel_size=5, controls=True)
+    model = SoundStorm(config).eval()
+    torch.nn.init.normal_(model.control_embedding.rows.weight)
+    for head in model.heads:
+        torch.nn.init.normal_(head.weight, std=0.3)
+    codes, given = blank(2, 3, 20)
+    labels, asked = torch.tensor([0, 1]), torch.rand(2, 20, 2, generator=torch.Generator().manual_seed(0))
+    for guidance in (1.0, 2.0):
+        sampling = Sampling((5, 2, 1), guidance=guidance)
+        plain, controlled = (decode(model, codes, given, labels, sampling, seeds=[1, 2], controls=c).codes for c in (None, asked))
+        assert not torch.equal(plain[0], controlled[0])
+        one = decode(model, codes[1:], given, labels[1:], sampling, seeds=[2], controls=asked[1:]).codes
+        assert torch.equal(one[0], controlled[1])
 
 
 def test_recording_changes_nothing_and_results_serve_in_training(model):
@@ -347,8 +439,8 @@ def test_recording_changes_nothing_and_results_serve_in_training(model):
         ({"steps": (4, 0, 1)}, "steps"),
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": (1.0, 1.0)}, "temperature"),
-        ({"choice_temperature": -1.0}, "choice_temperature"),
         ({"guidance": float("nan")}, "guidance"),
+        ({"guidance_schedule": "annealed"}, "guidance_schedule"),
         ({"top_k": 0}, "top_k"),
         ({"top_p": 0.0}, "top_p"),
         ({"top_p": 1.5}, "top_p"),
@@ -359,9 +451,21 @@ def test_settings_out_of_range_are_refused_by_name(model, setting, named):
         generate(model, 6, [0], **{"steps": (2, 1, 1), **setting})
 
 
+def test_choice_noise_below_none_is_refused():
+    with pytest.raises(SsenvError, match="choice_temperature"):
+        Confidence(-1.0)
+
+
 def test_tensors_that_do_not_fit_are_refused(model):
     codes, given = blank(2, 3, 6)
-    fitting = {"codes": codes, "given": given, "labels": torch.tensor([0, 1]), "seeds": [0, 1], "padding": None, "steps": (2, 1, 1)}
+    fitting = {
+        "codes": codes,
+        "given": given,
+        "labels": torch.tensor([0, 1]),
+        "sampling": Sampling((2, 1, 1)),
+        "seeds": [0, 1],
+        "padding": None,
+    }
     decode(model, **fitting)
     for name, wrong in {
         "codes": codes[:, :2],
@@ -369,6 +473,7 @@ def test_tensors_that_do_not_fit_are_refused(model):
         "labels": torch.tensor([0]),
         "seeds": [0],
         "padding": torch.zeros(2, 5, dtype=torch.bool),
+        "controls": torch.zeros(2, 6, 1),
     }.items():
         with pytest.raises(ValueError, match=r"codes|items"):
             decode(model, **{**fitting, name: wrong})
@@ -377,6 +482,6 @@ def test_tensors_that_do_not_fit_are_refused(model):
 def test_a_mask_token_cannot_be_given_and_dropout_must_be_off(model):
     codes, given = blank(1, 3, 6)
     with pytest.raises(ValueError, match="mask token"):
-        decode(model, codes + 16, ~given, torch.tensor([0]), seeds=[0], steps=(1, 1, 1))
+        decode(model, codes + 16, ~given, torch.tensor([0]), Sampling((1, 1, 1)), seeds=[0])
     with pytest.raises(ValueError, match="eval"):
         generate(SoundStorm(model.config), 6, [0], steps=(1, 1, 1))

@@ -1,6 +1,8 @@
 """The model: its size, its loss, and what must not influence an item's result."""
 
+import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -248,3 +250,53 @@ def test_a_model_that_starts_from_codebooks_starts_near_chance():
     level, mask = torch.arange(4) * 2, torch.ones(4, 50, dtype=torch.bool)
     loss = model.masked_loss(codes, torch.zeros(4, dtype=torch.int64), level, mask).loss.mean()
     assert loss.item() == pytest.approx(math.log(1024), abs=0.1)
+
+
+@pytest.fixture
+def controlled():
+    torch.manual_seed(0)
+    return SoundStorm(replace(TINY, controls=True)).eval()
+
+
+def test_no_controls_and_controls_that_ask_nothing_are_the_same(controlled):
+    codes, labels, *_ = batch()
+    nothing = torch.full((4, 12, 2), torch.nan)
+    assert torch.equal(controlled(codes, labels), controlled(codes, labels, controls=nothing))
+
+
+def test_each_control_speaks_for_itself_and_for_its_frame(controlled):
+    codes, labels, *_ = batch(items=1)
+    plain = controlled.features(codes, labels, layer=0)
+    for kind, values in ((0, (0.0, 0.2, 0.23, 1.0)), (1, (0.0, 1.0))):
+        heard = []
+        for value in values:
+            asked = torch.full((1, 12, 2), torch.nan)
+            asked[0, 5, kind] = value
+            changed = controlled.features(codes, labels, controls=asked, layer=0) != plain
+            assert changed[0, 5].any()
+            assert not changed[0, torch.arange(12) != 5].any()
+            heard.append(controlled.features(codes, labels, controls=asked, layer=0)[0, 5])
+        assert all(not torch.allclose(a, b) for a, b in itertools.combinations(heard, 2))
+
+
+def test_loudness_is_heard_as_a_continuous_curve_that_goes_on_flat_beyond_its_range(controlled):
+    def rows(value):
+        return controlled.control_embedding(torch.tensor([value, 0.0]))
+
+    between = [rows(value) for value in (0.4, 0.41, 0.42)]
+    torch.testing.assert_close(between[1], (between[0] + between[2]) / 2)  # 0.4 and 0.42 lie between the same two of the 16 knots
+    assert torch.equal(rows(1.5), rows(1.0))
+    assert torch.equal(rows(-1.0), rows(0.0))
+
+
+def test_a_model_without_controls_refuses_them(model):
+    codes, labels, *_ = batch()
+    with pytest.raises(ValueError, match="without controls"):
+        model(codes, labels, controls=torch.zeros(4, 12, 2))
+
+
+def test_the_loss_learns_from_controls(controlled):
+    codes, labels, level, mask = batch()
+    asked = torch.rand(4, 12, 2)
+    controlled.masked_loss(codes, labels, level, mask, controls=asked).loss.mean().backward()
+    assert controlled.control_embedding.rows.weight.grad.abs().sum() > 0

@@ -27,6 +27,7 @@ def tokens(codec):
         labels=torch.arange(5) % 2,
         folds=torch.arange(5) % 3 + 1,
         active=torch.tensor([[frame == "#" for frame in pattern] for pattern in PATTERNS]),
+        controls=torch.rand(5, FRAMES, 2, generator=torch.Generator().manual_seed(0)).half().float(),
         names=tuple(f"clip-{i}" for i in range(5)),
         class_names=("dog", "rain"),
         metadata={"dataset": "tiny", "codec": codec.name, "bandwidth": 6.0, "token_hash": codec.token_hash, "n_q": 8},

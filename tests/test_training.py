@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -39,6 +40,7 @@ def make_tokens(clips: int = 16, seed: int = 0) -> TokenSet:
         labels=labels,
         folds=torch.ones(clips, dtype=torch.int64),
         active=(frame >= first) & (frame <= last),
+        controls=torch.rand(clips, codes.shape[2], 2, generator=torch.Generator().manual_seed(1)),
         names=tuple(f"clip-{i}" for i in range(clips)),
         class_names=("dog", "rain", "siren", "wind"),
         metadata=metadata,
@@ -254,10 +256,10 @@ def test_every_step_draws_its_own_masks(tmp_path, monkeypatch):
     seen = []
     original = SoundStorm.masked_loss
 
-    def spy(self, codes, labels, level, mask, padding):
+    def spy(self, codes, labels, level, mask, *others):
         if self.training:
             seen.append((*level.tolist(), *mask.sum(1).tolist()))
-        return original(self, codes, labels, level, mask, padding)
+        return original(self, codes, labels, level, mask, *others)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", spy)
     run(tmp_path)
@@ -382,10 +384,10 @@ def test_training_crops_clips_draws_levels_and_starts_as_it_is_told(tmp_path, mo
     seen, starts = [], []
     original, start = SoundStorm.masked_loss, SoundStorm.start_from_codebooks
 
-    def watch(self, codes, labels, level, mask, padding=None):
+    def watch(self, codes, labels, level, mask, *others):
         if self.training:
             seen.append((codes.shape[2], level))
-        return original(self, codes, labels, level, mask, padding)
+        return original(self, codes, labels, level, mask, *others)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", watch)
     monkeypatch.setattr(SoundStorm, "start_from_codebooks", lambda self, books: starts.append(books) or start(self, books))
@@ -395,6 +397,45 @@ def test_training_crops_clips_draws_levels_and_starts_as_it_is_told(tmp_path, mo
     assert {frames for frames, _ in seen} == {6}
     assert (torch.cat([level for _, level in seen]) == 0).float().mean() > 0.85  # 1 / (1 + 1/16 + 1/81) is 0.93
     assert torch.equal(starts[0], codebooks)
+
+
+def test_a_batch_in_parts_is_the_batch(tmp_path):
+    """Clips of several lengths, of which a part of the batch may hold no token of some level; a third part is left over."""
+    config = replace(CONFIG, dropout=0.0)
+    losses = []
+    for accumulate in (1, 2, 3, 99):
+        path = tmp_path / f"{accumulate}.safetensors"
+        result = train(config, TOKENS, VALIDATION, replace(SETTINGS, epochs=3, accumulate=accumulate), path, "cpu")
+        losses.append([row["loss"] for row in result.rows])
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the_items(tmp_path, monkeypatch):
+    """Every frame's loudness is a number of its own, so that it tells which codes belong to it."""
+    number = torch.arange(TOKENS.codes[:, 0].numel()).view_as(TOKENS.codes[:, 0]) / 1000
+    tokens = replace(TOKENS, controls=torch.stack((number, torch.zeros_like(number)), dim=-1))
+    codes_of = dict(zip(number.flatten().tolist(), tokens.codes.transpose(1, 2).flatten(0, 1).tolist(), strict=True))
+    seen, hidden = [], []
+    original = SoundStorm.masked_loss
+
+    def watch(self, codes, labels, level, mask, padding=None, controls=None):
+        if self.training:
+            hidden.extend(controls.isnan().all(dim=1).tolist())
+            seen.extend(zip(controls[..., 0][mask].tolist(), codes.transpose(1, 2)[mask].tolist(), strict=True))
+        return original(self, codes, labels, level, mask, padding, controls)
+
+    monkeypatch.setattr(SoundStorm, "masked_loss", watch)
+    config = replace(CONFIG, controls=True)
+    settings = replace(SETTINGS, epochs=40, crop_frames=6, control_dropout=0.3)
+    result = train(config, tokens, VALIDATION, settings, tmp_path / "generator.safetensors", "cpu")
+    told = [(value, codes) for value, codes in seen if not math.isnan(value)]
+    assert len(told) > 100
+    assert all(codes_of[value] == codes for value, codes in told)
+    share = np.mean(hidden, axis=0)
+    assert (abs(share - 0.3) < 0.1).all()
+    assert abs(np.mean([loudness and onset for loudness, onset in hidden]) - 0.09) < 0.06  # hidden independently
+    assert result.generator.model.config.controls
 
 
 def test_other_files_are_no_generators(tmp_path, straight):

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from ssenv_core.datasets.base import Clip, Dataset
+from ssenv_core.datasets.base import Clip, Dataset, with_variations
 from ssenv_core.datasets.download import download
 from ssenv_core.datasets.esc50 import load_esc50
 from ssenv_core.datasets.folder import load_folder
@@ -12,7 +12,7 @@ from ssenv_core.datasets.synthetic import load_synthetic
 from ssenv_core.datasets.urbansound8k import load_urbansound8k
 from ssenv_core.errors import SsenvError
 
-__all__ = ["DATASET_NAMES", "Clip", "Dataset", "download", "load_dataset"]
+__all__ = ["DATASET_NAMES", "Clip", "Dataset", "download", "load_dataset", "with_variations"]
 
 DATASET_NAMES = ("esc50", "esc10", "urbansound8k", "folder", "synthetic")
 

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from ssenv_core.artifacts import sha256_json
-from ssenv_core.audio import SUFFIXES, read_audio
+from ssenv_core.audio import SUFFIXES, fit_length, read_audio
+from ssenv_core.augmentation import change_speed, draw_speed, vary
 from ssenv_core.errors import SsenvError
+
+LATEST = 0.05  # s, of the beginning of a varied sound: more than any codec's frame
 
 
 class Source(Protocol):
@@ -40,6 +44,24 @@ class AudioFile:
 
     def identity(self) -> list:
         return [self.size]
+
+
+@dataclass(frozen=True)
+class Varied:
+    """Another source's sound at another speed, from a little later on, filtered, and at another level: see `augmentation`."""
+
+    source: Source
+    seed: int
+
+    def read(self, sample_rate: int, duration: float) -> np.ndarray:
+        rng = torch.Generator().manual_seed(self.seed)
+        later = int(torch.randint(round(LATEST * sample_rate), (), generator=rng))
+        wav = torch.from_numpy(self.source.read(sample_rate, duration)[later:])[None]
+        varied = vary(change_speed(wav, draw_speed(rng)), rng)[0].numpy()
+        return fit_length(varied, round(duration * sample_rate))
+
+    def identity(self) -> list:
+        return [*self.source.identity(), "varied", self.seed]
 
 
 @dataclass(frozen=True)
@@ -75,7 +97,7 @@ class Dataset:
 
     @property
     def files(self) -> list[Path]:
-        """The audio files of its clips; none for synthesised sound."""
+        """The audio files of its clips; none for synthesised sound, nor for variations, whose files are those of other clips."""
         return [clip.source.path for clip in self.clips if isinstance(clip.source, AudioFile)]
 
     @cached_property
@@ -109,6 +131,17 @@ class Dataset:
         if not kept:
             raise SsenvError(f"no clip of {self.name} is left when keeping folds {folds} without {exclude_folds}")
         return replace(self, clips=kept)
+
+
+def with_variations(dataset: Dataset, count: int, exclude_folds: Collection[int], seed: int) -> Dataset:
+    """The dataset, and behind it `count` variations of each clip that is not in one of `exclude_folds`, as clips NAME~1, NAME~2, ..."""
+
+    def varied(clip: Clip, number: int) -> Clip:
+        name = f"{clip.name}~{number}"
+        return replace(clip, name=name, source=Varied(clip.source, int(sha256_json([seed, name])[:12], 16)))
+
+    training = [clip for clip in dataset.clips if clip.fold not in exclude_folds]
+    return replace(dataset, clips=dataset.clips + tuple(varied(clip, number + 1) for number in range(count) for clip in training))
 
 
 def find_root(data_root: str | Path | None, folders: Sequence[str], marker: str, title: str, download_name: str) -> Path:

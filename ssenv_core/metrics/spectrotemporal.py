@@ -85,10 +85,8 @@ def temporal_smoothing(clip: Sound) -> dict[str, float]:
     3 dB), `onset_strength` (dB, that rise's 99th percentile), `spectral_flux` (sum of the amplitude's changes from frame to frame over the
     sum of the amplitude), `crest_factor` (dB, peak over mean power within 0.2 s, loud moments weighing most), `modulation_share`
     (energy of the amplitude envelope at 2 to 20 Hz over all of it, mean included)."""
-    power = _audible(clip.mel.reshape(_WIDE_BANDS, -1, clip.mel.shape[1]).sum(axis=1))
-    level = _levels(power)
-    rise = np.mean(np.maximum(level[:, _ONSET_FRAMES:] - level[:, :-_ONSET_FRAMES], 0), axis=0)
-    onsets, _ = find_peaks(rise, height=_ONSET_DB, distance=5)
+    power = _wide_bands(clip)
+    rise = _rise(power)
     amplitude = np.sqrt(power)
     blocks = _blocks(power, _CREST_FRAMES)
     modulation = np.abs(scipy.fft.rfft(amplitude, axis=1)) ** 2
@@ -96,12 +94,17 @@ def temporal_smoothing(clip: Sound) -> dict[str, float]:
     rate = scipy.fft.rfftfreq(amplitude.shape[1], 1 / _FRAMES_PER_SECOND)
     slow = (rate >= 2) & (rate <= 20)
     return {
-        "onset_rate": float(len(onsets) * _FRAMES_PER_SECOND / power.shape[1]),
+        "onset_rate": float(len(_onset_frames(rise)) * _FRAMES_PER_SECOND / power.shape[1]),
         "onset_strength": float(np.quantile(rise, 0.99)),
         "spectral_flux": float(np.mean(np.abs(np.diff(amplitude, axis=1)).sum(axis=1) / amplitude.sum(axis=1))),
         "crest_factor": float(np.mean(10 * np.log10(blocks.max(axis=2).sum(axis=1) / blocks.mean(axis=2).sum(axis=1)))),
         "modulation_share": float(np.mean(modulation[:, slow].sum(axis=1) / modulation.sum(axis=1))),
     }
+
+
+def onset_times(clip: Sound) -> np.ndarray:
+    """(N,) s: the onsets that `temporal_smoothing` counts, each in the middle of its rise. What sounds from the first frame on has none."""
+    return (_onset_frames(_rise(_wide_bands(clip))) + _ONSET_FRAMES / 2) / _FRAMES_PER_SECOND
 
 
 def no_temporal_evolution(clip: Sound) -> dict[str, float]:
@@ -158,3 +161,18 @@ def _blocks(power: np.ndarray, frames: int) -> np.ndarray:
     """power (bands, T) -> (bands, T // frames, frames), the rest dropped."""
     whole = power.shape[1] // frames
     return power[:, : whole * frames].reshape(len(power), whole, frames)
+
+
+def _wide_bands(clip: Sound) -> np.ndarray:
+    """(8, T) power."""
+    return _audible(clip.mel.reshape(_WIDE_BANDS, -1, clip.mel.shape[1]).sum(axis=1))
+
+
+def _rise(power: np.ndarray) -> np.ndarray:
+    """(8, T) power -> (T - 3,) dB: how much the bands rise over 30 ms, on average, falling ones counted as 0."""
+    level = _levels(power)
+    return np.mean(np.maximum(level[:, _ONSET_FRAMES:] - level[:, :-_ONSET_FRAMES], 0), axis=0)
+
+
+def _onset_frames(rise: np.ndarray) -> np.ndarray:
+    return find_peaks(rise, height=_ONSET_DB, distance=5)[0]

@@ -2,6 +2,7 @@
 
 Notable: one table holds all levels' embeddings, each frame the sum of its levels' (section 3.1); every level has its own linear head;
 a sound class, or its absence, is added to every frame (Ho & Salimans 2022, section 3.2); the loss computes logits of targets alone.
+What is asked of each moment, its loudness and whether something begins there, is added too, or that nothing is asked (recommendation 5).
 It draws no masks (masking.py), samples nothing (decoding.py), and is not told the level: the mask tokens it sees tell it, and a learned
 level embedding beside them did not lower the held-out loss (ESC-50, 400 steps).
 """
@@ -33,6 +34,7 @@ class SoundStormConfig:
     heads: int = 8
     kernel_size: int = 31  # frames of the depthwise convolution, odd
     dropout: float = 0.1
+    controls: bool = False  # whether it can be asked for loudness and onsets
 
     def __post_init__(self):
         for name in ("n_q", "codebook_size", "num_classes", "dim", "depth", "heads", "kernel_size"):
@@ -65,11 +67,32 @@ class MaskedTokens(NamedTuple):
     level: Tensor  # (M,) int64, in [0, n_q)
 
 
+class ControlEmbedding(nn.Module):
+    """Controls (B, T, 2), see `SoundStorm`, to (B, T, D): a piecewise linear curve over loudness, and a row for each answer to onset."""
+
+    KNOTS = 16
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.rows = nn.Linear(self.KNOTS + 4, dim, bias=False)
+        self.register_buffer("knots", torch.linspace(0, 1, self.KNOTS), persistent=False)
+        nn.init.normal_(self.rows.weight, std=0.02)
+
+    def forward(self, controls: Tensor) -> Tensor:
+        unknown = controls.isnan()
+        loudness, onset = controls.nan_to_num(0.0).clamp(0, 1).unbind(-1)
+        near = F.relu(1 - (loudness[..., None] - self.knots).abs() * (self.KNOTS - 1)) * ~unknown[..., :1]
+        answers = torch.stack((1 - onset, onset), dim=-1) * ~unknown[..., 1:]
+        return self.rows(torch.cat((near, answers, unknown), dim=-1).to(self.rows.weight.dtype))
+
+
 class SoundStorm(nn.Module):
-    """Residual codes (B, Q, T) with mask tokens, and a class per item, to logits of the codes of one level.
+    """Residual codes (B, Q, T) with mask tokens, a class per item, and controls per frame, to logits of the codes of one level.
 
     `codes` (B, Q, T) int64 in [0, codebook_size], codebook_size being the mask token; `labels` (B,) int64 in [0, num_classes], num_classes
     being "no class"; `padding` (B, T) bool, True = padding, which never influences active frames; None where there is none (faster).
+    `controls` (B, T, 2) float, NaN where nothing is asked: loudness in [0, 1] and onset, 1 where something begins and 0 where nothing does;
+    None asks nothing at all. A model without controls takes None only.
     """
 
     def __init__(self, config: SoundStormConfig):
@@ -79,6 +102,7 @@ class SoundStorm(nn.Module):
         # One fused lookup and sum is 5 times as fast on a CPU, with its gradient, as one embedding per level.
         self.code_embedding = nn.EmbeddingBag(config.n_q * ids, config.dim, mode="sum")
         self.class_embedding = nn.Embedding(config.num_classes + 1, config.dim)
+        self.control_embedding = ControlEmbedding(config.dim) if config.controls else None
         self.conformer = Conformer(config.dim, config.depth, config.heads, config.kernel_size, config.dropout)
         self.heads = nn.ModuleList(nn.Linear(config.dim, config.codebook_size) for _ in range(config.n_q))
         self.register_buffer("level_offset", torch.arange(config.n_q) * ids, persistent=False)
@@ -113,23 +137,42 @@ class SoundStorm(nn.Module):
         for head, own in zip(self.heads, rows, strict=True):
             head.weight.copy_(0.6 * self.config.dim**-0.5 * own)
 
-    def forward(self, codes: Tensor, labels: Tensor, padding: Tensor | None = None) -> Tensor:
+    def forward(self, codes: Tensor, labels: Tensor, padding: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
         """Hidden frames (B, T, D), for `logits`."""
-        return self.features(codes, labels, padding)
+        return self.features(codes, labels, padding, controls)
 
-    def features(self, codes: Tensor, labels: Tensor | None = None, padding: Tensor | None = None, layer: int | None = None) -> Tensor:
+    def features(
+        self,
+        codes: Tensor,
+        labels: Tensor | None = None,
+        padding: Tensor | None = None,
+        controls: Tensor | None = None,
+        layer: int | None = None,
+    ) -> Tensor:
         """Frames (B, T, D) after `layer` Conformer blocks (0: the summed embeddings; None: all), without a class where `labels` is None."""
         if labels is None:
             labels = codes.new_full(codes.shape[:1], self.config.null_label)
         rows = (codes + self.level_offset[:, None]).transpose(1, 2)
-        x = self.code_embedding(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-        return self.conformer(x + self.class_embedding(labels)[:, None], padding, layer)
+        x = self.code_embedding(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]) + self.class_embedding(labels)[:, None]
+        if self.control_embedding is not None:
+            x = x + self.control_embedding(torch.full((1, 1, 2), torch.nan, device=x.device) if controls is None else controls)
+        elif controls is not None:
+            raise ValueError("this SoundStorm was built without controls")
+        return self.conformer(x, padding, layer)
 
     def logits(self, hidden: Tensor, level: int) -> Tensor:
         """Logits (..., K) of the codes of `level` from hidden frames (..., D); any selection of frames will do."""
         return self.heads[level](hidden)
 
-    def masked_loss(self, codes: Tensor, labels: Tensor, level: Tensor, mask: Tensor, padding: Tensor | None = None) -> MaskedTokens:
+    def masked_loss(
+        self,
+        codes: Tensor,
+        labels: Tensor,
+        level: Tensor,
+        mask: Tensor,
+        padding: Tensor | None = None,
+        controls: Tensor | None = None,
+    ) -> MaskedTokens:
         """Cross-entropy of the true `codes` (no mask tokens) at each item's masked positions of its level (SoundStorm, section 3.2).
 
         `level` (B,) int64 and `mask` (B, T) bool as from `sample_training_mask`; padding is never a target. The mean of `.loss` is what to
@@ -137,7 +180,7 @@ class SoundStorm(nn.Module):
         """
         if padding is not None:
             mask = mask & ~padding
-        hidden = self(apply_training_mask(codes, level, mask, self.config.mask_token), labels, padding)
+        hidden = self(apply_training_mask(codes, level, mask, self.config.mask_token), labels, padding, controls)
         item, frame = mask.nonzero(as_tuple=True)
         by_level = level[item].argsort(stable=True)
         item, frame = item[by_level], frame[by_level]

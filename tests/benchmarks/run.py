@@ -1,20 +1,27 @@
 """Runs every benchmark and writes outputs/bench.json: ratios measured side by side, which hold on a noisy machine."""
 
+import importlib.metadata
+import os
+
 import codecs_speed
+import soundstorm_speed
 import torch
 
 from ssenv_core.artifacts import environment, project_root, write_json
 
-BENCHMARKS = {"codecs": codecs_speed.measure}
+BENCHMARKS = {"codecs": codecs_speed.measure, "soundstorm": soundstorm_speed.measure}
+PEER = "soundstorm-pytorch"
 
 
 def main() -> None:
+    torch.set_num_threads(os.cpu_count())
     results = {}
     for name, measure in BENCHMARKS.items():
         results[name] = measure()
         for row, value in results[name].items():
-            print(f"{name}: {row}: {value:.3g}", flush=True)
+            print(f"{name}: {row}: {value:.4g}", flush=True)
     about = environment(torch.device("cpu")) | {"threads": torch.get_num_threads()}
+    about["packages"][PEER] = importlib.metadata.version(PEER)
     print(write_json(project_root() / "outputs" / "bench.json", {"environment": about, "results": results}))
 
 

@@ -1,0 +1,165 @@
+"""How decoding samples: the iterations of each level, which codes may be drawn, how strongly the class guides, and which samples are kept.
+
+What is kept is up to a sampler, a small object. MaskGIT's confidence (Chang et al. 2022, section 3.2) keeps what the model is surest of;
+an order fixed beforehand spreads what is kept over time, be it at random or evenly (Besnier et al. 2025, "Halton Scheduler"): neighbours,
+which depend on each other, are then seldom sampled together. No model and no codes here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from scipy.stats.qmc import Halton
+from torch import Tensor
+
+from ssenv_core.errors import SsenvError
+
+
+class Noise(Protocol):
+    """Where decoding draws from; item b draws counts[b] rows of its own, which come after those of item b - 1."""
+
+    def uniform(self, counts: Sequence[int]) -> Tensor:
+        """Float32 in [0, 1), (sum(counts),)."""
+        ...
+
+    def gumbel(self, counts: Sequence[int], *width: int) -> Tensor:
+        """Standard Gumbel noise, float32 (sum(counts), *width)."""
+        ...
+
+
+class SeededNoise:
+    """A generator for each item, on a device: what an item draws depends on its seed alone."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device):
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def uniform(self, counts: Sequence[int]) -> Tensor:
+        return torch.cat([torch.rand(n, generator=g, device=g.device) for g, n in zip(self.generators, counts, strict=True)])
+
+    def gumbel(self, counts: Sequence[int], *width: int) -> Tensor:
+        draws = [torch.empty((n, *width), device=g.device).exponential_(generator=g) for g, n in zip(self.generators, counts, strict=True)]
+        return -torch.cat(draws).log()
+
+
+Rank = Callable[[Tensor, Tensor, Sequence[int], float], Tensor]
+"""(log_p, index, counts, progress) -> ranks (M,) float32: of the M tokens just sampled, counts[b] of item b after those of item b - 1,
+those with the lowest ranks are masked again. `log_p` (M,) is the model's, `index` (M,) int64 says which of the level's tokens they are,
+`progress` in (0, 1] is i / n."""
+
+
+class Sampler(Protocol):
+    """Decides which of the tokens that an iteration sampled are kept."""
+
+    def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
+        """At the start of a level: item b has totals[b] tokens to fill in."""
+        ...
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """log p + choice_temperature (1 - progress) Gumbel noise; 4.5 is MaskGIT's.
+
+    Raises `SsenvError` for a choice_temperature below 0.
+    """
+
+    choice_temperature: float = 4.5
+
+    def __post_init__(self):
+        if not self.choice_temperature >= 0:
+            raise SsenvError(f"decoding: choice_temperature {self.choice_temperature} must not be below 0")
+
+    def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
+        def rank(log_p: Tensor, index: Tensor, counts: Sequence[int], progress: float) -> Tensor:
+            return log_p + self.choice_temperature * (1 - progress) * noise.gumbel(counts)
+
+        return rank
+
+
+@dataclass(frozen=True)
+class RandomOrder:
+    """Tokens are kept in a random order, whatever they are."""
+
+    def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
+        order = noise.uniform(totals)
+        return lambda log_p, index, counts, progress: order[index]
+
+
+@dataclass(frozen=True)
+class HaltonOrder:
+    """Tokens are kept in the order of the van der Corput sequence (Halton's, of one dimension), which at every moment is spread evenly
+    over the tokens to fill in; each item begins at a random one."""
+
+    def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
+        starts = noise.uniform([1] * len(totals))
+        order = torch.cat([_halton(total, start) for total, start in zip(totals, starts, strict=True)])
+        return lambda log_p, index, counts, progress: order[index]
+
+
+def _halton(total: int, start: Tensor) -> Tensor:
+    """(total,) float32 ranks, the first kept the highest; `start` () in [0, 1) says where that is."""
+    turn = torch.from_numpy(Halton(1, scramble=False).random(total)[:, 0]).argsort().to(start.device)  # of each place
+    place = torch.arange(total, device=start.device)
+    return -turn[(place - (start * total).long()) % max(1, total)].float()
+
+
+def sampler_named(name: str, choice_temperature: float) -> Sampler:
+    """The sampler "confidence", "halton" or "random"; `choice_temperature` is of confidence alone.
+
+    Raises `SsenvError` for another name.
+    """
+    samplers = {"confidence": Confidence(choice_temperature), "halton": HaltonOrder(), "random": RandomOrder()}
+    if name not in samplers:
+        raise SsenvError(f"decoding: sampler {name!r} must be one of {', '.join(samplers)}")
+    return samplers[name]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The settings of `decode`.
+
+    Attributes
+    ----------
+    steps : iterations of each level, at least 1; a level of one takes the likeliest codes
+    temperature : of the sampling, >= 0, 0 being greedy; one for all levels or one per level
+    guidance : g >= 0 in logits = null + g (conditional - null); 1 is none, and costs one pass where others cost two
+    guidance_schedule : "constant", or within each level "rising" from none to g or "falling" from g to none (a level of one step has g)
+    top_k, top_p : sample from the k likeliest codes only, and from the fewest codes that together have the probability p in (0, 1]
+    sampler : which samples are kept
+
+    Raises `SsenvError` for a setting out of range.
+    """
+
+    steps: tuple[int, ...] = (12, 1, 1, 1, 1, 1, 1, 1)
+    temperature: float | tuple[float, ...] = 1.0
+    guidance: float = 1.0
+    guidance_schedule: Literal["constant", "rising", "falling"] = "constant"
+    top_k: int | None = None
+    top_p: float | None = None
+    sampler: Sampler = Confidence()
+
+    def __post_init__(self):
+        if not self.steps or min(self.steps) < 1:
+            raise SsenvError(f"decoding: steps {self.steps} must name at least 1 iteration for each level")
+        if not min(self.temperatures) >= 0:
+            raise SsenvError(f"decoding: temperature {self.temperature} must not be below 0")
+        if len(self.temperatures) != len(self.steps):
+            raise SsenvError(f"decoding: temperature {self.temperature} must be one number, or one for each of {len(self.steps)} levels")
+        if not self.guidance >= 0:
+            raise SsenvError(f"decoding: guidance {self.guidance} must not be below 0")
+        if self.guidance_schedule not in ("constant", "rising", "falling"):
+            raise SsenvError(f"decoding: guidance_schedule {self.guidance_schedule!r} must be constant, rising or falling")
+        if self.top_k is not None and self.top_k < 1:
+            raise SsenvError(f"decoding: top_k {self.top_k} must be at least 1")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise SsenvError(f"decoding: top_p {self.top_p} must lie in (0, 1]")
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """One per level."""
+        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,) * len(self.steps)
+
+    def guidance_at(self, i: int, n: int) -> float:
+        """Of iteration i of a level's n."""
+        share = {"constant": 1.0, "rising": i / n, "falling": (n + 1 - i) / n}[self.guidance_schedule]
+        return 1.0 + (self.guidance - 1.0) * share
