@@ -48,7 +48,7 @@ class TrainSettings:
     warmup: float = 0.3  # share of the steps in which it rises
     grad_clip: float = 1.0
     label_dropout: float = 0.1  # share of items trained without their class
-    control_dropout: float = 0.5  # share of items trained without their loudness, and as many, drawn anew, without their onsets
+    control_dropout: float = 0.3  # share of items trained without their loudness, and as many, drawn anew, without their onsets
     crop_frames: int | None = None  # of longer clips, this many from a random start at every step; None: whole clips
     coarse_emphasis: float = 0.0  # level q of 1 to Q is trained in proportion to 1 / q^coarse_emphasis; 0, as in the paper: all alike
     ema_decay: float = 0.999

@@ -102,8 +102,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 that identifies the content: duration, classes, and every clip's name, label, fold and file size (or recipe)."""
-        clips = [[clip.name, clip.label, clip.fold, *clip.source.identity()] for clip in self.clips]
+        """Hex SHA-256 that identifies the content: duration, classes, and every clip's name, label, fold and file size (or recipe).
+        Variations follow from the clips and are left out."""
+        recorded = [clip for clip in self.clips if not isinstance(clip.source, Varied)]
+        clips = [[clip.name, clip.label, clip.fold, *clip.source.identity()] for clip in recorded]
         return sha256_json([self.name, self.duration, self.class_names, clips])
 
     def read(self, clip: Clip, sample_rate: int) -> np.ndarray:
