@@ -1,4 +1,4 @@
-"""Variations of waveforms for training: speed (and pitch with it), a random smooth filter, and level.
+"""Variations of waveforms for training: speed (and pitch with it), a random smooth filter, level, and a neighbour mixed in.
 
 Pure and batched: tensors in, tensors out, on whatever device they are. All draws come from the generator, on the CPU.
 """
@@ -9,6 +9,7 @@ import torch
 from torchaudio.functional import resample
 
 SPEEDS = ((5, 6), (6, 5), (8, 9), (9, 8), (14, 15), (15, 14))  # played that many times as fast
+MIXED, LEAST_MIX = 0.25, -20.0  # share of the items with a neighbour mixed in; dB, of the softest
 RIPPLES, DEVIATION = 8, 3.0  # cosines over log frequency in a filter; dB, root mean square
 LOWEST = 30.0 / 12_000  # of the highest frequency; a filter is flat below
 GAINS = (-15.0, 6.0)  # dB
@@ -28,6 +29,13 @@ def vary(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """wavs (B, S) float in [-1, 1] -> the same, filtered and at another level; never clipped."""
     varied = _at_level(_filtered(wavs, rng), rng)
     return varied / varied.abs().amax(1, keepdim=True).clamp_min(1.0)
+
+
+def mix(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """wavs (B, S) -> the same, some of them with their neighbour in the batch added, at its own level or below."""
+    chosen = torch.rand(len(wavs), 1, generator=rng) < MIXED
+    gain = _amplitude(LEAST_MIX * torch.rand(len(wavs), 1, generator=rng))
+    return wavs + wavs.roll(1, dims=0) * (chosen * gain).to(wavs.device)
 
 
 def _filtered(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

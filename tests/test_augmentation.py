@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssenv_core import augmentation
-from ssenv_core.augmentation import SPEEDS, change_speed, draw_speed, vary
+from ssenv_core.augmentation import SPEEDS, change_speed, draw_speed, mix, vary
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -53,6 +53,18 @@ def test_a_filter_deviates_by_what_it_is_said_to_and_differs_from_item_to_item(m
     assert (response[:, 1:] - response[:, :-1])[:, 100:].abs().max() < 0.5  # smooth
 
 
+def test_a_share_of_the_sounds_has_the_one_before_in_it() -> None:
+    wavs = torch.zeros(400, 400)
+    wavs[torch.arange(400), torch.arange(400)] = 0.5
+    mixed = mix(wavs, rng())
+    assert torch.equal(mixed.diagonal(), torch.full((400,), 0.5))
+    other = mixed[torch.arange(400), (torch.arange(400) - 1) % 400]
+    heard = other > 0
+    assert 0.2 < heard.float().mean() < 0.3
+    assert 0.05 - 1e-6 < other[heard].min() < other[heard].max() < 0.5 + 1e-6
+    assert (mixed != 0).sum() == 400 + heard.sum()
+
+
 def test_no_sound_is_clipped() -> None:
     loud = noise(50, level=0.5).clamp(-1, 1)
     varied = vary(loud, rng())
@@ -62,8 +74,9 @@ def test_no_sound_is_clipped() -> None:
 
 def test_the_same_draws_give_the_same_sounds() -> None:
     wavs = noise(8)
-    assert torch.equal(vary(wavs, rng(1)), vary(wavs, rng(1)))
-    assert not torch.equal(vary(wavs, rng(1)), vary(wavs, rng(2)))
+    for change in (vary, mix):
+        assert torch.equal(change(wavs, rng(1)), change(wavs, rng(1)))
+        assert not torch.equal(change(wavs, rng(1)), change(wavs, rng(2)))
 
 
 def test_silence_stays_silence() -> None:
