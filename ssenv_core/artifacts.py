@@ -154,11 +154,16 @@ def resume_state(path: str | Path, kind: str, identity: dict) -> dict | None:
     if not Path(path).exists():
         return None
     state, metadata = load_state(path, kind)
-    if metadata["identity"] == identity:
+    found = metadata["identity"]
+    different = [name for name in identity if found.get(name) != identity[name]]
+    if not different:
         return state
     if metadata["finished"]:
+        print(f"{path} is of an earlier training with other {', '.join(different)}: starting anew", flush=True)
         return None
-    raise SsenvError(f"{path} is of an interrupted training with other settings or data: remove it to start anew")
+    raise SsenvError(
+        f"{path} is of an interrupted training with other {', '.join(different)}: remove it to start anew, or restore those to go on"
+    )
 
 
 def can_be_resumed(path: str | Path) -> bool:

@@ -20,7 +20,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from ssenv_core.artifacts import load_state, save_state, sha256_files
+from ssenv_core.artifacts import resume_state, save_state, sha256_files
 from ssenv_core.checkpoints import TrainedGenerator, save_generator
 from ssenv_core.devices import can_compile, resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
@@ -203,7 +203,7 @@ def train(
     state_file = Path(checkpoint_path).with_suffix(".state.safetensors")
     identity = _identity(settings, model_config, train_tokens, validation_tokens, accelerator.num_processes)
     identity["codebooks"] = None if codebooks is None else hashlib.sha256(codebooks.cpu().numpy().tobytes()).hexdigest()
-    if state_file.exists() and (state := _read_state(state_file, identity)):
+    if state := resume_state(state_file, STATE_KIND, identity):
         trainer.load_state_dict(state)
     total, batch_size = trainer.total, trainer.batch_size
     if main:
@@ -279,21 +279,6 @@ def _identity(
     identity = asdict(settings) | asdict(config) | run | {"code": sha256_files(code, package)}
     del identity["checkpoint_minutes"]
     return identity
-
-
-def _read_state(path: Path, identity: dict) -> dict | None:
-    """The state in a file, or None where it is of another run that ended: its generator is made, and this run's takes its place."""
-    state, metadata = load_state(path, STATE_KIND)
-    found = metadata["identity"]
-    different = [name for name in identity if found.get(name) != identity[name]]
-    if not different:
-        return state
-    if metadata["finished"]:
-        print(f"train: starting anew, the earlier training had other {', '.join(different)}", flush=True)
-        return None
-    raise SsenvError(
-        f"{path} is of an interrupted training with other {', '.join(different)}: remove it to start anew, or restore those to go on"
-    )
 
 
 def _validate_every(total: int, batch_size: int, validation_clips: int) -> int:

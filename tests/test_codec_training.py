@@ -239,7 +239,7 @@ def test_a_state_of_other_settings_is_refused_while_its_training_is_unfinished_a
 
     with pytest.raises(KeyboardInterrupt):
         run(3, stop=True)
-    with pytest.raises(SsenvError, match="interrupted training with other settings"):
+    with pytest.raises(SsenvError, match="interrupted training with other steps: remove it"):
         run(4)
     run(3)
     run(1)

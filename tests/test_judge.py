@@ -110,7 +110,7 @@ def test_state_of_other_sounds_is_refused_unless_it_ended(tmp_path):
     train(path, epochs=2)  # the other one had ended
     state, metadata = load_state(path, module.STATE_KIND)
     module.save_state(path, state, metadata | {"finished": False})
-    with pytest.raises(SsenvError, match="interrupted training with other settings or data"):
+    with pytest.raises(SsenvError, match="interrupted training with other epochs: remove it"):
         train(path, epochs=3)
 
 

@@ -131,7 +131,7 @@ def test_a_finished_run_gives_way_to_one_with_other_settings(tmp_path, capsys):
     run(tmp_path)
     changed = run(tmp_path, replace(SETTINGS, epochs=1))
     assert changed.rows[-1]["step"] == 4
-    assert "starting anew, the earlier training had other epochs" in capsys.readouterr().out
+    assert "an earlier training with other epochs: starting anew" in capsys.readouterr().out
 
 
 def test_a_state_file_of_another_kind_is_refused(tmp_path):
