@@ -163,8 +163,7 @@ def generate_codes(
         raise ValueError(f"labels must lie in [0, {config.null_label}]: {list(labels)}")
     if len(labels) != len(canvas):
         raise ValueError(f"{len(labels)} labels for a canvas of {len(canvas)} clips")
-    model, (_, _, n_frames) = generator.model.to(device), canvas.codes.shape
-    spans = list(windows(n_frames, frames_of(generator, generator.metadata["duration"])))
+    model, spans = generator.model.to(device), _spans(generator, canvas.codes.shape[2])
     given = canvas.given.expand(len(labels), -1, -1)
     controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
     made, bf16 = [], resolve_precision(precision, device) == "bf16"
@@ -188,6 +187,16 @@ def windows(n_frames: int, length: int) -> Iterator[tuple[int, int]]:
     for start in range(0, max(1, n_frames - (length - hop)), hop):
         first = max(0, min(start, n_frames - length))
         yield first, min(first + length, n_frames)
+
+
+def _spans(generator: TrainedGenerator, n_frames: int) -> list[tuple[int, int]]:
+    return list(windows(n_frames, frames_of(generator, generator.metadata["duration"])))
+
+
+def joints(generator: TrainedGenerator, duration: float) -> list[float]:
+    """The moments (s) of a clip of `duration` seconds at which another window begins to be filled in; none where it needs one only."""
+    spans = _spans(generator, frames_of(generator, duration))
+    return [stop / generator.metadata["frame_rate"] for _, stop in spans[:-1]]
 
 
 def generate_waveforms(generator: TrainedGenerator, codec: Codec, codes: torch.Tensor, *, seed: int) -> list[np.ndarray]:

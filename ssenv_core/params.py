@@ -128,6 +128,7 @@ class GenerateParams(Params):
     choice_temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     guidance_schedule: Schedule
+    long_clips: Count
     precision: Precision
     device: Device
 

@@ -13,7 +13,7 @@ from ssenv_core import generation
 from ssenv_core.artifacts import save_tensors
 from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
 from ssenv_core.errors import SsenvError
-from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms, windows
+from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms, joints, windows
 from ssenv_core.soundstorm import Sampling, SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TokenSet
 
@@ -225,6 +225,11 @@ def test_a_long_clip_is_made_in_windows_that_go_on_from_one_another(generator):
     for codes, start in zip(firsts[1:], (15, 30, 45), strict=True):
         assert torch.equal(codes[:, 0, :15], long[:, 0, start : start + 15])
         assert (codes[:, 0, 15:] == 1024).all()
+
+
+def test_joints_are_where_another_window_begins_to_be_filled_in(generator):
+    assert joints(generator, 0.4) == []
+    assert joints(generator, 1.0) == pytest.approx([0.4, 0.6, 0.8])
 
 
 def test_a_recording_is_read_as_the_codes_that_the_generator_knows(generator, codec, tmp_path):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from ssenv_core.errors import SsenvError
 from ssenv_core.metrics.spectrotemporal import (
     LEAST_FRAMES,
     analyse,
+    change_ranks,
     high_frequency_attenuation,
     is_silent,
     log_mel_embedding,
@@ -76,6 +78,28 @@ def test_a_loop_is_similar_to_itself_at_every_lag_and_a_change_is_not():
     assert change.iloc[0] == pytest.approx(1)
     assert change.iloc[-1] < 0.5 * change.iloc[1]
     assert no_temporal_evolution(analyse(half, RATE))["block_similarity"] == pytest.approx(change.iloc[2:].mean())
+
+
+def test_a_seam_changes_the_sound_more_than_other_moments_do():
+    wav = noise()
+    wav[RATE:] *= 3
+    wav[2 * RATE :] = 1e-3 * tone(3000)[2 * RATE :]
+    ranks = change_ranks(analyse(wav, RATE), [0.5, 1.0, 1.5, 2.0])
+    assert ranks[1] > 0.9  # the moments around the other one change more
+    assert ranks[3] > 0.9
+    assert max(ranks[0], ranks[2]) < 0.9
+
+
+def test_moments_of_nothing_special_have_ranks_of_all_sizes():
+    ranks = np.concatenate([change_ranks(analyse(noise(seed), RATE), [0.7, 1.3, 2.1]) for seed in range(40)])
+    assert scipy.stats.kstest(ranks, "uniform").pvalue > 0.01
+    assert change_ranks(analyse(noise(), RATE), []).size == 0
+
+
+@pytest.mark.parametrize("time", [0.09, 2.95])
+def test_a_change_needs_what_is_before_and_after_it(time):
+    with pytest.raises(SsenvError, match=r"needs 0\.1 s of the clip before and after it"):
+        change_ranks(analyse(noise(), RATE), [time])
 
 
 def test_half_seconds_1_s_apart_need_1_5_s():

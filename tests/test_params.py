@@ -58,6 +58,7 @@ GENERATE = {
     "choice_temperature": 4.5,
     "guidance": 2,
     "guidance_schedule": "rising",
+    "long_clips": 2,
     "precision": "auto",
     "device": "auto",
 }

@@ -5,6 +5,7 @@ No measure depends on a clip's level. Those of time normalise every frequency ba
 filter alone hardly moves them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import librosa
@@ -22,6 +23,7 @@ _EMBEDDING_RANGE_DB = 80.0
 _FRAMES_PER_SECOND = 100
 _ONSET_FRAMES, _CREST_FRAMES, _BLOCK_FRAMES = 3, 20, 50
 _ONSET_DB = 3.0
+_CHANGE_FRAMES = 10  # on either side of a moment
 LEAST_FRAMES = 3 * _BLOCK_FRAMES  # 1.5 s: in fewer, no two half seconds are 1 s apart
 
 
@@ -105,6 +107,25 @@ def temporal_smoothing(clip: Sound) -> dict[str, float]:
 def onset_times(clip: Sound) -> np.ndarray:
     """(N,) s: the onsets that `temporal_smoothing` counts, each in the middle of its rise. What sounds from the first frame on has none."""
     return (_onset_frames(_rise(_wide_bands(clip))) + _ONSET_FRAMES / 2) / _FRAMES_PER_SECOND
+
+
+def change_ranks(clip: Sound, times: Sequence[float]) -> np.ndarray:
+    """How much the spectrum changes at some moments (s), each as the share in [0, 1] of all moments of the clip at which it changes less:
+    evenly spread over that range where nothing is special about them, near 1 where there is a seam.
+
+    The change is the root mean square, over 8 wide bands, of the difference in level between the 100 ms before and the 100 ms after.
+
+    Raises SsenvError for a moment with less than 100 ms before or after it.
+    """
+    sums = np.cumsum(np.pad(_wide_bands(clip), ((0, 0), (1, 0))), axis=1)
+    means = np.maximum(sums[:, _CHANGE_FRAMES:] - sums[:, :-_CHANGE_FRAMES], 0) / _CHANGE_FRAMES
+    level = 10 * np.log10(np.maximum(means / means.max(axis=1, keepdims=True), 10 ** (-_RANGE_DB / 10)))
+    change = np.sqrt(np.mean((level[:, _CHANGE_FRAMES:] - level[:, :-_CHANGE_FRAMES]) ** 2, axis=0))
+    frames = np.round(np.asarray(times) * _FRAMES_PER_SECOND).astype(int) - _CHANGE_FRAMES
+    if frames.size and not 0 <= frames.min() <= frames.max() < change.size:
+        raise SsenvError(f"changes at {times} s cannot be measured: each needs 0.1 s of the clip before and after it")
+    order = np.sort(change)
+    return (np.searchsorted(order, change[frames], "left") + np.searchsorted(order, change[frames], "right")) / (2 * change.size)
 
 
 def no_temporal_evolution(clip: Sound) -> dict[str, float]:
