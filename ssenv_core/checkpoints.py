@@ -31,10 +31,19 @@ class TrainedGenerator:
     training: dict
 
 
+def round_to_half(model: SoundStorm) -> None:
+    """Make every weight one that a generator file can hold, so that what is measured is what is stored."""
+    model.load_state_dict(_halves(model))
+
+
 def save_generator(path: str | Path, generator: TrainedGenerator) -> Path:
-    """Write a generator file, atomically."""
+    """Write a generator file, atomically, in half precision."""
     described = {"class_names": generator.class_names, "tokens": generator.metadata, "training": generator.training}
-    return save_tensors(path, generator.model.state_dict(), {"kind": GENERATOR_KIND, "config": asdict(generator.model.config), **described})
+    return save_tensors(path, _halves(generator.model), {"kind": GENERATOR_KIND, "config": asdict(generator.model.config), **described})
+
+
+def _halves(model: SoundStorm) -> dict[str, torch.Tensor]:
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
 
 
 def load_generator(path: str | Path, device: str | torch.device = "auto") -> TrainedGenerator:

@@ -21,7 +21,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from ssenv_core.artifacts import resume_state, save_state, sha256_files
-from ssenv_core.checkpoints import TrainedGenerator, save_generator
+from ssenv_core.checkpoints import TrainedGenerator, round_to_half, save_generator
 from ssenv_core.devices import can_compile, resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.optimization import one_cycle, warmed_up_average
@@ -238,6 +238,7 @@ def train(
                 saved, saved_step = time.monotonic(), step
 
     model, folds = trainer.average.module, train_tokens.folds.unique().tolist()
+    round_to_half(model)
     with accelerator.autocast():
         scores = validation_loss(model, validation_tokens, seed=settings.seed, device=accelerator.device)
     training = {"settings": asdict(settings), "precision": precision, "steps": total, "folds": folds, **scores._asdict()}
