@@ -1,9 +1,10 @@
 """The three columns of sound that every comparison shows: real held-out clips, the same clips through the codec, and generated clips.
 
 The gap from real to codec is the codec's, the one from codec to generated the model's; all three are at the codec's sampling rate.
-Beside them, what relates clips of two columns: pairs within a class, and copies of training clips.
+Beside them, what relates clips of two columns: pairs within a class, copies of training clips, and latents to compare as distributions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,9 +16,11 @@ from ssenv_core.artifacts import StudyFolder, load_tensors, read_json
 from ssenv_core.audio import read_audio
 from ssenv_core.checkpoints import load_generator, require_heldout
 from ssenv_core.codecs import load_codec
+from ssenv_core.codecs.base import Codec
 from ssenv_core.datasets import Dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import track
+from ssenv_core.tokenizing import active_frames
 from ssenv_core.tokens import TokenSet, load_tokens_file, require_codec
 
 COPY_LEVELS = 2  # in which a copy is looked for
@@ -78,6 +81,25 @@ def load_columns(folder: StudyFolder, sounds: Dataset, fold: int, device: str) -
         generated=generated,
         generated_codes=load_tensors(folder.generated / "codes.safetensors", "generated codes")[0]["codes"].to(torch.int64),
     )
+
+
+def audible_latents(codec: Codec, wavs: Sequence[np.ndarray], device: str | torch.device = "cpu") -> list[np.ndarray]:
+    """What a codec makes of each clip before it quantizes, as embeddings for `metrics.frechet`.
+
+    Args:
+        wavs: (S,) float in [-1, 1] at the codec's rate.
+
+    Returns:
+        One array (T, D) float32 per clip, of its frames that are not silent; clips without any are left out.
+    """
+    made = []
+    for wav in track(wavs, len(wavs), "embed", "clip"):
+        sound = torch.from_numpy(wav)[None]
+        latents = codec.embed(sound[None].to(device))[0].T.float().cpu()
+        audible = active_frames(sound, round(codec.sample_rate / codec.frame_rate), len(latents))[0]
+        if audible.any():
+            made.append(latents[audible].numpy())
+    return made
 
 
 def pair_within_classes(labels: np.ndarray, generated_labels: np.ndarray) -> pd.DataFrame:

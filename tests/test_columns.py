@@ -8,12 +8,13 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_codec
 
 from ssenv_core import generation, plots
 from ssenv_core.artifacts import StudyFolder, load_tensors, read_json
 from ssenv_core.checkpoints import TrainedGenerator, save_generator
 from ssenv_core.codecs import load_codec
-from ssenv_core.columns import find_copies, load_columns, pair_within_classes
+from ssenv_core.columns import audible_latents, find_copies, load_columns, pair_within_classes
 from ssenv_core.datasets import Dataset, load_dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
@@ -21,7 +22,7 @@ from ssenv_core.tokenizing import tokenize
 from ssenv_core.tokens import TokenSet, save_tokens
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-SMALL = {"study": "tiny", "samples_per_class": 2, "duration": 0.2, "steps": [2, 1], "device": "cpu"}
+SMALL = {"study": "tiny", "samples_per_class": 2, "duration": 0.2, "steps": [2, 1], "long_clips": 1, "device": "cpu"}
 
 
 def run(name: str, **given: object) -> dict:
@@ -89,6 +90,16 @@ def test_a_fold_that_the_generator_was_trained_on_is_no_real_side(folder: StudyF
         load_columns(folder, sounds, 2, "cpu")
     with pytest.raises(SsenvError, match="fold 2 is not held out"):
         run("06_classify", study="tiny", fold=2, device="cpu")
+
+
+def test_latents_are_those_of_the_frames_that_sound() -> None:
+    codec = tiny_codec()
+    wav = np.zeros(3200, dtype=np.float32)
+    wav[960:1600] = 0.1 * np.random.default_rng(0).standard_normal(640)
+    first, second = audible_latents(codec, [wav, np.zeros(3200, dtype=np.float32), wav[:1600]])
+    whole = codec.embed(torch.from_numpy(wav)[None, None])[0].T.numpy()
+    assert np.array_equal(first, whole[3:5])
+    assert len(second) == 2
 
 
 def test_pairs_are_the_ith_of_a_class_on_either_side_and_none_where_the_fold_lacks_the_class() -> None:

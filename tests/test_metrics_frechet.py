@@ -104,6 +104,10 @@ def test_a_clip_may_have_one_embedding():
     assert abs(result.distance) < result.points["distance"].max()
 
 
+def test_five_clips_are_extrapolated_from():
+    assert frechet_infinity(clips(5, 0), clips(6, 1)).points["clips"].unique().tolist() == [2, 3, 4, 5]
+
+
 def test_an_extrapolation_needs_clips():
-    with pytest.raises(SsenvError, match="at least 10 clips on either side, got 9 and 10"):
-        frechet_infinity(clips(9, 0), clips(10, 1))
+    with pytest.raises(SsenvError, match="at least 5 clips on either side, got 4 and 10"):
+        frechet_infinity(clips(4, 0), clips(10, 1))

@@ -13,6 +13,7 @@ from ssenv_core.errors import SsenvError
 
 SIZES = 8  # subset sizes that an extrapolation is fitted to
 REPEATS = 8  # subsets of each size
+LEAST_CLIPS = 5
 SMALLEST_SHARE = 0.3  # of the clips, in the smallest subset
 
 
@@ -59,11 +60,11 @@ def frechet_infinity(real: Sequence[np.ndarray], generated: Sequence[np.ndarray]
         generated: likewise.
 
     Raises:
-        SsenvError: fewer than 10 clips on a side, or as `frechet_distance`.
+        SsenvError: fewer than 5 clips on a side, or as `frechet_distance`.
     """
     fewer = min(len(real), len(generated))
-    if fewer < 10:
-        raise SsenvError(f"an extrapolation needs at least 10 clips on either side, got {len(real)} and {len(generated)}")
+    if fewer < LEAST_CLIPS:
+        raise SsenvError(f"an extrapolation needs at least {LEAST_CLIPS} clips on either side, got {len(real)} and {len(generated)}")
     frechet_distance(np.concatenate(real), np.concatenate(generated))  # raises what is wrong with them
     real, generated = ([_summary(clip) for clip in clips] for clips in (real, generated))
     rng = np.random.default_rng(seed)
