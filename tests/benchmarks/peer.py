@@ -9,9 +9,12 @@ import sys
 import warnings
 from types import ModuleType
 
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from ssenv_core.soundstorm import SoundStormConfig
+from ssenv_core.soundstorm import MaskedTokens, SoundStormConfig, apply_training_mask
+
+FRAME_RATE = 75  # per second, of codes and of classes; only that they are equal matters
 
 UNUSED = {
     "audiolm_pytorch": ("SoundStream", "HubertWithKmeans", "FairseqVQWav2Vec"),
@@ -32,24 +35,49 @@ def import_peer() -> ModuleType:
     return module
 
 
-class Peer:
+class Peer(nn.Module):
     """The package's model, with the package's own choices wherever ours does not name one.
 
     Its Conformer carries `residual_streams` copies of every frame (hyper-connections): 4 unless told otherwise, 1 being plain residual sums
-    as in ours. `steps` are iterations of the first level; each finer level gets one, as `generate` does by default.
+    as in ours. `steps` are iterations of the first level; each finer level gets one, as `generate` does by default. It can be told a clip's
+    class where `conditioned`, as a "semantic token" that every frame has.
     """
 
-    def __init__(self, config: SoundStormConfig, residual_streams: int, steps: int):
+    def __init__(self, config: SoundStormConfig, residual_streams: int, steps: int, conditioned: bool = False):
+        super().__init__()
         package = import_peer()
         size = {"dim": config.dim, "depth": config.depth, "heads": config.heads, "dim_head": config.dim // config.heads}
         conformer = size | {"conv_kernel_size": config.kernel_size, "num_residual_streams": residual_streams}
+        self.config = config
         self.net = package.ConformerWrapper(codebook_size=config.codebook_size, num_quantizers=config.n_q, conformer=conformer)
-        self.model = package.SoundStorm(self.net, steps=steps, schedule="cosine")
+        one_rate = dict.fromkeys(("wav2vec_target_sample_hz", "codec_target_sample_hz"), FRAME_RATE)
+        one_rate |= dict.fromkeys(("wav2vec_downsample_factor", "codec_downsample_factor"), 1)
+        classes = one_rate | {"num_semantic_token_ids": config.num_classes} if conditioned else {}
+        self.model = package.SoundStorm(self.net, steps=steps, schedule="cosine", **classes)
 
-    def loss(self, codes: Tensor) -> Tensor:
-        """Of `codes` (B, Q, T) int64, at a level and masks that the package draws; it writes into what it is given, hence the copy."""
-        return self.model(codes.transpose(1, 2).clone())[0]
+    def loss(self, codes: Tensor, labels: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+        """Of `codes` (B, Q, T) int64, at a level and masks that the package draws; it writes into what it is given, hence the copy.
+
+        labels (B,) int64 are the classes of a conditioned one, active (B, T) bool the frames that are no padding.
+        """
+        return self.model(codes.transpose(1, 2).clone(), mask=active, cond_semantic_token_ids=_each_frame(labels, codes))[0]
+
+    def masked_loss(self, codes: Tensor, labels: Tensor, level: Tensor, mask: Tensor, padding: Tensor | None = None) -> MaskedTokens:
+        """As `SoundStorm.masked_loss`, so that both are scored on the same masked tokens."""
+        if padding is not None:
+            mask = mask & ~padding
+        shown = apply_training_mask(codes, level, mask, self.config.mask_token).transpose(1, 2).flatten(1)
+        condition = self.model.maybe_get_condition(_each_frame(labels, codes))
+        logits = self.net(shown, mask=None if padding is None else ~padding, cond=condition).unflatten(1, (-1, self.config.n_q))
+        item, frame = mask.nonzero(as_tuple=True)
+        logits, target = logits[item, frame, level[item]], codes[item, level[item], frame]
+        loss = F.cross_entropy(logits, target, reduction="none")
+        return MaskedTokens(loss, logits.argmax(dim=-1) == target, item, level[item])
 
     def generate(self, clips: int, frames: int) -> Tensor:
         """Codes (B, Q, T) int64."""
         return self.model.generate(frames, batch_size=clips).unflatten(1, (frames, -1)).transpose(1, 2)
+
+
+def _each_frame(labels: Tensor | None, codes: Tensor) -> Tensor | None:
+    return None if labels is None else labels[:, None].expand(-1, codes.shape[2])

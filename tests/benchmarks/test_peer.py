@@ -1,5 +1,6 @@
 """That the peer is given the same work as ours; needs the dependency group `bench`, which `make bench` installs."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -36,3 +37,23 @@ def test_the_peer_generates_the_whole_clip() -> None:
     codes = Peer(TINY, residual_streams=4, steps=2).generate(clips=2, frames=40)
     assert codes.shape == (2, TINY.n_q, 40)
     assert ((codes >= 0) & (codes < TINY.codebook_size)).all()
+
+
+def test_a_conditioned_peer_is_scored_on_the_masked_tokens_and_told_the_class() -> None:
+    torch.manual_seed(0)
+    peer = Peer(replace(TINY, num_classes=4), residual_streams=1, steps=2, conditioned=True).eval()
+    codes, mask = torch.randint(TINY.codebook_size, (2, TINY.n_q, 40)), torch.rand(2, 40) < 0.5
+    padding, level = torch.zeros(2, 40, dtype=torch.bool), torch.tensor([0, 2])
+    padding[1, 30:] = True
+    scored, other = (peer.masked_loss(codes, torch.tensor(labels), level, mask, padding) for labels in ([0, 1], [2, 1]))
+    assert len(scored.loss) == (mask & ~padding).sum()
+    assert torch.equal(scored.level, level[scored.item])
+    first = scored.item == 0
+    assert not torch.allclose(scored.loss[first], other.loss[first])
+    assert torch.equal(scored.loss[~first], other.loss[~first])
+    hidden = codes.clone()
+    hidden[1, 2, 30:], hidden[0, 1:] = 5, 7  # padding, and levels that are finer than the one asked for
+    again = peer.masked_loss(hidden, torch.tensor([0, 1]), level, mask, padding)
+    assert torch.allclose(again.loss, scored.loss)
+    peer.train().loss(codes, torch.tensor([0, 1]), ~padding).backward()
+    assert peer.model.semantic_token_emb.weight.grad[:2].any(dim=1).all()
