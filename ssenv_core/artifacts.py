@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,19 +308,3 @@ def finish_step(folder: StudyFolder, step: str, *, headline: dict[str, float], i
     figures = sorted(folder.figures.glob(f"{step.split('_')[0]}_*"))
     record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes([*outputs, *figures])}
     write_json(folder.step_record(step), record)
-
-
-def headlines(studies: Iterable[str]) -> dict[str, dict[tuple[str, str], float]]:
-    """The headline numbers of finished steps: by study, then by (step, name).
-
-    Raises:
-        SsenvError: a study has no finished step.
-    """
-    found = {}
-    for study in studies:
-        folder = StudyFolder.of(study)
-        records = [read_json(path) for path in folder.step_records]
-        if not records:
-            raise SsenvError(f"study {study!r} has no finished step in {folder.metrics}: run it first")
-        found[study] = {(record["step"], name): value for record in records for name, value in record["headline"].items()}
-    return found

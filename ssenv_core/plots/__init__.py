@@ -9,6 +9,7 @@ from ssenv_core.plots.charts import (
     long_term_spectrum,
     mask_trace,
     metric_distributions,
+    study_table,
     training_curve,
 )
 from ssenv_core.plots.spectrograms import DB_RANGE, colour_top, extremes, mel_levels, spectrogram_grid
@@ -30,5 +31,6 @@ __all__ = [
     "metric_distributions",
     "save_figure",
     "spectrogram_grid",
+    "study_table",
     "training_curve",
 ]

@@ -87,6 +87,19 @@ def comparison_table(table: pd.DataFrame, caption: str = "") -> Styler:
     return style.set_caption(caption) if caption else style
 
 
+def study_table(numbers: pd.DataFrame, best: pd.Series | None = None, *, signed: bool = False) -> Styler:
+    """Numbers indexed by (step, name), a column per study; those of the study that `best` names are bold. signed: with a plus."""
+
+    def write(value: float) -> str:
+        return f"{value:{'+' * signed}.5g}" if np.isfinite(value) else "–"
+
+    def bold(row: pd.Series) -> list[str]:
+        return ["font-weight: bold" if best is not None and study == best[row.name] else "" for study in row.index]
+
+    style = numbers.style.format(write).apply(bold, axis=1)
+    return style.set_table_styles([{"selector": "th, td", "props": "text-align: right; padding: 3px 10px; vertical-align: top"}])
+
+
 def codebook_usage(use: pd.DataFrame, codebook_size: int) -> go.Figure:
     """How much of each level's codebook is used: the entries that occur at all (%), and the entropy of their use (bit).
 

@@ -1,0 +1,98 @@
+"""Studies side by side: records and manifests written by hand, and what must be read out of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssenv_core.artifacts import StudyFolder, write_json
+from ssenv_core.errors import SsenvError
+from ssenv_core.plots import study_table
+from ssenv_core.summary import summarise_studies
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("notebooks", "params"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+def study(name: str, headlines: dict[str, dict], parameters: dict[str, dict] | None = None) -> None:
+    folder = StudyFolder.of(name)
+    for step, headline in headlines.items():
+        write_json(folder.step_record(step), {"step": step, "headline": headline, "inputs": {}, "outputs": {}})
+    if parameters is not None:
+        write_json(folder.manifest, {"study": name, "steps": {step: {"parameters": given} for step, given in parameters.items()}})
+
+
+def test_numbers_stand_side_by_side_with_their_differences_and_the_best() -> None:
+    study("a", {"02_train": {"level 1": 3.5, "first loss": 6.0}, "04_metrics": {"judge on generated": 0.6, "rms gap %": -10.0}})
+    study("b", {"02_train": {"level 1": 3.0, "first loss": 5.0}, "04_metrics": {"judge on generated": 0.6, "rms gap %": 4.0}})
+    study("c", {"02_train": {"level 1": 3.25}, "03_generate": {"change at joints (rank)": 0.5}})
+    found = summarise_studies(["a", "b", "c"])
+    assert found.numbers.loc[("02_train", "level 1")].tolist() == [3.5, 3.0, 3.25]
+    assert np.isnan(found.numbers.loc[("04_metrics", "rms gap %"), "c"])
+    assert list(found.differences) == ["b", "c"]
+    assert found.differences.loc[("02_train", "level 1")].tolist() == [-0.5, -0.25]
+    assert found.differences.loc[("04_metrics", "rms gap %"), "b"] == 14
+    assert found.best.to_dict() == {
+        ("02_train", "level 1"): "b",  # the lowest
+        ("02_train", "first loss"): "",  # neither better nor worse
+        ("04_metrics", "judge on generated"): "",  # a tie
+        ("04_metrics", "rms gap %"): "b",  # the nearest to 0
+        ("03_generate", "change at joints (rank)"): "",  # nobody to be better than
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "best"),
+    [
+        ("judge on melrvq_24khz@6", (0.7, 0.8), "b"),
+        ("probe (trained)", (0.7, 0.6), "a"),
+        ("Fréchet generated", (0.7, 0.6), "b"),
+        ("log-mel distance (dB)", (0.7, 0.6), "b"),
+        ("Temporal smoothing (generated)", (1, 3), "a"),
+        ("snr gap %", (-3, 2), "b"),
+        ("change at joints (rank)", (0.45, 0.6), "a"),
+        ("held-out cross-entropy", (5.8, 5.7), "b"),
+        ("clips", (30, 40), ""),
+        ("median RMS", (0.1, 0.2), ""),
+    ],
+)
+def test_better_is_higher_lower_or_nearer_as_the_number_has_it(name: str, values: tuple[float, float], best: str) -> None:
+    study("a", {"04_metrics": {name: values[0]}})
+    study("b", {"04_metrics": {name: values[1]}})
+    assert summarise_studies(["a", "b"]).best.tolist() == [best]
+
+
+def test_only_settings_that_are_not_the_same_in_all_studies_are_shown() -> None:
+    headline = {"02_train": {"level 1": 3.0}}
+    for name, fold, steps in (("a", 1, [2, 1]), ("b", 2, [2, 2])):
+        tokenize = {"study": name, "fold": 1, "codec": "m"}
+        study(name, headline, {"01_tokenize": tokenize, "02_train": {"study": name, "fold": fold, "dim": 64, "steps": steps}})
+    study("c", headline)
+    found = summarise_studies(["a", "b"])
+    assert found.settings.to_dict("index") == {"fold": {"a": "1", "b": "1 / 2"}, "steps": {"a": "[2, 1]", "b": "[2, 2]"}}
+    assert found.unknown == ()
+    assert summarise_studies(["a", "c"]).unknown == ("c",)
+    assert summarise_studies(["a", "c"]).settings.loc["dim"].tolist() == ["64", ""]
+    assert summarise_studies(["a"]).settings.empty
+
+
+def test_a_study_that_is_not_there_or_named_twice_is_one_line() -> None:
+    study("a", {"02_train": {"level 1": 3.0}})
+    with pytest.raises(SsenvError, match=r"study 'nope' has no finished step in .*metrics: run it first$"):
+        summarise_studies(["a", "nope"])
+    with pytest.raises(SsenvError, match=r"^studies a, a: each is to be named once$"):
+        summarise_studies(["a", "a"])
+
+
+def test_the_best_is_bold_in_the_table_and_what_is_missing_a_dash() -> None:
+    index = pd.MultiIndex.from_tuples([("02_train", "level 1")])
+    html = study_table(pd.DataFrame({"a": [3.5], "b": [3.0]}, index), pd.Series(["b"], index)).to_html()
+    assert html.count("font-weight: bold") == 1
+    assert "3.5" in html
+    assert "–" in study_table(pd.DataFrame({"a": [np.nan]}, index)).to_html()
+    assert "+0.5" in study_table(pd.DataFrame({"a": [0.5]}, index), signed=True).to_html()
