@@ -4,7 +4,8 @@ A mistake of input is one line on stderr and exit 1, an interrupted command one 
 imports happen inside the commands, so that help comes at once.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,25 @@ def run(params: Path, overrides: tuple[str, ...], force: bool, start: str | None
     from ssenv_core.study import run_study
 
     run_study(params, dict(map(parse_override, overrides)), force=force, start=start, only=only)
+
+
+@main.command()
+@click.argument("params", type=click.Path(dir_okay=False, path_type=Path), metavar="PARAMS.yaml")
+@click.argument("axes", nargs=-1, metavar="[NAME=VALUE,VALUE,...]...")
+@click.option("--grid", multiple=True, required=True, metavar="NAME=VALUE,VALUE,...", help="Values of a parameter; more may follow it.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Replace a value of the file in all of them; may be repeated."
+)
+def sweep(params: Path, axes: tuple[str, ...], grid: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+    """Run a study for every combination of values: --grid fold=1,2,3 guidance=1,3 makes six.
+
+    Each is a study of its own, named after its values. Steps that the changed parameters do not reach are made once.
+    """
+    from ssenv_core.params import parse_override
+    from ssenv_core.sweep import parse_axis, run_sweep, sweep_table
+
+    studies = run_sweep(params, _once(map(parse_axis, (*grid, *axes))), dict(map(parse_override, overrides)))
+    click.echo(f"\n{sweep_table(studies)}\n\nnotebooks/90_summary shows them with studies = {json.dumps(studies)}")
 
 
 @main.command()
@@ -250,6 +270,16 @@ def export(checkpoint: Path, duration: float, output: Path, **sampling: Any) -> 
     generator = load_generator(checkpoint, "cpu")
     settings = _sampling(_with_steps(sampling, generator.model.config.n_q))
     click.echo(export_generator(output, generator, settings, duration))
+
+
+def _once(axes: Iterable[tuple[str, list]]) -> dict[str, list]:
+    """Axes by name."""
+    found: dict[str, list] = {}
+    for name, values in axes:
+        if name in found:
+            raise click.BadParameter(f"{name} is named twice", param_hint="--grid")
+        found[name] = values
+    return found
 
 
 def _with_steps(options: dict[str, Any], n_q: int) -> dict[str, Any]:

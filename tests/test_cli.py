@@ -92,7 +92,20 @@ def test_help_comes_without_the_heavy_imports():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.endswith("light\n")
-    assert all(f"\n  {command} " in shown for command in ("run", "download", "reconstruct", "evaluate", "generate", "export"))
+    assert all(f"\n  {command} " in shown for command in ("run", "sweep", "download", "reconstruct", "evaluate", "generate", "export"))
+
+
+def test_a_sweep_takes_axes_after_grid_and_each_once(monkeypatch):
+    seen = []
+    monkeypatch.setattr("ssenv_core.sweep.run_sweep", lambda params, grid, overrides: seen.append((str(params), grid, overrides)) or ["a"])
+    monkeypatch.setattr("ssenv_core.sweep.sweep_table", lambda studies: f"table of {studies}")
+    result = CliRunner().invoke(main, ["sweep", "p.yaml", "--grid", "fold=1,2", "guidance=1,3", "--set", "seed=7"])
+    assert result.exit_code == 0
+    assert seen == [("p.yaml", {"fold": [1, 2], "guidance": [1, 3]}, {"seed": 7})]
+    assert "table of ['a']" in result.output
+    result = CliRunner().invoke(main, ["sweep", "p.yaml", "--grid", "fold=1,2", "fold=3"])
+    assert result.exit_code == 2
+    assert "fold is named twice" in result.output
 
 
 ROOT = Path(__file__).parents[1]

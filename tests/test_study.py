@@ -24,6 +24,7 @@ from ssenv_core.datasets import load_dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.report import format_seconds, write_report
 from ssenv_core.study import run_study
+from ssenv_core.sweep import parse_axis, run_sweep
 
 FIRST = """from ssenv_core.artifacts import StudyFolder, finish_step
 folder = StudyFolder.of(study)
@@ -37,6 +38,9 @@ folder.figures.mkdir(parents=True, exist_ok=True)
 text = " ".join(path.read_text() for path in sorted(folder.generated.iterdir()))
 (folder.figures / "all.txt").write_text(f"{colour} {text}")
 finish_step(folder, "20_use", headline={"length": 0.5}, inputs=[folder.generated], outputs=[folder.figures / "all.txt"])"""
+FAILING = """from ssenv_core.errors import SsenvError
+if colour == "blue":
+    raise SsenvError("no blue")"""
 PARAMS = "notebooks: [10_make, 20_use]\nstudy: tiny\nseed: 1\ncount: 2\ncolour: red\n"
 
 
@@ -444,3 +448,60 @@ def test_a_run_of_one_step_reports_though_the_notebook_of_another_is_gone(projec
 @pytest.mark.parametrize(("seconds", "text"), [(4.24, "4.2 s"), (59.97, "1 min 00 s"), (200, "3 min 20 s"), (3899, "1 h 05 min")])
 def test_times_are_readable(seconds, text):
     assert format_seconds(seconds) == text
+
+
+def test_a_sweep_runs_every_combination_and_makes_once_what_does_not_change(project, in_process, capsys):
+    names = run_sweep("params/tiny.yaml", {"count": [1, 3], "colour": ["red", "light blue"]}, root=project)
+    assert names == ["tiny_count=1_colour=red", "tiny_count=1_colour=lightblue", "tiny_count=3_colour=red", "tiny_count=3_colour=lightblue"]
+    assert in_process == ["10_make", "20_use", "20_use", "10_make", "20_use", "20_use"]
+    folders = [project / "outputs" / name for name in names]
+    assert [(folder / "figures" / "all.txt").read_text() for folder in folders] == [
+        "red sound 0",
+        "light blue sound 0",
+        "red sound 0 sound 1 sound 2",
+        "light blue sound 0 sound 1 sound 2",
+    ]
+    manifest = json.loads((folders[1] / "manifest.json").read_text())["steps"]
+    assert manifest["10_make"]["made_by"] == names[0]
+    assert manifest["10_make"]["parameters"]["study"] == names[1]
+    assert "made_by" not in manifest["20_use"]
+    in_process.clear()
+    run_sweep("params/tiny.yaml", {"count": [1, 3], "colour": ["red", "light blue"]}, root=project)
+    assert in_process == []
+    run_study("params/tiny.yaml", {"count": 1, "colour": "light blue", "study": names[1]}, root=project)
+    assert in_process == []
+
+
+def test_a_study_that_fails_does_not_stop_the_sweep(project, in_process, capsys):
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'"], FAILING, SECOND)
+    with pytest.raises(SsenvError, match=r"^1 of 3 studies failed: tiny_colour=blue$"):
+        run_sweep("params/tiny.yaml", {"colour": ["red", "blue", "green"]}, root=project)
+    assert (project / "outputs" / "tiny_colour=green" / "figures" / "all.txt").exists()
+    assert "no blue" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("grid", "overrides", "message"),
+    [
+        ({"count": [1], "color": ["red"]}, {}, "color"),
+        ({"count": [1], "seed": [1, "often"]}, {}, "parameter seed = 'often'"),
+        ({"count": [1]}, {"count": 2}, "--grid count: it cannot be swept and set"),
+        ({"study": ["a", "b"]}, {}, "--grid study: it cannot be swept$"),
+        ({"colour": ["light blue", "lightblue"]}, {}, "two combinations would both be called tiny_colour=lightblue"),
+    ],
+)
+def test_a_sweep_is_checked_before_anything_runs(project, in_process, grid, overrides, message):
+    with pytest.raises(SsenvError, match=message):
+        run_sweep("params/tiny.yaml", grid, overrides, root=project)
+    assert in_process == []
+
+
+def test_an_axis_is_a_name_and_values():
+    assert parse_axis("fold=1,2") == ("fold", [1, 2])
+    assert parse_axis("steps=[12,1],[1,1]") == ("steps", [[12, 1], [1, 1]])
+    assert parse_axis("top_p=null,0.9") == ("top_p", [None, 0.9])
+    for text in ("fold", "fold=", "=1", "fold=[1"):
+        with pytest.raises(SsenvError, match=r"write name=value,value,\.\.\.$"):
+            parse_axis(text)
+    with pytest.raises(SsenvError, match=r"--grid fold=1,1: each value is to be named once"):
+        parse_axis("fold=1,1")
