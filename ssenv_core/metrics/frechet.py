@@ -53,7 +53,8 @@ def frechet_infinity(real: Sequence[np.ndarray], generated: Sequence[np.ndarray]
     """The distance without what small sets add to it, which falls as 1 / n: a line over the distances between subsets of n clips each.
 
     Subsets are of whole clips, as the frames of a clip are alike, drawn without putting back, of both sides alike: the real side's share of
-    the bias goes as well.
+    the bias goes as well. The sides must not be versions of the same clips, which share what the line takes for chance: take every second
+    clip of the one and the others of the other.
 
     Args:
         real: one array (T, D) of embeddings per clip, T at least 1.
