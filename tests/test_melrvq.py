@@ -168,6 +168,14 @@ def test_tokens_outlive_the_decoder_but_not_the_encoder() -> None:
     assert same.token_hash != codec.token_hash
 
 
+@pytest.mark.parametrize(("name", "value"), [("BEAM", 1), ("SETTLED", (1, 8, MAX_LEVELS))])
+def test_another_search_makes_other_tokens(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
+    codec = tiny_codec()
+    before = codec.token_hash
+    monkeypatch.setattr(f"ssenv_core.codecs.melrvq.{name}", value)
+    assert codec.token_hash != before
+
+
 def test_a_codec_of_another_version_is_refused_in_one_line(codec: MelRVQ, tmp_path, monkeypatch) -> None:
     path = codec.save(tmp_path / "codec.safetensors")
     monkeypatch.setattr("ssenv_core.codecs.melrvq.encoder.MAX_LEVELS", 4)

@@ -13,7 +13,7 @@ from torch import nn
 from ssenv_core.artifacts import load_tensors, save_tensors
 from ssenv_core.codecs.base import chunks, each_alone, levels_for_bandwidth, weights_hash
 from ssenv_core.codecs.melrvq.decoder import Decoder, DecoderConfig
-from ssenv_core.codecs.melrvq.encoder import CODEBOOK_SIZE, MAX_LEVELS, Encoder, EncoderConfig
+from ssenv_core.codecs.melrvq.encoder import BEAM, CODEBOOK_SIZE, MAX_LEVELS, SETTLED, Encoder, EncoderConfig
 from ssenv_core.codecs.melrvq.features import FLOOR, FRAMES_SEEN, HOP, NUM_FEATURES, SAMPLE_RATE, Features, silent_frames
 from ssenv_core.errors import SsenvError
 
@@ -57,8 +57,8 @@ class MelRVQ(nn.Module):
 
     @property
     def token_hash(self) -> str:
-        """Hash of the features' definition and the encoder's weights: a new decoder leaves tokens valid."""
-        return weights_hash(f"{self.name} {SAMPLE_RATE} {HOP} {NUM_FEATURES} {FLOOR}", self.encoder)
+        """Hash of the features' definition, the search and the encoder's weights: a new decoder leaves tokens valid."""
+        return weights_hash(f"{self.name} {SAMPLE_RATE} {HOP} {NUM_FEATURES} {FLOOR} {BEAM} {SETTLED}", self.encoder)
 
     @property
     def codebooks(self) -> torch.Tensor:
