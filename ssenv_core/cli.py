@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ssenv_core.soundstorm import Sampling
 
 FOLDER = click.Path(path_type=Path)
-MEASURED = "the default measured best on a validation split of ESC-10"
+MEASURED = "the default was chosen on a validation split of ESC-10"
 
 
 class Commands(click.Group):

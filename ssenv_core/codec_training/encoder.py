@@ -140,7 +140,10 @@ def draw_levels(rng: torch.Generator) -> int:
 
 @torch.inference_mode()
 def feature_error(codec: MelRVQ, sounds: Sounds) -> list[float]:
-    """RMS error in dB of the features of every frame that is not silent, rebuilt from the codes of the first 1 to 16 levels."""
+    """RMS error in dB of the features of every frame that is not silent, rebuilt from the codes of the first 1 to 16 levels.
+
+    To be measured before `train_decoder`, which moves what rebuilds them to what serves the sound.
+    """
     total, frames = torch.zeros(MAX_LEVELS, dtype=torch.float64), 0
     for wavs, live in sounds.batches():
         features = codec.features(wavs)

@@ -1,4 +1,5 @@
-"""From latents to sound: a ConvNeXt network that first says what the features were, another that turns them into two STFTs, long and short.
+"""From latents to sound: a ConvNeXt network rebuilds band levels, another turns them into two STFTs, long and short. The first begins as
+what the features were; the training for sound then moves it to what serves the spectra, and it is no measure of the features any more.
 
 The long one holds what lasts: each bin is an oscillator whose frequency the network sets and whose phase is the sum of that frequency over
 time, so that a steady partial stays one tone. The short one holds what passes. Each has a stochastic part, a gain times complex Gaussian
@@ -108,7 +109,7 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def features(self, latents: torch.Tensor) -> torch.Tensor:
-        """latents (B, T, D) -> the features (B, T, 160) that they were, as far as they tell."""
+        """latents (B, T, D) -> band levels (B, T, 160): until `train_decoder`, the features as far as the latents tell them."""
         with torch.autocast(latents.device.type, enabled=False):  # the levels' last digits count
             features = self.mean + self.projection(latents)
         return features + self.correction(self.feature_backbone(latents.transpose(1, 2)))
