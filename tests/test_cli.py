@@ -234,12 +234,12 @@ def generate(checkpoint, output, *options, duration=("--duration", 0.2)):
     return ssenv("generate", "--checkpoint", checkpoint, "--output", output, *duration, "--device", "cpu", *options)
 
 
-def test_generate_by_default_decodes_as_measured_best(checkpoint, tmp_path):
+def test_generate_by_default_decodes_as_chosen_on_a_validation_split(checkpoint, tmp_path):
     assert generate(checkpoint, tmp_path / "a", "--class", "dog").exit_code == 0
     recipe = json.loads((tmp_path / "a" / "dog_42_0.json").read_text())
     assert (recipe["choice_temperature"], recipe["guidance"]) == (8.0, 2.0)
     assert recipe["environment"]["device"] == "cpu"
-    assert ssenv("generate", "--help").stdout.count("measured best") == 2
+    assert " ".join(ssenv("generate", "--help").stdout.split()).count("chosen on a validation split") == 2
 
 
 def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tmp_path):
