@@ -22,6 +22,7 @@ from ssenv_core.codec_training import (
 from ssenv_core.codec_training import decoder as decoder_module
 from ssenv_core.codec_training import encoder as module
 from ssenv_core.codec_training import sounds as sounds_module
+from ssenv_core.codec_training.codebooks import spread_use
 from ssenv_core.codec_training.decoder import match_loudness
 from ssenv_core.codec_training.sounds import of_pcm
 from ssenv_core.codecs.melrvq import HOP, MAX_LEVELS, MelRVQ
@@ -157,6 +158,24 @@ def test_entries_that_nothing_uses_are_moved_to_where_latents_are(sounds: Sounds
     for _ in range(200):
         module.quantize_and_learn([book], latents)
     assert book.embed.abs().max() < 100
+
+
+def test_entries_that_the_clips_never_use_share_what_the_most_used_ones_hold(sounds: Sounds, codec: MelRVQ) -> None:
+    def use_and_error(of: MelRVQ) -> tuple[int, float]:
+        wavs, live = next(sounds.batches())
+        latents = of.encoder(of.features(wavs))
+        codes = of.encoder.quantize(latents, ~live, 1)
+        return len(codes[:, 0][live].unique()), float((latents - of.encoder.dequantize(codes))[live].square().mean())
+
+    spread = twin(codec).eval().requires_grad_(False)
+    spread.encoder.codebooks[:, 24:] = 1000.0 + torch.arange(1000.0)[:, None]  # too far from everything
+    (used, error), untouched = use_and_error(spread), spread.encoder.codebooks[:, 0].clone()
+    spread_use(spread, sounds)
+    spread_used, spread_error = use_and_error(spread)
+    assert used <= 23
+    assert spread_used > 1.5 * used
+    assert spread_error < error
+    assert torch.equal(spread.encoder.codebooks[:, 0], untouched)  # silence
 
 
 def test_the_codec_starts_as_quantized_components_of_its_features(sounds: Sounds, quick) -> None:

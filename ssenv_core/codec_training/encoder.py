@@ -13,7 +13,7 @@ import torch
 from encodec.quantization.core_vq import EuclideanCodebook
 from torch import nn
 
-from ssenv_core.codec_training.codebooks import fit_codebooks
+from ssenv_core.codec_training.codebooks import fit_codebooks, spread_use
 from ssenv_core.codec_training.loop import Training, run
 from ssenv_core.codec_training.sounds import Sounds
 from ssenv_core.codecs.melrvq import MAX_LEVELS, MelRVQ
@@ -79,6 +79,7 @@ def train_encoder(
     rows = run(settings, take_step, parts, state_file, name="encoder", data=about, device=device, report=report)
     codec.eval().requires_grad_(False).cpu()
     encoder.codebooks[:, 1:] = torch.stack([book.embed for book in books]).cpu()
+    spread_use(codec, sounds)
     for tensor in encoder.state_dict().values():
         tensor.copy_(tensor.half())  # as they are stored: tokens never depend on a reload
     return rows
