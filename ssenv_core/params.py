@@ -153,6 +153,9 @@ class FailureModeParams(MetricsParams):
 class ClassifyParams(Params):
     """06_classify."""
 
+    dataset: Dataset
+    data_root: str
+    clips_per_class: Count
     fold: Count
     classifier_epochs: Count
     classifier_batch_size: Count
