@@ -2,7 +2,8 @@
 
 The gradient passes the quantizer straight through (van den Oord et al. 2017); its codebooks follow the latents as moving averages
 (`encodec`'s, after SoundStream), every other batch at the 8 levels of 6 kbps and else at any number: each level refines those before.
-Every segment is varied: codebooks that know only the clips as they are fit those far better than any others.
+Every segment is varied: codebooks that know only the clips as they are fit those far better than any others. At the end, entries that only
+variations need are given to the clips as they are (see `codebooks.spread_use`).
 """
 
 import math
