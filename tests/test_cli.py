@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +233,17 @@ def test_evaluate_in_the_papers_convention_keeps_rates_and_says_where_they_diffe
 
 def generate(checkpoint, output, *options, duration=("--duration", 0.2)):
     return ssenv("generate", "--checkpoint", checkpoint, "--output", output, *duration, "--device", "cpu", *options)
+
+
+def test_baselines_writes_every_fold_and_names_those_that_are_not_here(monkeypatch, tmp_path):
+    few = replace(datasets.load_dataset("synthetic", clips_per_class=5).subset(folds=[1, 2]), missing_folds=(3,))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: few)
+    result = ssenv("baselines", "synthetic", "--output", tmp_path / "new" / "table.csv")
+    assert result.exit_code == 0
+    assert "synthetic: folds 3 are not here: this is not the official protocol" in result.stdout
+    rows = list(csv.DictReader((tmp_path / "new" / "table.csv").open()))
+    assert [row["baseline"] for row in rows] == ["k-NN", "random forest", "SVM"]
+    assert all(float(row["mean"]) == pytest.approx((float(row["fold 1"]) + float(row["fold 2"])) / 2) for row in rows)
 
 
 def test_generate_by_default_decodes_as_chosen_on_a_validation_split(checkpoint, tmp_path):
