@@ -33,8 +33,7 @@ def mfcc_zcr(wav: np.ndarray) -> np.ndarray:
     heard = (wav * 32768 + 0.5) / 32767.5  # as published: no sample is zero, so that silence has a level and no sign changes
     mel = librosa.feature.melspectrogram(y=heard, sr=SAMPLE_RATE, n_fft=2048, hop_length=HOP, n_mels=128)
     mfcc = librosa.feature.mfcc(S=librosa.power_to_db(mel, top_db=RANGE), n_mfcc=1 + NUM_MFCC)[1:]
-    frames = heard[: len(heard) // HOP * HOP].reshape(-1, HOP)
-    zcr = np.abs(np.diff(np.sign(frames), axis=1)).mean(1) / 2
+    zcr = librosa.feature.zero_crossing_rate(heard, frame_length=HOP, hop_length=HOP, center=False, pad=False)
     return np.concatenate([mfcc.mean(1), mfcc.std(1), [zcr.mean(), zcr.std()]])
 
 

@@ -18,10 +18,9 @@ from ssenv_core.checkpoints import load_generator, require_heldout
 from ssenv_core.codecs import load_codec
 from ssenv_core.codecs.base import Codec
 from ssenv_core.datasets import Dataset
-from ssenv_core.errors import SsenvError
 from ssenv_core.progress import track
 from ssenv_core.tokenizing import active_frames
-from ssenv_core.tokens import TokenSet, load_tokens_file, require_codec
+from ssenv_core.tokens import TokenSet, load_tokens_file, require_codec, require_dataset
 
 COPY_LEVELS = 2  # in which a copy is looked for
 
@@ -57,8 +56,7 @@ def load_columns(folder: StudyFolder, sounds: Dataset, fold: int, device: str) -
     """
     require_heldout(load_generator(folder.generator, "cpu"), fold)
     tokens = load_tokens_file(folder.tokens)
-    if tokens.metadata["dataset_fingerprint"] != sounds.fingerprint:
-        raise SsenvError(f"{folder.tokens} was not made of this copy of {sounds.name}: run 01_tokenize with the same dataset parameters")
+    require_dataset(tokens, sounds)
     codec = load_codec(tokens.metadata["codec"], tokens.metadata["bandwidth"], device)
     require_codec(tokens, codec)
     heldout, clips = tokens.where([fold]), sounds.subset(folds=[fold]).clips

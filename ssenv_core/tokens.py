@@ -15,6 +15,7 @@ import torch
 
 from ssenv_core.artifacts import load_tensors, save_tensors, sha256_file, write_json
 from ssenv_core.codecs.base import Codec
+from ssenv_core.datasets import Dataset
 from ssenv_core.errors import SsenvError
 
 KIND = "soundstorm tokens with controls"
@@ -140,3 +141,16 @@ def require_codec(tokens: HasMetadata, codec: Codec) -> None:
         )
     if made["n_q"] > codec.n_q:
         raise SsenvError(f"the tokens have {made['n_q']} levels, {codec.name} here {codec.n_q}: load it at {made['bandwidth']:g} kbps")
+
+
+def require_dataset(tokens: TokenSet, sounds: Dataset) -> None:
+    """Refuse another dataset than the tokens were made of.
+
+    Raises:
+        SsenvError: it is another one, or another copy.
+    """
+    if tokens.metadata["dataset_fingerprint"] != sounds.fingerprint:
+        raise SsenvError(
+            f"the tokens, of {tokens.metadata['dataset']}, were not made of this copy of {sounds.name}: "
+            f"run 01_tokenize with the same dataset parameters"
+        )
