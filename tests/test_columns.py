@@ -92,6 +92,11 @@ def test_a_fold_that_the_generator_was_trained_on_is_no_real_side(folder: StudyF
         run("06_classify", study="tiny", fold=2, device="cpu")
 
 
+def test_a_dataset_that_the_tokens_were_not_made_of_is_refused(folder: StudyFolder, sounds: Dataset) -> None:
+    with pytest.raises(SsenvError, match="were not made of this copy"):
+        load_columns(folder, sounds.subset(folds=[1]), 1, "cpu")
+
+
 def test_latents_are_those_of_the_frames_that_sound() -> None:
     codec = tiny_codec()
     wav = np.zeros(3200, dtype=np.float32)
