@@ -281,15 +281,17 @@ def generate(
 @click.option("--output", type=FOLDER, required=True, metavar="FILE.pt2")
 @sampling_options
 def export(checkpoint: Path, duration: float, output: Path, **sampling: Any) -> None:
-    """Write a generator as one program for torch.export.load: a label in, codes out, sampling included."""
+    """Write generator and codec as one program for torch.export.load: a label in, codes and waveform out."""
     from ssenv_core.checkpoints import load_generator
+    from ssenv_core.codecs import load_codec
     from ssenv_core.export import export_generator
 
     if output.suffix != ".pt2":
         raise click.BadParameter(f"{output} must end in .pt2", param_hint="--output")
     generator = load_generator(checkpoint, "cpu")
     settings = _sampling(_with_steps(sampling, generator.model.config.n_q))
-    click.echo(export_generator(output, generator, settings, duration))
+    codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"])
+    click.echo(export_generator(output, generator, codec, settings, duration))
 
 
 def _once(axes: Iterable[tuple[str, list]]) -> dict[str, list]:

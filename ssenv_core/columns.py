@@ -62,7 +62,7 @@ def load_columns(folder: StudyFolder, sounds: Dataset, fold: int, device: str) -
     heldout, clips = tokens.where([fold]), sounds.subset(folds=[fold]).clips
     real = [sounds.read(clip, codec.sample_rate) for clip in track(clips, len(clips), "read", "clip")]
     through = [
-        codec.decode(codes[None].to(device))[0, 0].cpu().numpy()[: len(wav)]
+        codec.decode(codes[None].to(device), torch.Generator(device).manual_seed(0))[0, 0].cpu().numpy()[: len(wav)]
         for codes, wav in zip(track(heldout.codes, len(heldout), "decode", "clip"), real, strict=True)
     ]
     recipe = read_json(folder.generated / "recipe.json")["clips"]

@@ -1,7 +1,7 @@
-"""A trained generator as one file that PyTorch alone runs: masks, guidance and sampling included, nothing of this package needed.
+"""A trained generator as one file that PyTorch alone runs: sampling, guidance and the codec included, nothing of this package needed.
 
-`torch.export.load(FILE).module()(label)` gives the codes of a clip of that class; what it draws follows from `torch.manual_seed`. The
-number of frames and the settings of the decoding are part of the program.
+`torch.export.load(FILE).module()(label)` gives the codes and the waveform of a clip of that class; what it draws follows from
+`torch.manual_seed`. The number of frames and the settings of the decoding are part of the program.
 """
 
 import json
@@ -14,11 +14,14 @@ from torch import nn
 
 from ssenv_core.artifacts import atomic_path
 from ssenv_core.checkpoints import TrainedGenerator
+from ssenv_core.codecs.base import Codec
 from ssenv_core.errors import SsenvError
 from ssenv_core.generation import frames_of
 from ssenv_core.soundstorm import Sampling, SoundStorm, decode, fill_in
+from ssenv_core.tokens import require_codec
 
 DESCRIPTION = "ssenv.json"
+WITHIN = 1e-4  # of the waveform's peak: exported convolutions may add up in another order
 
 
 class GlobalNoise:
@@ -34,47 +37,55 @@ class GlobalNoise:
 class Program(nn.Module):
     """Plain generation of one clip."""
 
-    def __init__(self, model: SoundStorm, sampling: Sampling, n_frames: int) -> None:
+    def __init__(self, model: SoundStorm, codec: Codec, sampling: Sampling, n_frames: int) -> None:
         super().__init__()
-        self.model, self.sampling, self.n_frames = model, sampling, n_frames
+        self.model, self.codec, self.sampling, self.n_frames = model, codec, sampling, n_frames
 
-    def forward(self, label: torch.Tensor) -> torch.Tensor:
-        """label (1,) int64 -> codes (1, Q, T) int64."""
+    def forward(self, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """label (1,) int64 -> codes (1, Q, T) int64 and their waveform (1, 1, S) float32 at the codec's rate."""
         codes = torch.zeros(1, self.model.config.n_q, self.n_frames, dtype=torch.int64)
         totals = [[self.n_frames]] * self.model.config.n_q
-        return fill_in(self.model, codes, torch.ones_like(codes, dtype=torch.bool), totals, label, self.sampling, GlobalNoise()).codes
+        filled = fill_in(self.model, codes, torch.ones_like(codes, dtype=torch.bool), totals, label, self.sampling, GlobalNoise())
+        return filled.codes, self.codec.decode(filled.codes)
 
 
-def export_generator(path: str | Path, generator: TrainedGenerator, sampling: Sampling, duration: float) -> Path:
-    """Write the program, and check that it gives the generator's own codes, class by class.
+def export_generator(path: str | Path, generator: TrainedGenerator, codec: Codec, sampling: Sampling, duration: float) -> Path:
+    """Write the program, and check that it gives the generator's own codes and the codec's own sound, class by class.
 
-    Beside the program the file holds `ssenv.json`: class_names, the tokens' metadata, the sampling and the frames.
+    Beside the program the file holds `ssenv.json`: class_names, the tokens' metadata, the sampling, the frames and the sample_rate.
 
     Args:
-        generator: on the CPU.
+        generator, codec: on the CPU.
 
     Raises:
-        SsenvError: the duration or the steps do not fit, or the program's codes are not those of the generator; then nothing is written.
+        SsenvError: the codec, the duration or the steps do not fit, or the program gives something else; then nothing is written.
     """
+    require_codec(generator, codec)
     n_frames = frames_of(generator, duration)
     if len(sampling.steps) != generator.model.config.n_q:
         raise SsenvError(f"steps {sampling.steps} must name the iterations of each of the generator's {generator.model.config.n_q} levels")
-    program = torch.export.export(Program(generator.model, sampling, n_frames), (torch.tensor([0]),))
-    described = {"class_names": generator.class_names, "tokens": generator.metadata, "sampling": asdict(sampling), "frames": n_frames}
+    original = Program(generator.model, codec, sampling, n_frames)
+    program = torch.export.export(original, (torch.tensor([0]),))
+    described = {"class_names": generator.class_names, "tokens": generator.metadata, "sampling": asdict(sampling)}
+    described |= {"frames": n_frames, "sample_rate": codec.sample_rate}
     with atomic_path(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given buffer is not writable")  # of PyTorch's own reading
+        for message in ("The given buffer is not writable", "No complete tensor found"):  # of PyTorch's own files
+            warnings.filterwarnings("ignore", message=message)
         torch.export.save(program, temporary, extra_files={DESCRIPTION: json.dumps(described)})
         loaded = torch.export.load(temporary).module()
         for label in range(min(2, len(generator.class_names))):
-            if not torch.equal(run_program(loaded, label, seed=label), plain_codes(generator, sampling, n_frames, label, seed=label)):
+            (codes, wav), (_, expected) = (run_program(made, label, seed=label) for made in (loaded, original))
+            if not torch.equal(codes, plain_codes(generator, sampling, n_frames, label, seed=label)):
                 raise SsenvError(
                     f"the exported program gives other codes than the generator for {generator.class_names[label]}: not written"
                 )
+            if not torch.allclose(wav, expected, rtol=0, atol=WITHIN * float(expected.abs().max())):
+                raise SsenvError(f"the exported program sounds otherwise than the codec for {generator.class_names[label]}: not written")
     return Path(path)
 
 
-def run_program(program: nn.Module, label: int, seed: int) -> torch.Tensor:
-    """Codes (1, Q, T) of a loaded program; PyTorch's own generator is left as it was."""
+def run_program(program: nn.Module, label: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes (1, Q, T) and waveform (1, 1, S) of a program; PyTorch's own generator is left as it was."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return program(torch.tensor([label]))

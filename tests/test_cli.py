@@ -274,8 +274,8 @@ def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tm
 def test_export_writes_a_program_and_refuses_what_it_cannot(checkpoint, tmp_path):
     result = ssenv("export", "--checkpoint", checkpoint, "--duration", 0.2, "--output", tmp_path / "dog.pt2", "--steps", "3,1")
     assert result.exit_code == 0, result.output
-    codes = torch.export.load(tmp_path / "dog.pt2").module()(torch.tensor([1]))
-    assert codes.shape == (1, 2, 15)
+    codes, wav = torch.export.load(tmp_path / "dog.pt2").module()(torch.tensor([1]))
+    assert (codes.shape, wav.shape) == ((1, 2, 15), (1, 1, 4800))
     result = ssenv("export", "--checkpoint", checkpoint, "--output", tmp_path / "dog.onnx")
     assert (result.exit_code, "must end in .pt2" in result.stderr) == (2, True)
     refused(ssenv("export", "--checkpoint", checkpoint, "--output", tmp_path / "cat.pt2", "--steps", "3"), "steps .* 2 levels")

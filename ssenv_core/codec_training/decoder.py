@@ -118,13 +118,14 @@ def match_loudness(codec: MelRVQ, sounds: Sounds, settings: Training) -> None:
     own = slice(margin, -margin)
     asked, drawn = torch.zeros((), dtype=torch.float64), torch.zeros(MAX_LEVELS + 1, dtype=torch.float64)
     codec.decoder.gain.fill_(1.0)
+    noise = torch.Generator(device).manual_seed(settings.seed)
     for _ in track(range(GAIN_SEGMENTS // GAIN_BATCH), GAIN_SEGMENTS // GAIN_BATCH, "match loudness", "batch"):
         wide = sounds.draw(GAIN_BATCH, settings.segment_frames, margin, rng, device)
         latents, silent = codec.encoder(codec.features(wide))[:, own], silent_frames(wide)[:, own]
         codes = codec.encoder.quantize(latents, silent, MAX_LEVELS)
         asked += _loudness(wide[:, HOP * margin : -HOP * margin])
         for levels in range(1, MAX_LEVELS + 1):
-            drawn[levels] += _loudness(codec.decode(codes[:, :levels])[:, 0])
+            drawn[levels] += _loudness(codec.decode(codes[:, :levels], noise)[:, 0])
     codec.decoder.gain[1:] = (asked / drawn[1:]).float()
 
 

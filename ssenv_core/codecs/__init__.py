@@ -55,9 +55,11 @@ def codec_levels(name: str, bandwidth: float) -> int:
 
 
 def reconstruct(codec: Codec, wav: np.ndarray, device: str | torch.device = "cpu") -> np.ndarray:
-    """One waveform (S,) float32 at `codec.sample_rate` through the codec and back: (S,) float32, cropped or zero-padded to its length."""
+    """One waveform (S,) float32 at `codec.sample_rate` through the codec and back: (S,) float32, cropped or zero-padded to its length;
+    the same one at every call, as noise is drawn with seed 0."""
     with torch.inference_mode():
-        decoded = codec.decode(codec.encode(torch.tensor(wav, dtype=torch.float32, device=device)[None, None]))
+        codes = codec.encode(torch.tensor(wav, dtype=torch.float32, device=device)[None, None])
+        decoded = codec.decode(codes, torch.Generator(codes.device).manual_seed(0))
     return fit_length(decoded[0, 0].cpu().numpy(), len(wav))
 
 

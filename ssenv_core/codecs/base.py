@@ -56,7 +56,7 @@ class Codec(Protocol):
         ...
 
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """codes (B, q, T) int64, the first q <= n_q levels -> wav (B, 1, S); `generator` (None: seed 0) draws what is random."""
+        """codes (B, q, T) int64, the first q <= n_q levels -> wav (B, 1, S), whose noise is from `generator` or from PyTorch's own."""
         ...
 
     def embed(self, wav: torch.Tensor) -> torch.Tensor:

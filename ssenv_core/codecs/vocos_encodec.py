@@ -19,6 +19,7 @@ from vocos.heads import ISTFTHead
 from vocos.models import VocosBackbone
 
 from ssenv_core.codecs.encodec import EnCodec, load_encodec
+from ssenv_core.codecs.inverse_stft import InverseSTFT
 from ssenv_core.codecs.pretrained import Weights
 from ssenv_core.errors import SsenvError
 
@@ -84,7 +85,11 @@ def untrained_vocos() -> Vocos:
     features = nn.Module()  # the package's own would download EnCodec again
     features.codebook_weights = nn.Parameter(torch.zeros(max(LEVELS.values()) * CODEBOOK_SIZE, LATENT_DIM))
     backbone = VocosBackbone(LATENT_DIM, dim=384, intermediate_dim=1152, num_layers=8, adanorm_num_embeddings=len(LEVELS))
-    return Vocos(features, backbone, ISTFTHead(dim=384, n_fft=1280, hop_length=320, padding="same"))
+    head = ISTFTHead(dim=384, n_fft=1280, hop_length=320, padding="same")
+    inverse = InverseSTFT(head.istft.n_fft, head.istft.hop_length)  # the same, and can be exported
+    inverse.register_buffer("window", head.istft.window)  # which is in the published file
+    head.istft = inverse
+    return Vocos(features, backbone, head)
 
 
 def load_vocos_encodec(bandwidth: float = 6.0) -> VocosEnCodec:

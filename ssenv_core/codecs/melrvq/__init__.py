@@ -85,8 +85,6 @@ class MelRVQ(nn.Module):
     @torch.inference_mode()
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """codes (B, q, T) of the first q levels -> wav (B, 1, 320 T)."""
-        if generator is None:
-            generator = torch.Generator(codes.device).manual_seed(0)
         wav = self.decoder.synthesize(self.decoder.spectra(self.encoder.dequantize(codes), codes.shape[1]), generator)
         return (self.decoder.gain[codes.shape[1]] * wav * audible(codes)).unsqueeze(1)
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from vocos.models import VocosBackbone
-from vocos.spectral_ops import ISTFT
 
+from ssenv_core.codecs.inverse_stft import InverseSTFT
 from ssenv_core.codecs.melrvq.encoder import MAX_LEVELS
 from ssenv_core.codecs.melrvq.features import HOP, NUM_FEATURES, NUM_MELS, SUB_BANDS, SUB_FRAMES, WINDOW, interpolation
 
@@ -45,8 +45,7 @@ class Resolution(nn.Module):
     def __init__(self, n_fft: int, hop: int) -> None:
         super().__init__()
         self.bins = n_fft // 2 + 1
-        self.istft = ISTFT(n_fft, hop, n_fft, padding="same")
-        self.istft.register_buffer("window", self.istft.window, persistent=False)
+        self.istft = InverseSTFT(n_fft, hop)
         self.register_buffer("bands_to_bins", interpolation(NUM_MELS, self.bins), persistent=False)
         # Band levels are mean amplitudes under WINDOW-long Hann windows. A bin of noise of variance s^2 has the mean amplitude
         # 0.886 s sqrt(6 / WINDOW) there and needs the power 3/8 n_fft^2 / hop s^2 here; each resolution begins with half of that power.
@@ -66,7 +65,7 @@ class Resolution(nn.Module):
         return raw
 
     def draw(self, spectrum: Spectrum, generator: torch.Generator | None) -> torch.Tensor:
-        """One waveform (B, S) of a spectrum."""
+        """One waveform (B, S) of a spectrum; without a generator the noise is from PyTorch's own."""
         gain = spectrum.gain
         noise = torch.view_as_complex(torch.randn(*gain.shape, 2, generator=generator, device=gain.device))
         return self.istft(spectrum.deterministic + gain * noise)
@@ -134,6 +133,6 @@ class Decoder(nn.Module):
         )
 
     def synthesize(self, spectra: tuple[Spectrum, Spectrum], generator: torch.Generator | None = None) -> torch.Tensor:
-        """One draw of the waveform (B, 320 T) from `spectra`."""
+        """One draw of the waveform (B, 320 T) from `spectra`; `generator` as for `torch.randn`."""
         long, short = spectra
         return self.long.draw(long, generator) + self.short.draw(short, generator)
