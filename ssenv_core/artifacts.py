@@ -181,6 +181,21 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def require_shipped(path: Path) -> Path:
+    """A file that comes with the package, if its SHA-256 is the one in the .json beside it.
+
+    Raises:
+        SsenvError: one of the two is missing, or the hashes differ.
+    """
+    sidecar = path.with_suffix(".json")
+    for file in (path, sidecar):
+        if not file.is_file():
+            raise SsenvError(f"{file} is missing: reinstall ssenv")
+    if sha256_file(path) != read_json(sidecar).get("sha256"):
+        raise SsenvError(f"{path} is damaged (its sha256 is not the one in {sidecar.name}): reinstall ssenv")
+    return path
+
+
 def sha256_json(value: object) -> str:
     """Hex SHA-256 of a JSON-able value, independent of key order."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

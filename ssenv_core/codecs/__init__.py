@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ssenv_core.artifacts import read_json, sha256_file
+from ssenv_core.artifacts import require_shipped
 from ssenv_core.audio import fit_length
 from ssenv_core.codecs.base import Codec
 from ssenv_core.codecs.dac import NAME as DAC_NAME
@@ -64,14 +64,7 @@ def reconstruct(codec: Codec, wav: np.ndarray, device: str | torch.device = "cpu
 
 
 def _load_melrvq(bandwidth: float) -> MelRVQ:
-    path = WEIGHTS / f"{MelRVQ.name}.safetensors"
-    sidecar = path.with_suffix(".json")
-    for file in (path, sidecar):
-        if not file.is_file():
-            raise SsenvError(f"the embedded codec's {file} is missing: reinstall ssenv")
-    if sha256_file(path) != read_json(sidecar).get("sha256"):
-        raise SsenvError(f"{path} is damaged (its sha256 is not the one in {sidecar.name}): reinstall ssenv")
-    return MelRVQ.load(path, bandwidth)
+    return MelRVQ.load(require_shipped(WEIGHTS / f"{MelRVQ.name}.safetensors"), bandwidth)
 
 
 def _levels_of(untrained: Callable[..., Codec], bandwidth: float) -> int:
