@@ -36,7 +36,7 @@ class Commands(click.Group):
 
 SAMPLING_OPTIONS = (
     click.option("--steps", metavar="N,N,...", help="Iterations of each codec level, coarse first.  [default: 12,1,1,...]"),
-    click.option("--temperature", type=float, default=1.0),
+    click.option("--temperature", default="1", metavar="X[,X,...]", help="Of all levels, or of each; 0 takes the likeliest codes."),
     click.option("--top-k", type=int, help="Sample from the k likeliest codes only."),
     click.option("--top-p", type=float, help="Sample from the fewest codes that together have this probability."),
     click.option("--sampler", type=click.Choice(["confidence", "halton", "random"]), default="confidence", help="Which samples are kept."),
@@ -305,9 +305,13 @@ def _once(axes: Iterable[tuple[str, list]]) -> dict[str, list]:
 
 
 def _with_steps(options: dict[str, Any], n_q: int) -> dict[str, Any]:
-    """The options of a command, the steps as numbers; where none are given, those of the paper."""
-    steps = options["steps"]
-    return {**options, "steps": _numbers(steps, int, "--steps") if steps else (12,) + (1,) * (n_q - 1)}
+    """The options of a command, steps and temperature as numbers; where no steps are given, those of the paper."""
+    steps, temperature = options["steps"], _numbers(options["temperature"], float, "--temperature")
+    return {
+        **options,
+        "steps": _numbers(steps, int, "--steps") if steps else (12,) + (1,) * (n_q - 1),
+        "temperature": temperature if len(temperature) > 1 else temperature[0],
+    }
 
 
 def _sampling(settings: dict[str, Any]) -> "Sampling":

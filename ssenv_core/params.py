@@ -18,6 +18,7 @@ from ssenv_core.errors import SsenvError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
 Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]  # the names that datasets/ and codecs/, a floor above, know
@@ -121,12 +122,12 @@ class GenerateParams(Params):
     samples_per_class: Count
     duration: Annotated[float, Field(gt=0, le=600)]
     steps: Annotated[tuple[Count, ...], Field(min_length=1)]
-    temperature: Positive
+    temperature: NotNegative | tuple[NotNegative, ...]
     top_k: Count | None
     top_p: Annotated[float, Field(gt=0, le=1)] | None
     sampler: SamplerName
-    choice_temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    choice_temperature: NotNegative
+    guidance: NotNegative
     guidance_schedule: Schedule
     long_clips: Count
     precision: Precision

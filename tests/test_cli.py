@@ -255,7 +255,7 @@ def test_generate_by_default_decodes_as_chosen_on_a_validation_split(checkpoint,
 
 
 def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tmp_path):
-    options = ["--class", "rain", "--num-samples", 2, "--seed", 7, "--steps", "3,1", "--guidance", 2]
+    options = ["--class", "rain", "--num-samples", 2, "--seed", 7, "--steps", "3,1", "--temperature", "1,0", "--guidance", 2]
     assert generate(checkpoint, tmp_path / "a", *options).exit_code == 0
     assert {path.name for path in (tmp_path / "a").iterdir()} == {f"rain_7_{i}.{kind}" for i in range(2) for kind in ("wav", "json")}
     info = soundfile.info(tmp_path / "a" / "rain_7_0.wav")
@@ -264,7 +264,8 @@ def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tm
     assert recipe["checkpoint_sha256"] == sha256_file(checkpoint)
     assert recipe["index"] == 1
     again = ["--class", recipe["class"], "--num-samples", recipe["num_samples"], "--seed", recipe["seed"]]
-    again += ["--steps", ",".join(map(str, recipe["steps"])), "--guidance", recipe["guidance"]]
+    again += [part for name in ("steps", "temperature") for part in (f"--{name}", ",".join(map(str, recipe[name])))]
+    again += ["--guidance", recipe["guidance"]]
     assert generate(checkpoint, tmp_path / "b", *again).exit_code == 0
     sounds = [(tmp_path / name).read_bytes() for name in ("a/rain_7_0.wav", "a/rain_7_1.wav", "b/rain_7_0.wav", "b/rain_7_1.wav")]
     assert sounds[:2] == sounds[2:]

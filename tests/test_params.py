@@ -87,6 +87,7 @@ def test_what_yaml_mistypes_is_coerced(name, given, kept):
 
 def test_a_yaml_list_becomes_a_tuple():
     assert GenerateParams.from_cell(GENERATE).steps == (12, 1, 1)
+    assert GenerateParams.from_cell(GENERATE | {"temperature": [1, 0.5, "0"]}).temperature == (1.0, 0.5, 0.0)
 
 
 @pytest.mark.parametrize(

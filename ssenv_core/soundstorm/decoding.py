@@ -104,7 +104,7 @@ def fill_in(
         for i in range(1, n + 1):
             where = torch.nonzero_static(masked, size=sum(counts)).unbind(1)
             logits = _guided_logits(model, state, labels, padding, controls, where, level, sampling.guidance_at(i, n))
-            tokens = _sample(logits, temperature if n > 1 else 0.0, sampling.top_k, sampling.top_p, noise, counts)
+            tokens = _sample(logits, temperature, sampling.top_k, sampling.top_p, noise, counts)
             log_p = logits.log_softmax(dim=-1).gather(-1, tokens[:, None])[:, 0]
             ranks = torch.full(masked.shape, torch.inf, device=codes.device)
             ranks[where] = rank(log_p, place[where], counts, i / n)
