@@ -1,29 +1,36 @@
-"""Does the generator understand sound? Its features, all codebook levels of a trained model, as a classifier.
+"""Does the generator understand sound? The features of a trained model as a classifier.
 
 Two readings of the paper's experiment: a linear probe on frozen features, and fine-tuning that starts from that probe (LP-FT, Kumar et al.
 2022), with the paper's Adam and cosine annealing. `judge` names sounds; this names tokens.
 """
 
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
-from ssenv_core.artifacts import load_tensors, save_tensors
+from ssenv_core.artifacts import resume_state, save_state
 from ssenv_core.checkpoints import TrainedGenerator
+from ssenv_core.classifier import Classifier
+from ssenv_core.codecs.base import weights_hash
+from ssenv_core.datasets import Dataset
 from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
-from ssenv_core.progress import Progress
-from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
+from ssenv_core.judge import SAMPLE_RATE, Judge
+from ssenv_core.progress import Progress, track
+from ssenv_core.soundstorm import SoundStorm
 from ssenv_core.tokens import TokenSet
-from ssenv_core.validation import Clips, derive_seed
+from ssenv_core.validation import Batch, Clips, derive_seed
 
-KIND = "soundstorm classifier"
+STATE_KIND = "classifier training state"
 BATCH = 16
 
 
@@ -34,30 +41,10 @@ class ClassifierSettings:
     epochs: int = 50
     batch_size: int = 32
     learning_rate: float = 5e-5
+    token_masking: float = 0.0  # share of the frames of each training clip that are hidden at every level
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), in whose shares pooled features and classes of two clips are mixed; 0 mixes none
     seed: int = 42
-
-
-class Classifier(nn.Module):
-    """Mean-pooled features of a SoundStorm, standardized, and a linear head."""
-
-    def __init__(self, model: SoundStorm, num_classes: int) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("mean", torch.zeros(model.config.dim))
-        self.register_buffer("std", torch.ones(model.config.dim))
-        self.head = nn.Linear(model.config.dim, num_classes)
-
-    def pooled(self, codes: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
-        """codes (B, Q, T), padding (B, T) bool or None -> the mean feature (B, D) over what is not padding."""
-        hidden = self.model.features(codes, padding=padding)
-        if padding is None:
-            return hidden.mean(1)
-        weight = (~padding).to(hidden.dtype)[..., None]
-        return (hidden * weight).sum(1) / weight.sum(1)
-
-    def forward(self, codes: torch.Tensor, padding: torch.Tensor | None = None) -> torch.Tensor:
-        """codes (B, Q, T) -> class logits (B, C)."""
-        return self.head((self.pooled(codes, padding) - self.mean) / self.std)
+    checkpoint_minutes: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -65,15 +52,36 @@ class Classification:
     """How a classifier does on held-out clips.
 
     Attributes:
-        accuracy: share named rightly.
-        labels, predictions: (N,) int64.
+        labels: (N,) int64.
+        probabilities: (N, C) float64.
         rows: {epoch, loss, accuracy} of a training by epochs; empty for a probe.
+        seconds: that training and naming took, in this process.
     """
 
-    accuracy: float
     labels: np.ndarray
-    predictions: np.ndarray
+    probabilities: np.ndarray
     rows: list[dict]
+    seconds: float
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """(N,) int64."""
+        return self.probabilities.argmax(1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """(N,) bool."""
+        return self.predictions == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """Share named rightly."""
+        return float(self.right.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the accuracy, 95 % (Wilson 1927)."""
+        return tuple(binomtest(int(self.right.sum()), len(self.right)).proportion_ci(method="wilson"))
 
 
 def probe(classifier: Classifier, train: TokenSet, test: TokenSet, device: str = "auto") -> Classification:
@@ -82,15 +90,14 @@ def probe(classifier: Classifier, train: TokenSet, test: TokenSet, device: str =
     Raises:
         SsenvError: the training clips are of one class.
     """
-    device = resolve_device(device)
+    started, device = time.monotonic(), resolve_device(device)
     classifier.to(device).eval()
     train_clips, test_clips = Clips(train, device), Clips(test, device)
-    known, labels = train_clips.labels.cpu().numpy(), test_clips.labels.cpu().numpy()
+    known = train_clips.labels.cpu().numpy()
     _require_classes(known)
-    features, heldout = _all_pooled(classifier, train_clips), _all_pooled(classifier, test_clips)
+    features = _all_pooled(classifier, train_clips)
     scaler = StandardScaler().fit(features)
     linear = LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), known)
-    predictions = linear.predict(scaler.transform(heldout))
     weight, bias = torch.from_numpy(linear.coef_), torch.from_numpy(linear.intercept_)
     if len(linear.classes_) == 2:  # for which scikit-learn keeps one row: the second class's logit less the first's
         weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
@@ -101,32 +108,69 @@ def probe(classifier: Classifier, train: TokenSet, test: TokenSet, device: str =
         classifier.head.bias.fill_(-20.0)  # a class that training never saw
         classifier.head.weight[linear.classes_] = weight.float().to(device)
         classifier.head.bias[linear.classes_] = bias.float().to(device)
-    return Classification(float((predictions == labels).mean()), labels, predictions, [])
+    return Classification(*_name(classifier, test_clips), [], time.monotonic() - started)
+
+
+def learning_curve(
+    classifier: Classifier, train: TokenSet, test: TokenSet, counts: Sequence[int], draws: int, seed: int, device: str = "auto"
+) -> pd.DataFrame:
+    """The accuracy of probes that are given few labelled clips: one row for each draw of `count` random clips of each class.
+
+    Counts of which some class has fewer training clips are left out. The classifier's head is left as it is.
+
+    Returns:
+        Columns `clips` (of each class) and `accuracy`.
+    """
+    device = resolve_device(device)
+    classifier.to(device).eval()
+    train_clips, test_clips = Clips(train, device), Clips(test, device)
+    known, labels = (clips.labels.cpu().numpy() for clips in (train_clips, test_clips))
+    _require_classes(known)
+    features, heldout = _all_pooled(classifier, train_clips), _all_pooled(classifier, test_clips)
+    most, rows = np.unique(known, return_counts=True)[1].min(), []
+    for count in (count for count in counts if count <= most):
+        for draw in range(draws):
+            order = np.random.default_rng([seed, count, draw]).permutation(len(known))
+            chosen = np.concatenate([order[known[order] == label][:count] for label in np.unique(known)])
+            scaler = StandardScaler().fit(features[chosen])
+            linear = LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features[chosen]), known[chosen])
+            rows.append({"clips": count, "accuracy": float((linear.predict(scaler.transform(heldout)) == labels).mean())})
+    return pd.DataFrame(rows, columns=["clips", "accuracy"])
 
 
 def fine_tune(
-    classifier: Classifier, train: TokenSet, test: TokenSet, settings: ClassifierSettings, device: str = "auto"
+    classifier: Classifier, train: TokenSet, test: TokenSet, settings: ClassifierSettings, state_file: Path, device: str = "auto"
 ) -> Classification:
     """Train head and model together from where they are: Adam, cosine annealing to 0, cross-entropy. No choice looks at the test clips.
 
+    Resumes where `state_file` is of the same training; what the classifier started from is part of that.
+
     Raises:
-        SsenvError: the loss is not finite.
+        SsenvError: the loss is not finite, or the state is of another, interrupted training.
     """
-    device = resolve_device(device)
+    started, device = time.monotonic(), resolve_device(device)
+    identity = {**asdict(settings), **asdict(classifier.reading), "start": weights_hash(STATE_KIND, classifier)}
+    identity["clips"] = [*train.names, *test.names]
+    del identity["checkpoint_minutes"]
     classifier.to(device)
     train_clips, test_clips = Clips(train, device), Clips(test, device)
     steps = max(1, len(train_clips) // settings.batch_size)
     optimizer = torch.optim.Adam(classifier.parameters(), settings.learning_rate)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * steps)
-    rows = []
-    with Progress(settings.epochs, "classify", "epoch") as progress:
-        for epoch in range(settings.epochs):
+    parts, rows = {"classifier": classifier, "optimizer": optimizer, "scheduler": scheduler}, []
+    if state := resume_state(state_file, STATE_KIND, identity):
+        rows = state["rows"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    saved = time.monotonic()
+    with Progress(settings.epochs, "classify", "epoch", initial=len(rows)) as progress:
+        while len(rows) < settings.epochs:
+            epoch = len(rows)
             torch.manual_seed(derive_seed(settings.seed, epoch))
             classifier.train()
             losses = []
             for index in torch.randperm(len(train_clips)).split(settings.batch_size)[:steps]:
-                batch = train_clips.batch(index)
-                loss = F.cross_entropy(classifier(batch.codes, batch.padding), batch.labels)
+                loss = _training_loss(classifier, train_clips.batch(index), settings)
                 if not torch.isfinite(loss):
                     raise SsenvError(f"the classifier's loss is not finite in epoch {epoch + 1}: use a lower classifier_learning_rate")
                 optimizer.zero_grad(set_to_none=True)
@@ -134,10 +178,37 @@ def fine_tune(
                 optimizer.step()
                 scheduler.step()
                 losses.append(loss.item())
-            labels, predictions = _predict(classifier, test_clips)
-            rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "accuracy": float((predictions == labels).mean())})
+            labels, probabilities = _name(classifier, test_clips)
+            right = probabilities.argmax(1) == labels
+            rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "accuracy": float(right.mean())})
             progress.update(note=f"loss {rows[-1]['loss']:.3f}")
-    return Classification(rows[-1]["accuracy"], labels, predictions, rows)
+            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:
+                state = {name: part.state_dict() for name, part in parts.items()} | {"rows": rows}
+                finished = len(rows) == settings.epochs
+                save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": finished})
+                saved = time.monotonic()
+    return Classification(*_name(classifier, test_clips), rows, time.monotonic() - started)
+
+
+def _training_loss(classifier: Classifier, batch: Batch, settings: ClassifierSettings) -> torch.Tensor:
+    """Cross-entropy in nat of one batch, with its frames hidden and its clips mixed as the settings say."""
+    hidden = torch.rand(len(batch.codes), 1, batch.codes.shape[2], device=batch.codes.device) < settings.token_masking
+    pooled = classifier.pooled(batch.codes.masked_fill(hidden, classifier.model.config.mask_token), batch.padding)
+    if settings.mixup == 0:
+        return F.cross_entropy(classifier.classify(pooled), batch.labels)
+    share = torch.distributions.Beta(settings.mixup, settings.mixup).sample((len(pooled),)).to(pooled.device)
+    other = torch.randperm(len(pooled), device=pooled.device)
+    logits = classifier.classify(torch.lerp(pooled[other], pooled, share[:, None]))
+    losses = [F.cross_entropy(logits, labels, reduction="none") for labels in (batch.labels[other], batch.labels)]
+    return torch.lerp(*losses, share).mean()
+
+
+def judged(judge: Judge, sounds: Dataset, fold: int) -> Classification:
+    """What a judge, trained on the waveforms of the other folds, makes of this one's."""
+    started, clips = time.monotonic(), sounds.subset(folds=[fold]).clips
+    heard = track(clips, len(clips), "judge", "clip")
+    probabilities = np.stack([judge.probabilities(sounds.read(clip, SAMPLE_RATE), SAMPLE_RATE) for clip in heard])
+    return Classification(np.array([clip.label for clip in clips]), probabilities.astype(np.float64), [], time.monotonic() - started)
 
 
 def random_twin(generator: TrainedGenerator, seed: int) -> SoundStorm:
@@ -148,27 +219,6 @@ def random_twin(generator: TrainedGenerator, seed: int) -> SoundStorm:
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()  # the model's own start is no random one
     return twin.eval()
-
-
-def save_classifier(path: str | Path, classifier: Classifier, class_names: tuple[str, ...], metadata: dict) -> Path:
-    """Write head and model with what it takes to use them."""
-    card = {"config": asdict(classifier.model.config), "class_names": class_names, "tokens": metadata}
-    return save_tensors(path, classifier.state_dict(), {"kind": KIND, **card})
-
-
-def load_classifier(path: str | Path) -> tuple[Classifier, tuple[str, ...], dict]:
-    """The classifier of a file, its class names and the metadata of its tokens.
-
-    Raises:
-        SsenvError: there is no such file, or it is no classifier that this version builds.
-    """
-    tensors, metadata = load_tensors(path, KIND)
-    try:
-        classifier = Classifier(SoundStorm(SoundStormConfig(**metadata["config"])), len(metadata["class_names"]))
-        classifier.load_state_dict(tensors)
-    except (TypeError, RuntimeError):
-        raise SsenvError(f"{path} holds another classifier than this version of ssenv builds: run 06_classify again") from None
-    return classifier.eval(), tuple(metadata["class_names"]), metadata["tokens"]
 
 
 def _require_classes(labels: np.ndarray) -> None:
@@ -183,8 +233,9 @@ def _all_pooled(classifier: Classifier, clips: Clips) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _predict(classifier: Classifier, clips: Clips) -> tuple[np.ndarray, np.ndarray]:
+def _name(classifier: Classifier, clips: Clips) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N,) and probabilities (N, C)."""
     classifier.eval()
     batches = (clips.batch(index) for index in torch.arange(len(clips)).split(BATCH))
-    predictions = torch.cat([classifier(batch.codes, batch.padding).argmax(1).cpu() for batch in batches])
-    return clips.labels.cpu().numpy(), predictions.numpy()
+    logits = torch.cat([classifier(batch.codes, batch.padding).cpu() for batch in batches])
+    return clips.labels.cpu().numpy(), logits.double().softmax(1).numpy()

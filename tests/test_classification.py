@@ -3,17 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from tiny import tiny_codec
 
-from ssenv_core.classification import (
-    Classifier,
-    ClassifierSettings,
-    fine_tune,
-    load_classifier,
-    probe,
-    save_classifier,
-)
+from ssenv_core import classification
+from ssenv_core.classification import Classification, ClassifierSettings, fine_tune, learning_curve, probe
+from ssenv_core.classifier import Classifier, Reading, TrainedClassifier, load_classifier, save_classifier
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TENSORS, TokenSet
@@ -77,29 +75,162 @@ def test_padding_has_no_part_in_the_pooled_feature(classifier: Classifier) -> No
         assert torch.allclose(classifier.pooled(codes, padding), classifier.pooled(other, padding), atol=1e-6)
 
 
-def test_fine_tuning_starts_from_the_probe_and_lowers_the_loss(classifier: Classifier) -> None:
+def test_the_first_level_alone_hears_nothing_of_the_others() -> None:
+    torch.manual_seed(0)
+    first = Classifier(SoundStorm(CONFIG).eval(), 3, Reading(levels=1))
+    codes = torch.randint(16, (2, 2, 12))
+    other = codes.clone()
+    other[:, 1] = 3
+    with torch.inference_mode():
+        assert torch.equal(first(codes), first(other))
+        assert not torch.equal(first(codes), first(codes.flip(0)))
+    assert (codes[:, 1] < 16).all()  # left as they were
+
+
+def test_a_layer_of_0_reads_the_summed_embeddings(classifier: Classifier) -> None:
+    shallow = Classifier(classifier.model, 3, Reading(layer=0))
+    codes = torch.randint(16, (2, 2, 12))
+    with torch.inference_mode():
+        expected = classifier.model.features(codes, layer=0).mean(1)
+        assert torch.allclose(shallow.pooled(codes, None), expected, atol=1e-6)
+        assert not torch.allclose(classifier.pooled(codes, None), expected, atol=1e-2)
+
+
+def test_attentive_pooling_begins_as_the_mean_and_learns() -> None:
+    torch.manual_seed(0)
+    attentive = Classifier(SoundStorm(CONFIG).eval(), 3, Reading(pooling="attentive"))
+    mean = Classifier(attentive.model, 3)
+    data = tokens(20, 0)
+    with torch.inference_mode():
+        assert torch.allclose(attentive.pooled(data.codes, data.padding), mean.pooled(data.codes, data.padding), atol=1e-6)
+        attentive.attention.normal_(std=3)
+        sharp = attentive.pooled(data.codes, data.padding)
+        assert not torch.allclose(sharp, mean.pooled(data.codes, data.padding), atol=1e-2)
+        stray = data.codes.masked_fill(data.padding[:, None], 3)
+        assert torch.allclose(attentive.pooled(stray, data.padding), sharp, atol=1e-6)
+    torch.nn.init.zeros_(attentive.attention)
+    loss = torch.nn.functional.cross_entropy(attentive(data.codes, data.padding), data.labels)
+    loss.backward()
+    assert attentive.attention.grad.abs().max() > 0
+
+
+def test_fine_tuning_starts_from_the_probe_and_lowers_the_loss(classifier: Classifier, tmp_path: Path) -> None:
     training, heldout = tokens(60, 0), tokens(30, 1)
     start = probe(classifier, training, heldout, "cpu")
-    result = fine_tune(classifier, training, heldout, ClassifierSettings(epochs=4, batch_size=10, learning_rate=1e-3), "cpu")
+    settings = ClassifierSettings(epochs=4, batch_size=10, learning_rate=1e-3)
+    result = fine_tune(classifier, training, heldout, settings, tmp_path / "s.safetensors", "cpu")
     assert result.rows[-1]["loss"] < result.rows[0]["loss"]
     assert result.accuracy >= start.accuracy - 0.1
+    assert result.rows[-1]["accuracy"] == result.accuracy
 
 
-def test_the_same_seed_gives_the_same_fine_tuning() -> None:
-    losses = []
-    for _ in range(2):
+@pytest.mark.parametrize("options", [{"token_masking": 0.5}, {"mixup": 0.4}])
+def test_hidden_frames_and_mixed_clips_are_harder_and_still_learnt(options: dict, tmp_path: Path) -> None:
+    losses = {}
+    for name, chosen in (("plain", {}), ("harder", options)):
         torch.manual_seed(0)
         fresh = Classifier(SoundStorm(CONFIG), 3)
-        losses.append([row["loss"] for row in fine_tune(fresh, tokens(20, 0), tokens(9, 1), ClassifierSettings(epochs=2), "cpu").rows])
-    assert losses[0] == losses[1]
+        settings = ClassifierSettings(epochs=8, batch_size=10, learning_rate=3e-3, **chosen)
+        result = fine_tune(fresh, tokens(60, 0), tokens(30, 1), settings, tmp_path / f"{name}.safetensors", "cpu")
+        losses[name] = result.rows[-1]["loss"]
+        assert result.accuracy > 0.8
+    assert losses["harder"] > losses["plain"]
 
 
-def test_what_is_saved_loads_to_the_same_logits(classifier: Classifier, tmp_path) -> None:
-    data = tokens(6, 2)
-    again, names, _ = load_classifier(save_classifier(tmp_path / "c.safetensors", classifier, data.class_names, data.metadata))
-    assert names == ("a", "b", "c")
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_fine_tuning_resumes_to_the_same_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ClassifierSettings(epochs=4, batch_size=10, learning_rate=1e-3, token_masking=0.2, checkpoint_minutes=0)
+
+    def tuned(state_file: Path) -> Classification:
+        torch.manual_seed(0)
+        return fine_tune(Classifier(SoundStorm(CONFIG), 3), tokens(20, 0), tokens(9, 1), settings, state_file, "cpu")
+
+    straight = tuned(tmp_path / "straight.safetensors")
+    save, written = classification.save_state, []
+
+    def save_two(*args: object) -> None:
+        if len(written) == 2:
+            raise Killed
+        written.append(save(*args))
+
+    monkeypatch.setattr(classification, "save_state", save_two)
+    with pytest.raises(Killed):
+        tuned(tmp_path / "killed.safetensors")
+    monkeypatch.setattr(classification, "save_state", save)
+    resumed = tuned(tmp_path / "killed.safetensors")
+    assert resumed.rows == straight.rows
+    assert np.array_equal(resumed.probabilities, straight.probabilities)
+
+
+def test_a_state_of_another_start_is_refused_while_its_training_is_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state_file = tmp_path / "s.safetensors"
+    save = classification.save_state
+    monkeypatch.setattr(classification, "save_state", lambda *args: (save(*args), (_ for _ in ()).throw(Killed)))
+    settings = ClassifierSettings(epochs=3, checkpoint_minutes=0)
+    with pytest.raises(Killed):
+        fine_tune(Classifier(SoundStorm(CONFIG), 3), tokens(20, 0), tokens(9, 1), settings, state_file, "cpu")
+    monkeypatch.undo()
+    with pytest.raises(SsenvError, match="interrupted training with other start"):
+        fine_tune(Classifier(SoundStorm(CONFIG), 3), tokens(20, 0), tokens(9, 1), settings, state_file, "cpu")
+
+
+def test_more_labelled_clips_name_more_and_no_more_are_used_than_there_are(classifier: Classifier) -> None:
+    curve = learning_curve(classifier, tokens(60, 0), tokens(60, 1), [1, 8, 32], 3, 0, "cpu")
+    assert curve["clips"].tolist() == [1] * 3 + [8] * 3
+    few, many = (curve.loc[curve["clips"] == count, "accuracy"] for count in (1, 8))
+    assert many.mean() > few.mean()
+    assert few.std() > 0
+    again = learning_curve(classifier, tokens(60, 0), tokens(60, 1), [8], 3, 0, "cpu")
+    assert again["accuracy"].tolist() == many.tolist()
+
+
+@pytest.mark.parametrize("reading", [Reading(levels=3), Reading(layer=2)])
+def test_a_reading_that_the_model_does_not_have_is_refused(reading: Reading) -> None:
+    with pytest.raises(SsenvError, match="more than the generator's"):
+        Classifier(SoundStorm(CONFIG), 3, reading)
+
+
+def test_the_interval_is_wilson_s() -> None:
+    labels = np.zeros(20, np.int64)
+    probabilities = np.where(np.arange(20)[:, None] < 15, [0.9, 0.1], [0.2, 0.8])
+    result = Classification(labels, probabilities, [], 0.0)
+    assert result.accuracy == 0.75
+    z, n, p = 1.959964, 20, 0.75  # Wilson 1927, eq. for the score interval
+    middle, half = (p + z**2 / 2 / n) / (1 + z**2 / n), z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / 4 / n**2)
+    assert result.interval == pytest.approx((middle - half, middle + half), abs=1e-6)
+
+
+@pytest.mark.parametrize("reading", [Reading(), Reading(levels=1, layer=0, pooling="attentive")])
+def test_what_is_saved_loads_to_the_same_logits(reading: Reading, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data, classifier = tokens(6, 2), Classifier(SoundStorm(CONFIG).eval(), 3, reading)
+    again = load_classifier(save_classifier(tmp_path / "c.safetensors", TrainedClassifier(classifier, data.class_names, data.metadata)))
+    assert (again.class_names, again.metadata, again.classifier.reading) == (("a", "b", "c"), data.metadata, reading)
     with torch.inference_mode():
-        assert torch.equal(again(data.codes), classifier.eval()(data.codes))
+        assert torch.equal(again.classifier(data.codes), classifier(data.codes))
+
+
+def test_a_file_of_sound_is_named_as_its_tokens_are_and_silence_around_it_has_no_part(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    codec, config = tiny_codec(), SoundStormConfig(num_classes=3, dim=16, depth=1, heads=2, kernel_size=3)
+    metadata = {"codec": codec.name, "bandwidth": 6.0, "token_hash": codec.token_hash, "n_q": 8}
+    trained = TrainedClassifier(Classifier(SoundStorm(config).eval(), 3), ("a", "b", "c"), metadata)
+    sound = 0.1 * np.random.default_rng(0).standard_normal(9_600).astype(np.float32)
+    quiet = np.zeros(32_000, np.float32)
+    for name, wav in (("sound", sound), ("silence", quiet), ("between", np.concatenate([quiet, sound, quiet]))):
+        soundfile.write(tmp_path / f"{name}.wav", wav, 24_000, subtype="FLOAT")
+    with torch.inference_mode():
+        logits = trained.classifier(codec.encode(torch.from_numpy(sound)[None, None]))
+    named = trained.probabilities(tmp_path / "sound.wav", codec)
+    assert named == pytest.approx(logits[0].softmax(0).numpy(), abs=1e-5)
+    assert trained.probabilities(tmp_path / "between.wav", codec) == pytest.approx(named, abs=0.05)
+    with pytest.raises(SsenvError, match=r"silence\.wav is silent throughout"):
+        trained.probabilities(tmp_path / "silence.wav", codec)
+    with pytest.raises(SsenvError, match="the tokens are of"):
+        trained.probabilities(tmp_path / "sound.wav", tiny_codec(seed=1))
 
 
 def test_a_file_that_is_no_classifier_is_refused_in_one_line(tmp_path) -> None:
@@ -111,7 +242,7 @@ def test_a_file_that_is_no_classifier_is_refused_in_one_line(tmp_path) -> None:
 def test_a_file_of_another_classifier_is_refused_in_one_line(classifier: Classifier, tmp_path: Path) -> None:
     classifier.head = torch.nn.Linear(CONFIG.dim, 5)
     with pytest.raises(SsenvError, match="run 06_classify again") as caught:
-        load_classifier(save_classifier(tmp_path / "c.safetensors", classifier, ("a", "b", "c"), {}))
+        load_classifier(save_classifier(tmp_path / "c.safetensors", TrainedClassifier(classifier, ("a", "b", "c"), {})))
     assert "\n" not in str(caught.value)
 
 

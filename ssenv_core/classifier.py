@@ -1,0 +1,121 @@
+"""The classifier: features of a SoundStorm, pooled over frames, and a linear head; its file; and what it says of a file of sound."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from ssenv_core.artifacts import load_tensors, save_tensors
+from ssenv_core.audio import read_audio
+from ssenv_core.codecs.base import Codec
+from ssenv_core.errors import SsenvError
+from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
+from ssenv_core.tokenizing import active_frames
+from ssenv_core.tokens import require_codec
+
+KIND = "soundstorm classifier"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What of a SoundStorm a classifier reads.
+
+    Attributes:
+        levels: of the codebook levels, coarse first, this many; finer ones are hidden as in the model's training. None: all.
+        layer: features after this many Conformer blocks, 0 being the summed embeddings; None: all.
+        pooling: over frames; "attentive" learns their weights in fine-tuning and begins with all alike, as "mean" stays.
+    """
+
+    levels: int | None = None
+    layer: int | None = None
+    pooling: Literal["mean", "attentive"] = "mean"
+
+
+class Classifier(nn.Module):
+    """Pooled features of a SoundStorm, standardized, and a linear head. Raises `SsenvError` for a reading that the model does not have."""
+
+    def __init__(self, model: SoundStorm, num_classes: int, reading: Reading | None = None) -> None:
+        super().__init__()
+        self.model, self.reading = model, reading or Reading()
+        for name, most in (("levels", model.config.n_q), ("layer", model.config.depth)):
+            if (getattr(self.reading, name) or 0) > most:
+                raise SsenvError(f"classifier: {name} {getattr(self.reading, name)} is more than the generator's {most}")
+        self.register_buffer("mean", torch.zeros(model.config.dim))
+        self.register_buffer("std", torch.ones(model.config.dim))
+        self.attention = nn.Parameter(torch.zeros(model.config.dim)) if self.reading.pooling == "attentive" else None
+        self.head = nn.Linear(model.config.dim, num_classes)
+
+    def pooled(self, codes: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
+        """codes (B, Q, T), padding (B, T) bool or None -> the feature (B, D), averaged over what is not padding."""
+        if self.reading.levels is not None:
+            codes = codes.clone()
+            codes[:, self.reading.levels :] = self.model.config.mask_token
+        hidden = self.model.features(codes, padding=padding, layer=self.reading.layer)
+        scores = hidden.new_zeros(hidden.shape[:2]) if self.attention is None else hidden @ self.attention
+        if padding is not None:
+            scores = scores.masked_fill(padding, -torch.inf)
+        return (scores.softmax(1)[:, None] @ hidden)[:, 0]
+
+    def classify(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Pooled features (B, D) -> class logits (B, C)."""
+        return self.head((pooled - self.mean) / self.std)
+
+    def forward(self, codes: torch.Tensor, padding: torch.Tensor | None = None) -> torch.Tensor:
+        """codes (B, Q, T) -> class logits (B, C)."""
+        return self.classify(self.pooled(codes, padding))
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier and what it takes to use it.
+
+    Attributes:
+        classifier: in eval mode.
+        class_names: of its classes.
+        metadata: of the tokens it was trained on (see `TokenSet`).
+    """
+
+    classifier: Classifier
+    class_names: tuple[str, ...]
+    metadata: dict
+
+    @torch.inference_mode()
+    def probabilities(self, path: str | Path, codec: Codec) -> np.ndarray:
+        """Of the classes, (C,) float64, of the sound in a file of any length, whose outer silence is left out; on the CPU.
+
+        Raises:
+            SsenvError: the file cannot be read or is silent, or the codec is not that of the tokens.
+        """
+        require_codec(self, codec)
+        wav = torch.from_numpy(read_audio(path, codec.sample_rate)[0])[None]
+        codes = codec.encode_long(wav[None])[:, : self.metadata["n_q"]]
+        heard = active_frames(wav, round(codec.sample_rate / codec.frame_rate), codes.shape[2])[0].nonzero()[:, 0]
+        if not len(heard):
+            raise SsenvError(f"{path} is silent throughout: there is nothing to name")
+        return self.classifier(codes[..., heard[0] : heard[-1] + 1])[0].double().softmax(0).numpy()
+
+
+def save_classifier(path: str | Path, trained: TrainedClassifier) -> Path:
+    """Write head and model with what it takes to use them."""
+    classifier = trained.classifier
+    card = {"config": asdict(classifier.model.config), "reading": asdict(classifier.reading), "class_names": trained.class_names}
+    return save_tensors(path, classifier.state_dict(), {"kind": KIND, **card, "tokens": trained.metadata})
+
+
+def load_classifier(path: str | Path) -> TrainedClassifier:
+    """The classifier of a file.
+
+    Raises:
+        SsenvError: there is no such file, or it is no classifier that this version builds.
+    """
+    tensors, metadata = load_tensors(path, KIND)
+    try:
+        model = SoundStorm(SoundStormConfig(**metadata["config"]))
+        classifier = Classifier(model, len(metadata["class_names"]), Reading(**metadata["reading"]))
+        classifier.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError):
+        raise SsenvError(f"{path} holds another classifier than this version of ssenv builds: run 06_classify again") from None
+    return TrainedClassifier(classifier.eval(), tuple(metadata["class_names"]), metadata["tokens"])
