@@ -4,6 +4,7 @@ Real, codec and generated have the same three colours and dashes everywhere, apa
 and colour-blind eyes.
 """
 
+import re
 import warnings
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,11 @@ def styled(fig: go.Figure, *, height: int, grid: bool = True) -> go.Figure:
     fig.update_layout(template="simple_white", height=height, font=font, legend=legend, margin={"l": 80, "r": 30, "t": 50, "b": 60})
     fig.update_xaxes(showgrid=grid, gridcolor="#E6E6E6")
     return fig.update_yaxes(showgrid=grid, gridcolor="#E6E6E6")
+
+
+def measure_label(name: str) -> str:
+    """A measure's name as an axis writes it: energy_above_4khz as "energy above 4 kHz"."""
+    return re.sub(r"(\d)(k?)hz", r"\1 \2Hz", name.replace("_", " "))
 
 
 def save_figure(fig: go.Figure, path: str | Path) -> tuple[Path, Path]:

@@ -1,0 +1,40 @@
+"""Variety of a set: how the codes of a level are used, and how far generated embeddings reach where the real ones lie."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.distance import cdist
+from scipy.stats import entropy
+from sklearn.neighbors import NearestNeighbors
+
+from ssenv_core.errors import SsenvError
+
+
+class Reach(NamedTuple):
+    """density: of the real sets around the generated embeddings, 1 on average for equal distributions, above 1 where generated ones crowd
+    where real ones are dense. coverage: the share in [0, 1] of real embeddings with a generated one nearby."""
+
+    density: float
+    coverage: float
+
+
+def density_and_coverage(real: np.ndarray, generated: np.ndarray, neighbours: int = 5) -> Reach:
+    """Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics", eqs. 5 and 6: nearby is within a real embedding's k-th neighbour.
+
+    real (N, D), generated (M, D). Both depend on N and on M: compare sets of equal sizes.
+
+    Raises:
+        SsenvError: fewer than neighbours + 1 real embeddings, or no generated one.
+    """
+    if len(real) <= neighbours or len(generated) == 0:
+        raise SsenvError(
+            f"density and coverage need more than {neighbours} real clips and a generated one, not {len(real)} and {len(generated)}"
+        )
+    nearest, _ = NearestNeighbors(n_neighbors=neighbours).fit(real).kneighbors()
+    inside = cdist(real, generated) <= nearest[:, -1:]
+    return Reach(float(inside.sum() / (neighbours * len(generated))), float(inside.any(axis=1).mean()))
+
+
+def code_entropy(codes: np.ndarray, codebook_size: int) -> float:
+    """Entropy in bits of how often each code occurs in codes (...) int; with few of them it comes out low: compare equal numbers."""
+    return float(entropy(np.bincount(np.asarray(codes).ravel(), minlength=codebook_size), base=2))

@@ -1,0 +1,100 @@
+"""Where a failure arises: sides that differ in one thing, of which the truth is known."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import butter, sosfilt
+
+from ssenv_core.errors import SsenvError
+from ssenv_core.failure_modes import examine
+from ssenv_core.metrics.diversity import code_entropy, density_and_coverage
+from ssenv_core.metrics.spectrotemporal import analyse, modulation_spectrum
+from ssenv_core.origins import entropy_by_iteration, excess, failures_by_class, variants
+from ssenv_core.soundstorm import Confidence, Sampling
+from ssenv_core.soundstorm.decoding import Iteration
+
+RATE = 24_000
+
+
+def gusts(seed: int, rate: float = 4.0) -> np.ndarray:
+    """2 s of noise whose loudness swings `rate` times a second."""
+    rng = np.random.default_rng(seed)
+    swing = 1 + 0.9 * np.sin(2 * np.pi * rate * np.arange(2 * RATE) / RATE + rng.uniform(0, 6))
+    return 0.05 * swing * rng.standard_normal(2 * RATE)
+
+
+@pytest.fixture(scope="module")
+def real():
+    return examine([gusts(seed) for seed in range(12)], RATE)
+
+
+def muffled(seed: int) -> np.ndarray:
+    return sosfilt(butter(8, 2_000, fs=RATE, output="sos"), gusts(seed))
+
+
+def test_the_side_that_is_changed_is_the_one_beyond_the_floor(real):
+    places = range(20, 26)
+    sides = {name: examine([made(seed) for seed in places], RATE) for name, made in (("as it is", gusts), ("muffled", muffled))}
+    table = excess(real, sides, real_labels=[0] * 12, labels=[0] * 6)
+    assert table.index.tolist() == ["as it is", "muffled"]
+    assert table.loc["muffled", "energy_above_4khz"] > 10
+    assert table.loc["as it is", "energy_above_4khz"] < 2
+    assert table.loc["muffled", "spectral_flux"] < 3
+
+
+def test_the_class_that_is_changed_is_the_one_with_the_gap(real):
+    generated = examine([gusts(30), gusts(31), muffled(32), muffled(33)], RATE)
+    gaps = failures_by_class(real, generated, real_labels=[0, 1, 2] * 4, generated_labels=[0, 0, 1, 1])
+    assert gaps.index.tolist() == [0, 1]  # nothing was generated of class 2
+    assert gaps.loc[1, "energy_above_4khz"] > 10
+    assert abs(gaps.loc[0, "energy_above_4khz"]) < 3
+
+
+def test_variants_change_one_setting_each_and_keep_the_others():
+    sampling = Sampling((12, 1, 1), temperature=(0.9, 0.8, 0.0), guidance=3.0, sampler=Confidence(8.0))
+    made = variants(sampling)
+    assert made.pop("as generated") == sampling
+    fields = ("steps", "temperatures", "guidance", "guidance_schedule", "top_k", "top_p", "sampler")
+    for name, other in made.items():
+        assert [field for field in fields if getattr(other, field) != getattr(sampling, field)] == [
+            "steps" if "iteration" in name else "guidance" if "guidance" in name else "temperatures"
+        ]
+    assert made["likeliest fine codes"].temperatures == (0.9, 0.0, 0.0)
+    assert (made["no guidance"].guidance, made["guidance x 2"].guidance) == (1.0, 6.0)
+
+
+def test_entropy_is_taken_where_something_is_decided_and_beside_real_codes_there():
+    codes = torch.zeros(1, 2, 8, dtype=torch.int64)
+    codes[0, 0] = torch.tensor([0, 0, 0, 0, 1, 2, 3, 4])
+    real = torch.arange(8).expand(1, 2, 8)
+    masked = torch.tensor([[False] * 4 + [True] * 4])
+    trace = [Iteration(0, 1, codes, masked), Iteration(0, 2, codes, torch.zeros_like(masked)), Iteration(1, 1, codes, masked)]
+    table = entropy_by_iteration(trace, real, 16)
+    assert table.index.tolist() == [1, 2]
+    assert table.loc[1].tolist() == pytest.approx([0.0, 2.0])  # one code in four places; four different ones
+    assert table.loc[2].tolist() == pytest.approx([2.0, 3.0])
+
+
+def test_entropy_of_codes_is_that_of_how_often_they_occur():
+    assert code_entropy(np.array([[0, 0], [1, 1]]), 4) == pytest.approx(1.0)
+    assert code_entropy(np.arange(1024), 1024) == pytest.approx(10.0)
+
+
+def test_density_and_coverage_of_like_sets_are_one_and_collapse_loses_coverage():
+    real, like = (np.random.default_rng(seed).standard_normal((400, 8)) for seed in (0, 1))
+    same = density_and_coverage(real, like)
+    assert same.density == pytest.approx(1, abs=0.1)
+    assert same.coverage > 0.9
+    collapsed = density_and_coverage(real, np.repeat(like[np.linalg.norm(like, axis=1).argmin()][None], 400, axis=0))
+    assert collapsed.coverage < 0.2
+    assert collapsed.density > 1
+    assert density_and_coverage(real, like + 20) == (0, 0)
+    with pytest.raises(SsenvError, match="more than 5 real clips"):
+        density_and_coverage(real[:5], like)
+
+
+@pytest.mark.parametrize("rate", [2.0, 8.0])
+def test_the_modulation_spectrum_peaks_where_the_loudness_swings(rate):
+    spectrum = modulation_spectrum(analyse(gusts(3, rate), RATE))
+    assert spectrum.idxmax() == pytest.approx(rate, rel=0.12)
+    assert 0.1 < spectrum.max() < 1
