@@ -5,13 +5,17 @@ UV_VERSION := 0.13.9
 PARAMS ?= params/demo.yaml
 SET ?=
 
-.PHONY: study test bench lab lint install
+.PHONY: study test e2e bench lab lint install
 
 study: install  ## run the series on synthesised sound into outputs/demo
 	$(VENV)/bin/ssenv run $(PARAMS) $(SET)
 
 test: install  ## run the tests
 	$(VENV)/bin/pytest
+
+e2e: install  ## take the listening test in a browser, which CHROMIUM names if it is not on the path
+	$(VENV)/bin/uv sync --frozen --inexact --group e2e
+	$(VENV)/bin/pytest tests/e2e
 
 bench: install  ## measure speeds side by side into outputs/bench.json
 	$(VENV)/bin/uv sync --frozen --inexact --group bench

@@ -65,7 +65,7 @@ def audition_table(clips: Sequence[AuditionClip], sample_rate: int) -> ipywidget
 
     def show(change: dict) -> None:
         shown = [i for i, clip in enumerate(clips) if change["new"] in (clip.label, ALL)]
-        sounds = [_embedded(clips[i].wav, sample_rate) for i in shown]
+        sounds = [embedded(clips[i].wav, sample_rate) for i in shown]
         table.value = _table([clips[i] for i in shown], [pictures[i] for i in shown], sounds)
 
     menu.observe(show, names="value")
@@ -112,7 +112,8 @@ def _picture(kind: str, name: str, source: str) -> str:
     return f'<img {size} alt="{kind} of {html.escape(name)}" src="{source}">'
 
 
-def _embedded(wav: np.ndarray, sample_rate: int) -> str:
+def embedded(wav: np.ndarray, sample_rate: int) -> str:
+    """A sound (S,) float in [-1, 1] as a data URL, for the source of a player in a live page."""
     file = io.BytesIO()
     soundfile.write(file, np.clip(wav, -1, 1), sample_rate, format="FLAC", subtype="PCM_16")
     return f"data:audio/flac;base64,{base64.b64encode(file.getvalue()).decode()}"

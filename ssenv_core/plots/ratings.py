@@ -1,0 +1,46 @@
+"""What listeners said, condition by condition. The medians and intervals arrive computed."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ssenv_core.plots.style import COLOURS, OTHERS, styled
+
+_KNOWN = {"reference": COLOURS["real"], "real": COLOURS["real"], "generated": COLOURS["generated"]}
+
+
+def rating_intervals(summary: pd.DataFrame) -> go.Figure:
+    """Median and 95 % interval of each condition on the scale from 0 to 100, one panel for each test and scale.
+
+    summary: as `listening.analyse` makes it, indexed by (test, scale, condition), with at least one row.
+    """
+    panels = [(key, table.droplevel(["test", "scale"])) for key, table in summary.groupby(level=["test", "scale"], sort=False)]
+    titles = [scale if test == scale else f"{test}: {scale}" for (test, scale), _ in panels]
+    heights = [len(table) for _, table in panels]
+    fig = make_subplots(
+        len(panels), 1, subplot_titles=titles, row_heights=heights, shared_xaxes="all", vertical_spacing=0.35 / (len(panels) + 1)
+    )
+    for i, (_, table) in enumerate(panels, 1):
+        hover = "%{y}: %{x:.0f} (%{customdata[2]:.0f} to %{customdata[3]:.0f}), n = %{customdata[0]} × %{customdata[1]}<extra></extra>"
+        error = {"type": "data", "symmetric": False, "array": table["high"] - table["median"], "arrayminus": table["median"] - table["low"]}
+        fig.add_scatter(
+            x=table["median"],
+            y=table.index,
+            error_x=error,
+            mode="markers",
+            marker={"size": 10, "color": [_colour(name) for name in table.index]},
+            customdata=table[["listeners", "pages", "low", "high"]],
+            hovertemplate=hover,
+            showlegend=False,
+            row=i,
+            col=1,
+        )
+        fig.update_yaxes(autorange="reversed", type="category", row=i, col=1)
+    fig.update_xaxes(range=[-2, 102], dtick=20)
+    fig.update_xaxes(title="score, median and 95 % interval", row=len(panels), col=1)
+    return styled(fig, height=140 + 34 * sum(heights) + 90 * len(panels)).update_layout(margin={"l": 210})
+
+
+def _colour(condition: str) -> str:
+    """Real, codec and generated in the study's colours, anchors in grey."""
+    return _KNOWN.get(condition, OTHERS[2] if "anchor" in condition else COLOURS["codec"])
