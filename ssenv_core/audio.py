@@ -33,6 +33,17 @@ def read_audio(path: str | Path, sample_rate: int | None = None, duration: float
     Raises:
         SsenvError: the file is missing, is not audio, is truncated, is empty, or holds NaN or infinite samples.
     """
+    wav, rate = read_channels(path)
+    wav = wav.mean(axis=1)
+    if sample_rate is not None and rate != sample_rate:
+        wav, rate = resample(wav, rate, sample_rate), sample_rate
+    if duration is not None:
+        wav = fit_length(wav, round(duration * rate))
+    return wav, rate
+
+
+def read_channels(path: str | Path) -> tuple[np.ndarray, int]:
+    """Read one file as it is: the waveform (S, channels) float32 and its rate in Hz. Raises as `read_audio` does."""
     path = Path(path)
     if not path.is_file():
         raise SsenvError(f"no audio file at {path}")
@@ -48,12 +59,15 @@ def read_audio(path: str | Path, sample_rate: int | None = None, duration: float
         raise SsenvError(f"{path} holds no samples: replace or remove it")
     if not np.isfinite(wav).all():
         raise SsenvError(f"{path} holds samples that are not finite: replace or remove it")
-    wav = wav.mean(axis=1)
-    if sample_rate is not None and rate != sample_rate:
-        wav, rate = resample(wav, rate, sample_rate), sample_rate
-    if duration is not None:
-        wav = fit_length(wav, round(duration * rate))
     return wav, rate
+
+
+def file_rate(path: str | Path) -> int:
+    """The rate (Hz) that a file's header names. Raises SsenvError where it is missing or no audio."""
+    try:
+        return soundfile.info(path).samplerate
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise SsenvError(f"{path} cannot be read as audio ({str(error).rsplit(':', 1)[-1].strip()}): replace or remove it") from None
 
 
 def _is_cut_short(path: Path, log: str) -> bool:

@@ -46,6 +46,9 @@ SAMPLING_OPTIONS = (
 )
 
 
+checkpoint_option = click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A generator that 02_train wrote.")
+
+
 def sampling_options(command: Callable) -> Callable:
     """The settings of the decoding as options; the command gets them as `sampling`, see `_sampling`."""
     for option in reversed(SAMPLING_OPTIONS):
@@ -121,7 +124,7 @@ def reconstruct(source: Path, target: Path, codec_name: str, bandwidth: float, d
     from ssenv_core.audio import list_audio
     from ssenv_core.codecs import load_codec
     from ssenv_core.devices import resolve_device
-    from ssenv_core.evaluation import reconstruct_folder
+    from ssenv_core.reconstruction import reconstruct_folder
 
     list_audio(source)
     resolved = resolve_device(device)
@@ -152,7 +155,9 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
 @main.command()
 @click.option("--real", type=FOLDER, required=True, metavar="DIR")
 @click.option("--generated", type=FOLDER, required=True, metavar="DIR")
-@click.option("--output", type=FOLDER, required=True, metavar="DIR", help="For metrics.csv, comparison.csv, pairs.csv and report.json.")
+@click.option(
+    "--output", type=FOLDER, required=True, metavar="DIR", help="For report.html and .json, metrics.csv, comparison.csv and pairs.csv."
+)
 @click.option(
     "--convention",
     type=click.Choice(["matched", "paper"]),
@@ -161,24 +166,25 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
 )
 @click.option("--sample-rate", type=click.IntRange(min=1000), default=24_000, metavar="HZ", help="The one rate of `matched`.")
 def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_rate: int) -> None:
-    """Compare two folders of audio by the study's acoustic metrics."""
+    """Compare two folders of audio by the study's acoustic metrics. Clips of known content are not measured again."""
     from ssenv_core.evaluation import evaluate_folders
+    from ssenv_core.evaluation_report import SHOWN, write_evaluation
 
-    comparison, report = evaluate_folders(real, generated, output, convention=convention, sample_rate=sample_rate)
-    shown = ["real_n", "real_mean", "real_std", "generated_n", "generated_mean", "generated_std", "difference_percent", "ks_d", "ks_p"]
-    click.echo(comparison[shown].to_string(float_format=lambda value: f"{value:.4g}"))
+    evaluation = evaluate_folders(real, generated, output, convention=convention, sample_rate=sample_rate)
+    report = evaluation.report
+    click.echo(evaluation.comparison[SHOWN].to_string(float_format=lambda value: f"{value:.4g}"))
     for name, value in report["similarity"].items():
         if value["n"]:
             click.echo(f"{name}: {value['mean']:.4f} +- {value['std']:.4f} (n {value['n']})")
-    click.echo(report["pairing"])
-    for side, silent in report["silent"].items():
-        if silent:
-            click.echo(f"{len(silent)} silent {side} clips{', left out of the means' * (convention == 'matched')}: {', '.join(silent)}")
-    click.echo(f"written to {output}")
+    before = report["measured_before"]
+    click.echo("\n".join([report["pairing"], *report["notes"]]))
+    if before["read_from_cache"]:
+        click.echo(f"{before['read_from_cache']} of {before['clips_and_pairs']} clips and pairs were read from {output / 'cache.json'}")
+    click.echo(f"written: {write_evaluation(output / 'report.html', evaluation)}")
 
 
 @main.command()
-@click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A generator that 02_train wrote.")
+@checkpoint_option
 @click.option("--class", "class_name", required=True, metavar="NAME")
 @click.option("--num-samples", type=click.IntRange(min=1), default=1)
 @click.option(
@@ -276,7 +282,24 @@ def generate(
 
 
 @main.command()
-@click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A generator that 02_train wrote.")
+@click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A classifier that 06_classify wrote.")
+@click.option("--top", default=5, type=click.IntRange(min=1), help="How many classes to show of each file.")
+@click.argument("files", nargs=-1, required=True, type=FOLDER, metavar="FILE...")
+def classify(checkpoint: Path, top: int, files: tuple[Path, ...]) -> None:
+    """Name the sounds in files: the likeliest classes of each, with their probabilities."""
+    from ssenv_core.classifier import load_classifier
+    from ssenv_core.codecs import load_codec
+
+    trained = load_classifier(checkpoint)
+    codec = load_codec(trained.metadata["codec"], trained.metadata["bandwidth"])
+    for path in files:
+        probabilities = trained.probabilities(path, codec)
+        best = probabilities.argsort()[::-1][:top]
+        click.echo(f"{path}: " + ", ".join(f"{trained.class_names[i]} {probabilities[i]:.1%}" for i in best))
+
+
+@main.command()
+@checkpoint_option
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), default=5.0, metavar="SECONDS")
 @click.option("--output", type=FOLDER, required=True, metavar="FILE.pt2")
 @sampling_options

@@ -1,127 +1,150 @@
-"""Whole folders of audio files: through the metrics, or through a codec. The measuring is `metrics`', the sound the codec's.
+"""Two folders of audio files compared. The measuring is `measuring`'s.
 
-Clips are read one at a time, so that a folder may be larger than memory. Pairs are made by sorted file name, the i-th real with the i-th
-generated clip: that is how the paper paired its clips, and it says nothing about content.
+Clips are read one at a time on each core, so that a folder may be larger than memory. Pairs are made by sorted file name, the i-th real
+with the i-th generated clip: that is how the paper paired its clips, and it says nothing about content.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ssenv_core.artifacts import atomic_path, write_json
-from ssenv_core.audio import list_audio, read_audio, write_audio
-from ssenv_core.codecs import reconstruct
-from ssenv_core.codecs.base import Codec
-from ssenv_core.errors import SsenvError
-from ssenv_core.metrics.acoustic import check_waveform, measure
+from ssenv_core.audio import list_audio, read_audio
+from ssenv_core.measuring import Cache, Convention, measure_files, on_all_cores
 from ssenv_core.metrics.similarity import paired_similarity, whole_clip_similarity
 from ssenv_core.metrics.stats import compare
-from ssenv_core.progress import track
 
-Convention = Literal["paper", "matched"]
+NAMED = 5  # clips that a note names; metrics.csv has all
 
 
-def evaluate_folders(real: Path, generated: Path, output: Path, *, convention: Convention, sample_rate: int) -> tuple[pd.DataFrame, dict]:
+@dataclass(frozen=True)
+class Evaluation:
+    """Two folders compared.
+
+    Attributes:
+        clips: the table of `measuring.measure_files` of each side, real and generated.
+        comparison: as `metrics.stats.compare` makes it.
+        pairs: `real`, `generated` (paths below their folders), spectral convergence and log spectral distance: one row per pair.
+        report: what report.json holds.
+    """
+
+    clips: dict[str, pd.DataFrame]
+    comparison: pd.DataFrame
+    pairs: pd.DataFrame
+    report: dict
+
+
+def evaluate_folders(real: Path, generated: Path, output: Path, *, convention: Convention, sample_rate: int) -> Evaluation:
     """Measure two folders of audio and compare them.
 
-    Writes metrics.csv (one row per clip), comparison.csv (one per metric), pairs.csv (one per pair) and report.json (the comparison, the
-    silent clips, and how pairs were made) into `output`.
+    Writes metrics.csv (one row per clip), comparison.csv (one per metric), pairs.csv (one per pair), report.json (the comparison, the
+    silent and clipped clips, and notes on all that a reader must know) and cache.json into `output`: what cache.json has of the same sound
+    from an earlier run is not measured again.
 
     Args:
         convention: "paper", each clip at its own rate; "matched", all resampled to `sample_rate`.
         sample_rate: Hz.
 
-    Returns:
-        The comparison, as `metrics.stats.compare` makes it, and the report.
-
     Raises:
         SsenvError: a folder is missing or empty, or a clip cannot be read or measured; nothing is written then.
     """
-    files = {"real": list_audio(real), "generated": list_audio(generated)}
     folders = {"real": real, "generated": generated}
-    metrics = {side: measure_files(folders[side], files[side], convention, sample_rate) for side in files}
-    comparison = compare(metrics["real"], metrics["generated"])
-    pairs, pairing = compare_pairs(folders, files, convention, sample_rate)
+    files = {side: list_audio(folder) for side, folder in folders.items()}
+    cache = Cache(output / "cache.json")
+    clips = {side: measure_files(folders[side], files[side], convention, sample_rate, cache) for side in folders}
+    pairs = compare_pairs(folders, clips, convention, sample_rate, cache)
+    comparison = compare(clips["real"], clips["generated"])
+    numbers = sum(map(len, [*clips.values(), pairs]))
     report = {
         "convention": convention,
-        "sample_rates": {side: sorted(set(table["sample_rate"].tolist())) for side, table in metrics.items()},
+        "sample_rates": {side: sorted(set(table["sample_rate"].tolist())) for side, table in clips.items()},
         "folders": {side: str(folder) for side, folder in folders.items()},
-        "clips": {side: len(table) for side, table in metrics.items()},
-        "silent": {side: table.loc[table["silent"], "clip"].tolist() for side, table in metrics.items()},
+        "clips": {side: len(table) for side, table in clips.items()},
+        **{fact: {side: table.loc[table[fact], "clip"].tolist() for side, table in clips.items()} for fact in ("silent", "clipped")},
         "comparison": {name: _json_values(row) for name, row in comparison.iterrows()},
-        "pairing": pairing,
         "similarity": {name: _mean_and_std(pairs[name]) for name in pairs.columns[2:]},
+        "pairing": _pairing(clips, convention),
+        "notes": notes(clips, convention, sample_rate),
+        "measured_before": {"clips_and_pairs": numbers, "read_from_cache": cache.hits},
     }
-    clips = pd.concat(metrics, names=["side", None]).reset_index("side")
-    tables = {"metrics.csv": clips, "comparison.csv": comparison.reset_index(), "pairs.csv": pairs}
+    tables = {
+        "metrics.csv": pd.concat(clips, names=["side", None]).reset_index("side"),
+        "comparison.csv": comparison.reset_index(),
+        "pairs.csv": pairs,
+    }
     for name, table in tables.items():
         with atomic_path(output / name) as temporary:
             table.to_csv(temporary, index=False)
     write_json(output / "report.json", report)
-    return comparison, report
+    cache.save()
+    return Evaluation(clips, comparison, pairs, report)
 
 
-def measure_files(folder: Path, files: list[Path], convention: Convention, sample_rate: int) -> pd.DataFrame:
-    """One row per file: `clip`, its path below `folder`, then the columns of `metrics.acoustic.measure`."""
-    rows = []
-    for path in track(files, len(files), f"measure {folder}", "clip"):
-        wav, rate = read_audio(path)
-        check_waveform(wav, str(path))
-        row = measure([(wav, rate)], convention=convention, sample_rate=sample_rate)
-        row.insert(0, "clip", path.relative_to(folder).as_posix())
-        rows.append(row)
-    return pd.concat(rows, ignore_index=True)
+def notes(clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate: int) -> list[str]:
+    """One sentence on each thing about these clips that a reader of the comparison must know: rates, channels, silence, clipping.
+
+    clips: tables of `measuring.measure_files` by side.
+    """
+    said, rates = [], sorted({int(rate) for table in clips.values() for rate in table["file_rate"]})
+    matched = convention == "matched"
+    if not matched and len(rates) > 1:
+        said.append(
+            f"The clips have different rates ({', '.join(map(str, rates))} Hz) and were measured at them: every metric but duration "
+            f"depends on the rate, so a difference is partly one of rates."
+        )
+    facts = {
+        f"not at {sample_rate} Hz, so resampled to it": lambda table: (table["file_rate"] != sample_rate) & matched,
+        "of several channels, mixed to mono": lambda table: table["channels"] > 1,
+        f"silent throughout{', so left out of the means' * matched}": lambda table: table["silent"],
+        "at full scale somewhere, so perhaps clipped": lambda table: table["clipped"],
+    }
+    for words, holds in facts.items():
+        for side, table in clips.items():
+            if names := table.loc[holds(table), "clip"].tolist():
+                named = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+                said.append(f"{len(names)} of {len(table)} {side} clips {_are(len(names))} {words}: {named}.")
+    return said
 
 
 def compare_pairs(
-    folders: dict[str, Path], files: dict[str, list[Path]], convention: Convention, sample_rate: int
-) -> tuple[pd.DataFrame, str]:
-    """Spectral convergence and log spectral distance of pairs, and a sentence on how they were paired and compared.
+    folders: Mapping[str, Path], clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate: int, cache: Cache
+) -> pd.DataFrame:
+    """Spectral convergence and log spectral distance of pairs: one row for each, with the two names, as many as the smaller side has clips.
 
     "matched" compares spectrograms at `sample_rate`, "paper" the spectra of whole clips at their own rates, as the published values were
     made (see `metrics.similarity`): between clips of different rates, that is not the same frequencies.
     """
-    matched, count, rows, rates = convention == "matched", min(map(len, files.values())), [], set()
-    for paths in track(zip(files["real"], files["generated"], strict=False), count, "compare pairs", "pair"):
-        (real, real_rate), (generated, generated_rate) = (read_audio(path, sample_rate if matched else None) for path in paths)
-        rates |= {real_rate, generated_rate}
-        names = {side: path.relative_to(folders[side]).as_posix() for side, path in zip(files, paths, strict=True)}
-        if matched:
-            rows.append(names | paired_similarity([real], [generated]).iloc[0].to_dict())
-        else:
-            rows.append(names | whole_clip_similarity(real, generated))
-    how = "spectrograms" if matched else "spectra of whole clips, as in the paper's published values"
+    matched, count = convention == "matched", min(map(len, clips.values()))
+
+    def values(names: dict[str, str]) -> dict[str, float]:
+        pair = [read_audio(folders[side] / name, sample_rate if matched else None)[0] for side, name in names.items()]
+        return paired_similarity(pair[:1], pair[1:]).iloc[0].to_dict() if matched else whole_clip_similarity(*pair)
+
+    def row(i: int) -> dict[str, object]:
+        names = {side: table["clip"][i] for side, table in clips.items()}
+        key = ["pair", *(table["sha256"][i] for table in clips.values()), convention, sample_rate]
+        return names | cache.get(key, lambda: values(names))
+
+    return pd.DataFrame(on_all_cores(row, range(count), "compare pairs", "pair"))
+
+
+def _pairing(clips: Mapping[str, pd.DataFrame], convention: Convention) -> str:
+    """How pairs were made and compared, and what was left over."""
+    count = min(map(len, clips.values()))
+    rates = sorted({int(rate) for table in clips.values() for rate in table["sample_rate"][:count]})
+    how = "spectrograms" if convention == "matched" else "spectra of whole clips, as in the paper's published values"
     if len(rates) > 1:
-        how += f", at different rates ({', '.join(map(str, sorted(rates)))} Hz), so not the same frequencies"
-    left = {side: len(paths) - count for side, paths in files.items() if len(paths) > count}
-    rest = "".join(f"; {number} {side} clips have no partner" for side, number in left.items())
-    return pd.DataFrame(rows), f"{count} pairs by sorted file name, the i-th real with the i-th generated clip: {how}{rest}"
+        how += f", at different rates ({', '.join(map(str, rates))} Hz), so not the same frequencies"
+    left = [f"{len(table) - count} of {len(table)} {side} clips" for side, table in clips.items() if len(table) > count]
+    rest = f"; {left[0]} have no partner, and count in all else" if left else ""
+    return f"{count} pair{'s' * (count != 1)} by sorted file name, the i-th real with the i-th generated clip: {how}{rest}."
 
 
-def reconstruct_folder(source: Path, target: Path, codec: Codec, device: str | torch.device) -> list[Path]:
-    """Write every audio file below `source` through the codec: the same name below `target`, as .wav at the codec's rate.
-
-    Raises:
-        SsenvError: the folder is missing or empty, a file cannot be read, two files would get one name, or a file would be overwritten by
-            its own reconstruction.
-    """
-    files = list_audio(source)
-    targets = [target / path.relative_to(source).with_suffix(".wav") for path in files]
-    seen: dict[Path, Path] = {}
-    for path, name in zip(files, targets, strict=True):
-        if name in seen:
-            raise SsenvError(f"{seen[name]} and {path} would both become {name}: rename one")
-        if name.resolve() == path.resolve():
-            raise SsenvError(f"{path} would be overwritten by its reconstruction: choose another output folder than {target}")
-        seen[name] = path
-    written = []
-    for path, name in track(zip(files, targets, strict=True), len(files), codec.name, "clip"):
-        wav, rate = read_audio(path, codec.sample_rate)
-        written.append(write_audio(name, reconstruct(codec, wav, device), rate))
-    return written
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _json_values(row: pd.Series) -> dict[str, float | None]:

@@ -135,8 +135,8 @@ class GenerateParams(Params):
 
 
 @frozen
-class MetricsParams(Params):
-    """04_metrics."""
+class HeldOutParams(Params):
+    """What every notebook has that compares with the clips of the held-out fold."""
 
     dataset: Dataset
     data_root: str
@@ -146,8 +146,17 @@ class MetricsParams(Params):
 
 
 @frozen
-class FailureModeParams(MetricsParams):
+class MetricsParams(HeldOutParams):
+    """04_metrics."""
+
+    paper_root: str  # empty: the paper's files are not here
+
+
+@frozen
+class FailureModeParams(HeldOutParams):
     """05_failure_modes."""
+
+    origin_clips: Annotated[int, Field(ge=4)]
 
 
 @frozen
@@ -161,7 +170,22 @@ class ClassifyParams(Params):
     classifier_epochs: Count
     classifier_batch_size: Count
     classifier_learning_rate: Positive
+    classifier_layer: Annotated[int, Field(ge=0)] | None
+    classifier_pooling: Literal["mean", "attentive"]
+    classifier_token_masking: Fraction
+    classifier_mixup: NotNegative
+    checkpoint_minutes: Positive
     device: Device
+
+
+@frozen
+class ListeningParams(HeldOutParams):
+    """07_listening_test."""
+
+    mushra_items: Count
+    mushra_codecs: Annotated[tuple[CodecAtRate, ...], Field(min_length=1, max_length=9)]  # with reference and anchors, 12 on a page
+    fit_classes: Count
+    fit_clips: Annotated[int, Field(ge=1, le=6)]  # of each side: 12 on a page
 
 
 @frozen
@@ -204,6 +228,7 @@ NOTEBOOK_PARAMS: dict[str, type[Params]] = {
     "04_metrics": MetricsParams,
     "05_failure_modes": FailureModeParams,
     "06_classify": ClassifyParams,
+    "07_listening_test": ListeningParams,
     "08_train_codec": CodecParams,
     "90_summary": SummaryParams,
 }

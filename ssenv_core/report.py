@@ -11,16 +11,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from string import Template
 from urllib.parse import urlsplit
 
 import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
-from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
-from ssenv_core.artifacts import StudyFolder, write_text
+from ssenv_core.artifacts import StudyFolder
+from ssenv_core.page import place_figure, write_page
 
 PLOTLY = "application/vnd.plotly.v1+json"
 PLOTLY_LIBRARY = re.compile(r"<script[^>]*>\s*(/\*\*\s*\* plotly\.js|import\b).*?</script>", re.DOTALL)
@@ -37,20 +36,11 @@ def write_report(folder: StudyFolder, study: str, records: Mapping[str, dict]) -
         f'<section id="{name}"><div class="step">{name}</div>{_notebook(folder, record["notebook"], records, figures)}</section>'
         for name, record in records.items()
     )
-    page = Template((Path(__file__).parent / "report.template.html").read_text())
-    return write_text(
-        folder.report,
-        page.substitute(
-            study=html.escape(study),
-            style=HtmlFormatter(style="default").get_style_defs(".highlight"),
-            environment=_environment(records),
-            steps=_steps(records),
-            parameters=_parameters(records),
-            sections=sections,
-            figures="".join(f'<script type="application/json" id="figure-{i}-data">{figure}</script>' for i, figure in enumerate(figures)),
-            plotly=f"<script>{get_plotlyjs()}</script>" if "Plotly" in sections or figures else "",
-        ),
+    header = (
+        f"<p>A study run with ssenv: SoundStorm on environmental sound.</p>{_environment(records)}{_steps(records)}"
+        f"<details><summary>parameters</summary>{_parameters(records)}</details>"
     )
+    return write_page(folder.report, study, header, sections, figures, HtmlFormatter(style="default").get_style_defs(".highlight"))
 
 
 def format_seconds(seconds: float) -> str:
@@ -126,10 +116,7 @@ def _static(output: nbformat.NotebookNode, figures: list[str]) -> nbformat.Noteb
     data = output.get("data", {})
     if PLOTLY in data:
         figure = data[PLOTLY]
-        height = figure.get("layout", {}).get("height", 450)
-        place = f'<div class="figure" id="figure-{len(figures)}" style="height:{height}px"></div>'
-        figures.append(json.dumps({key: figure[key] for key in ("data", "layout") if key in figure}).replace("<", "\\u003c"))
-        return nbformat.v4.new_output("display_data", {"text/html": place})
+        return nbformat.v4.new_output("display_data", {"text/html": place_figure(figure, figures)})
     if "text/html" in data:
         data["text/html"] = PLOTLY_LIBRARY.sub("", data["text/html"])
     return None if WIDGET in data and "text/html" not in data else output

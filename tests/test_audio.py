@@ -8,7 +8,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssenv_core.audio import fit_length, list_audio, read_audio, resample, write_audio, write_folder
+from ssenv_core.audio import file_rate, fit_length, list_audio, read_audio, read_channels, resample, write_audio, write_folder
 from ssenv_core.errors import SsenvError
 
 RATE = 24_000
@@ -151,3 +151,14 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(SsenvError, match=r"holds no audio file \(\.wav"):
         list_audio(tmp_path)
+
+
+def test_channels_are_read_as_they_are_and_a_rate_without_the_sound(tmp_path):
+    stereo = noise(channels=2)
+    soundfile.write(tmp_path / "a.wav", stereo, RATE, subtype="FLOAT")
+    wav, rate = read_channels(tmp_path / "a.wav")
+    assert np.array_equal(wav, stereo)
+    assert rate == file_rate(tmp_path / "a.wav") == RATE
+    (tmp_path / "b.wav").write_text("no sound at all")
+    with pytest.raises(SsenvError, match=r"b\.wav cannot be read as audio"):
+        file_rate(tmp_path / "b.wav")

@@ -19,7 +19,8 @@ from tiny import tiny_codec
 
 from ssenv_core import codecs, datasets
 from ssenv_core.artifacts import sha256_file
-from ssenv_core.checkpoints import TrainedGenerator, save_generator
+from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
+from ssenv_core.classifier import Classifier, TrainedClassifier, save_classifier
 from ssenv_core.cli import main
 from ssenv_core.codecs import load_codec
 from ssenv_core.metrics.acoustic import acoustic_metrics
@@ -207,14 +208,15 @@ def test_evaluate_in_the_matched_convention(sounds):
     assert report["silent"] == {"real": ["c.wav"], "generated": []}
     assert report["comparison"]["snr"]["real_n"] == 2  # the silent clip is no zero in a mean
     assert report["pairing"] == (
-        "2 pairs by sorted file name, the i-th real with the i-th generated clip: spectrograms; 1 real clips have no partner"
+        "2 pairs by sorted file name, the i-th real with the i-th generated clip: spectrograms; "
+        "1 of 3 real clips have no partner, and count in all else."
     )
     assert [(row["real"], row["generated"]) for row in table(sounds / "out" / "pairs.csv")] == [("b.wav", "x.wav"), ("c.wav", "y.wav")]
     pair = [soundfile.read(sounds / name, dtype="float32")[0] for name in ("real/b.wav", "generated/x.wav")]
     expected = paired_similarity(*([wav] for wav in pair))["spectral_convergence"].item()
     assert report["similarity"]["spectral_convergence"] == {"n": 1, "mean": pytest.approx(expected), "std": 0.0}
     assert [row["metric"] for row in table(sounds / "out" / "comparison.csv")] == list(report["comparison"])
-    assert "1 silent real clips, left out of the means: c.wav" in result.stdout
+    assert "1 of 3 real clips is silent throughout, so left out of the means: c.wav." in result.stdout
     assert "zcr" in result.stdout
 
 
@@ -270,6 +272,25 @@ def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tm
     sounds = [(tmp_path / name).read_bytes() for name in ("a/rain_7_0.wav", "a/rain_7_1.wav", "b/rain_7_0.wav", "b/rain_7_1.wav")]
     assert sounds[:2] == sounds[2:]
     assert sounds[0] != sounds[1]
+
+
+def test_classify_prints_the_likeliest_classes_of_each_file(checkpoint, tmp_path):
+    generator = load_generator(checkpoint, "cpu")
+    torch.manual_seed(0)
+    classifier = TrainedClassifier(Classifier(generator.model, 2), generator.class_names, generator.metadata)
+    save_classifier(tmp_path / "c.safetensors", classifier)
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", noise(ord(name)), 24_000)
+    files = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    result = ssenv("classify", "--checkpoint", tmp_path / "c.safetensors", *files)
+    assert result.exit_code == 0, result.output
+    for path, line in zip(files, result.stdout.splitlines(), strict=True):
+        shown = re.fullmatch(rf"{path}: (dog|rain) (\d+\.\d)%, (dog|rain) (\d+\.\d)%", line)
+        assert {shown[1], shown[3]} == {"dog", "rain"}
+        assert float(shown[2]) >= float(shown[4])
+        assert float(shown[2]) + float(shown[4]) == pytest.approx(100, abs=0.11)
+    assert ssenv("classify", "--top", 1, "--checkpoint", tmp_path / "c.safetensors", files[0]).stdout.count("%") == 1
+    refused(ssenv("classify", "--checkpoint", checkpoint, files[0]), r".*not a soundstorm classifier")
 
 
 def test_export_writes_a_program_and_refuses_what_it_cannot(checkpoint, tmp_path):

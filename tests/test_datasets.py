@@ -308,3 +308,14 @@ def test_the_identity_of_a_variation_is_that_of_its_clip_and_its_seed():
     assert one.clips[-1].source.identity() != other.clips[-1].source.identity()
     assert one.fingerprint == other.fingerprint == sounds.fingerprint  # still the same sounds
     assert one.clips[-1].source.identity()[:-2] == one.clips[-1].source.source.identity()
+
+
+def test_the_native_rate_is_what_most_files_have_and_the_highest_of_equally_many(tmp_path):
+    for name, rate in (("a", 8000), ("b", 8000), ("c", 16_000)):
+        write_audio(tmp_path / f"{name}.wav", rate=rate)
+    assert load_dataset("folder", tmp_path).native_rate == 8000
+    (tmp_path / "b.wav").unlink()
+    sounds = load_dataset("folder", tmp_path)
+    assert sounds.native_rate == 16_000
+    assert with_variations(sounds, 2, (), 0).native_rate == 16_000
+    assert load_dataset("synthetic", clips_per_class=1).native_rate == 44_100

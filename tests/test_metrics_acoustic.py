@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssenv_core.errors import SsenvError
-from ssenv_core.metrics.acoustic import METRICS, acoustic_metrics, is_silent, measure
+from ssenv_core.metrics.acoustic import METRICS, acoustic_metrics, is_clipped, is_silent, measure
 
 SPECTRAL = ["snr", "zcr", "spectral_entropy", "spectral_centroid", "spectral_rolloff"]
 
@@ -86,6 +86,12 @@ def test_silence_and_constants_have_the_documented_values():
     assert constant["rms"] == 0.25
     assert is_silent(np.zeros(3))
     assert not is_silent(np.array([0, 1e-30]))
+
+
+def test_full_scale_of_any_channel_is_clipped_and_just_below_is_not():
+    assert is_clipped(np.array([[0.0, 0.1], [0.2, 32767 / 32768]]))
+    assert is_clipped(np.array([0.0, -1.0]))
+    assert not is_clipped(np.array([0.0, 32766 / 32768, -32766 / 32768]))
 
 
 def test_matched_keeps_silent_clips_out_of_the_averages_and_paper_does_not():

@@ -1,5 +1,8 @@
 """Spectral convergence and log spectral distance: values that follow from their definitions."""
 
+import warnings
+
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -41,6 +44,16 @@ def test_distance_is_symmetric_and_convergence_is_relative_to_the_real_side():
     assert log_spectral_distance(noise(seed=1), noise(seed=2)) == log_spectral_distance(noise(seed=2), noise(seed=1))
     assert spectral_convergence(noise(), 4 * noise()) == pytest.approx(3)
     assert spectral_convergence(4 * noise(), noise()) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("samples", [2, 1000, 2048, 8001])
+def test_the_spectra_are_those_of_librosas_default_stft(samples):
+    a, b = noise(samples), noise(samples, seed=1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "n_fft=2048 is too large")
+        r, g = np.abs(librosa.stft(a)), np.abs(librosa.stft(b))
+    assert spectral_convergence(a, b) == pytest.approx(np.linalg.norm(r - g) / np.linalg.norm(r))
+    assert log_spectral_distance(a, b) == pytest.approx(np.sqrt(np.mean((np.log(r + 1e-8) - np.log(g + 1e-8)) ** 2)))
 
 
 def test_only_the_frames_of_the_shorter_clip_count():

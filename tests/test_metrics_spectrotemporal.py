@@ -9,6 +9,7 @@ from ssenv_core.metrics.spectrotemporal import (
     LEAST_FRAMES,
     analyse,
     change_ranks,
+    energy_share_below,
     high_frequency_attenuation,
     is_silent,
     log_mel_embedding,
@@ -35,6 +36,13 @@ def test_energy_lies_where_the_tone_is():
     assert [shares[f]["energy_below_100hz"] for f in shares] == pytest.approx([0, -60, -60, -60], abs=1e-6)
     assert [shares[f]["energy_above_4khz"] for f in shares] == pytest.approx([-60, -60, 0, 0], abs=1e-6)
     assert [shares[f]["energy_above_8khz"] for f in shares] == pytest.approx([-60, -60, -60, 0], abs=1e-6)
+
+
+def test_the_share_below_a_frequency_is_that_of_the_tones_there_whatever_the_level_or_the_offset():
+    mixed = 0.01 * (3 * tone(50) + 4 * tone(1000)) + 0.5
+    assert energy_share_below(mixed, RATE, 100) == pytest.approx(9 / 25)
+    assert energy_share_below(mixed, RATE, 2000) == pytest.approx(1)
+    assert np.isnan(energy_share_below(np.zeros(SAMPLES), RATE, 100))
 
 
 def test_white_noise_has_the_energy_of_its_bandwidth():

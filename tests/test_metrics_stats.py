@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssenv_core.errors import SsenvError
-from ssenv_core.metrics.stats import compare, noise_floor
+from ssenv_core.metrics.stats import compare, gap_parts, gaps_by_class, holm, noise_floor
 
 
 def normal(n: int, mean: float = 0.0, seed: int = 0) -> pd.DataFrame:
@@ -88,7 +88,8 @@ def test_a_row_depends_on_the_seed_and_its_own_column_alone():
         normal(40, seed=9).rename(columns={"x": "w"}).join(real), normal(40, seed=8).rename(columns={"x": "w"}).join(generated), seed=1
     )
     assert both.index.tolist() == ["w", "x"]
-    pd.testing.assert_series_equal(both.loc["x"], first.loc["x"])
+    assert both.loc["x", "ks_holm_p"] > first.loc["x", "ks_holm_p"]  # which alone counts the rows
+    pd.testing.assert_series_equal(both.loc["x"].drop("ks_holm_p"), first.loc["x"].drop("ks_holm_p"))
 
 
 def test_only_shared_float_columns_are_compared_unless_named():
@@ -99,6 +100,53 @@ def test_only_shared_float_columns_are_compared_unless_named():
         compare(real, real, metrics=["nothing"])
     with pytest.raises(SsenvError, match="no float column"):
         compare(real[["silent"]], real)
+
+
+def test_holm_of_a_worked_example_keeps_order_ends_at_one_and_does_not_count_what_was_not_tested():
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.6, 0.7])).tolist() == [1, 1]
+    with_a_gap = holm(np.array([0.03, np.nan, 0.01]))
+    assert with_a_gap[[0, 2]].tolist() == pytest.approx([0.03, 0.02])
+    assert np.isnan(with_a_gap[1])
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=50)
+def test_holm_lies_between_the_raw_p_and_bonferroni_and_never_reverses_two_tests(p):
+    p = np.array(p)
+    corrected = holm(p)
+    assert (corrected >= p).all()
+    assert (corrected <= np.minimum(p * len(p), 1) + 1e-12).all()
+    assert (np.diff(corrected[np.argsort(p, kind="stable")]) >= 0).all()
+
+
+def test_among_many_metrics_that_do_not_differ_holm_finds_one_in_at_most_one_of_twenty_tables():
+    rng = np.random.default_rng(0)
+    found = {"ks_p": 0, "ks_holm_p": 0}
+    for _ in range(200):
+        a, b = (pd.DataFrame(rng.normal(size=(30, 6)), columns=list("abcdef")) for _ in range(2))
+        table = compare(a, b, resamples=1)
+        found = {name: count + (table[name] < 0.05).any() for name, count in found.items()}
+    assert found["ks_holm_p"] <= 20 < found["ks_p"]
+
+
+def test_a_gap_is_the_sum_of_its_parts_in_percent_of_the_first_stage():
+    means = {"real": -4.0, "rate": -5.0, "codec": -3.0, "model": -8.0}
+    stages = {name: pd.DataFrame({"x": [mean - 1, mean + 1, np.nan], "y": [np.nan] * 3}) for name, mean in means.items()}
+    parts = gap_parts(stages, metrics=["x", "y"])
+    assert parts.columns.tolist() == ["rate", "codec", "model", "total"]
+    assert parts.loc["x"].tolist() == pytest.approx([-25, 50, -125, -100])
+    assert parts.loc["y"].isna().all()
+    zero = gap_parts({"real": pd.DataFrame({"x": [0.0]}), "rate": pd.DataFrame({"x": [1.0]})}, metrics=["x"])
+    assert zero.loc["x"].isna().all()
+
+
+def test_gaps_are_those_of_each_class_and_missing_where_a_side_has_none():
+    real = pd.DataFrame({"x": [1.0, 3.0, -10.0, 0.0, 7.0, np.inf], "y": 1.0})
+    generated = pd.DataFrame({"x": [3.0, -15.0, np.nan, 1.0, 5.0], "y": 2.0})
+    gaps = gaps_by_class(real, generated, np.array([0, 0, 2, 3, 4, 0]), np.array([0, 2, 2, 3, 5]), metrics=["x"])
+    assert gaps.index.tolist() == [0, 2, 3, 4, 5]
+    assert gaps["x"].dropna().to_dict() == {0: 50, 2: -50}
 
 
 def test_the_noise_floor_of_four_clips_is_what_enumeration_gives():

@@ -13,6 +13,8 @@ from ssenv_core.params import (
     Codec,
     Dataset,
     GenerateParams,
+    ListeningParams,
+    MetricsParams,
     TokenizeParams,
     TrainParams,
     parse_override,
@@ -140,6 +142,29 @@ def test_generation_is_bounded(name, value):
         GenerateParams.from_cell(GENERATE | {name: value})
 
 
+LISTENING = {
+    "study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "device": "cpu",
+    "mushra_items": 4, "mushra_codecs": ["melrvq_24khz@6"], "fit_classes": 4, "fit_clips": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mushra_items", 0),
+        ("mushra_codecs", []),
+        ("mushra_codecs", ["melrvq_24khz"]),
+        ("mushra_codecs", ["melrvq_24khz@6"] * 10),
+        ("fit_classes", 0),
+        ("fit_clips", 7),
+    ],
+)
+def test_a_listening_page_holds_no_more_than_a_listener_can_compare(name, value):
+    assert ListeningParams.from_cell(LISTENING).mushra_codecs == ("melrvq_24khz@6",)
+    with refused(f"parameter {name}"):
+        ListeningParams.from_cell(LISTENING | {name: value})
+
+
 TOKENIZE = {
     "study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "codec": "encodec_24khz",
     "bandwidth": 6, "variations": 2, "compare": [], "judge_epochs": 1, "checkpoint_minutes": 5, "device": "cpu",
@@ -158,6 +183,15 @@ def test_a_codec_to_compare_is_written_name_at_kbps(version):
     assert TokenizeParams.from_cell(TOKENIZE | {"compare": ["encodec_48khz@3"]}).compare == ("encodec_48khz@3",)
     with refused("parameter compare"):
         TokenizeParams.from_cell(TOKENIZE | {"compare": ["encodec_24khz@1.5", version]})
+
+
+def test_the_papers_files_are_named_or_not_here():
+    metrics = {"study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "device": "cpu"}
+    assert MetricsParams.from_cell(metrics | {"paper_root": ""}).paper_root == ""
+    with refused("parameter paper_root = None"):
+        MetricsParams.from_cell(metrics | {"paper_root": None})
+    with refused("parameter paper_root: field required"):
+        MetricsParams.from_cell(metrics)
 
 
 def test_the_names_are_those_that_can_be_loaded():

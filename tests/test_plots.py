@@ -133,7 +133,7 @@ def test_the_largest_distance_of_two_curves_is_ks_d_of_the_finite_values():
     rng = np.random.default_rng(0)
     tables = [pd.DataFrame(rng.normal(shift, 1, (n, len(METRICS))), columns=list(METRICS)) for shift, n in [(0, 40), (0.1, 30), (1, 20)]]
     tables[0].loc[0, "snr"], tables[2].loc[0, "snr"] = np.inf, np.nan
-    fig = plots.metric_distributions(*tables)
+    fig = plots.metric_distributions(dict(zip(COLOURS, tables, strict=True)))
     real, codec, generated = fig.data[:3]
     assert [trace.name for trace in (real, codec, generated)] == list(COLOURS)
     assert [trace.line.color for trace in (real, codec, generated)] == list(COLOURS.values())
@@ -146,7 +146,7 @@ def test_the_largest_distance_of_two_curves_is_ks_d_of_the_finite_values():
 
 def test_a_metric_without_finite_values_has_no_curve():
     table = pd.DataFrame({name: [1.0, 2.0] for name in METRICS})
-    fig = plots.metric_distributions(table, table, table.assign(snr=np.nan))
+    fig = plots.metric_distributions({"real": table, "codec": table, "generated": table.assign(snr=np.nan)})
     assert len(fig.data) == 3 * 6 - 1
 
 
@@ -194,6 +194,34 @@ def test_confusions_are_shares_of_the_true_class_in_rows():
     assert fig.data[0].y[0] == "car horn"
     assert fig.layout.yaxis.title.text == "true class"
     assert fig.layout.yaxis.autorange == "reversed"
+
+
+def test_classes_stand_best_first_with_the_paper_s_where_it_names_them():
+    shares = pd.Series({"rain": 0.2, "dog": 0.9, "car_horn": 0.5})
+    fig = plots.class_accuracy({"fine-tuned": shares, "CNN": 1 - shares}, plots.PAPER_CLASSES)
+    assert list(fig.data[0].x) == ["dog", "car horn", "rain"]
+    assert list(fig.data[0].y) == [0.9, 0.5, 0.2]
+    assert list(fig.data[1].y) == pytest.approx([0.1, 0.5, 0.8])
+    assert (fig.data[2].name, list(fig.data[2].x), list(fig.data[2].y)) == ("the paper", ["dog"], [0.87])
+    assert len(plots.class_accuracy({"fine-tuned": shares}).data) == 1
+
+
+def test_a_classifier_as_sure_as_it_is_right_lies_on_the_diagonal():
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.5, 1, 20_000)
+    labels = (rng.random(20_000) > sure).astype(np.int64)  # class 0 with the probability given to it
+    calibrated, boastful = (np.stack([p, 1 - p], axis=1) for p in (sure, np.full(20_000, 0.99)))
+    fig = plots.reliability(labels, {"calibrated": calibrated, "boastful": boastful})
+    assert np.allclose(fig.data[0].x, fig.data[0].y, atol=0.03)
+    assert len(fig.data[0].x) == 10
+    assert fig.data[1].y[-1] == pytest.approx((labels == 0).mean())
+
+
+def test_accuracy_by_clips_is_the_mean_of_the_draws_with_their_spread():
+    curve = pd.DataFrame({"clips": [1, 1, 2, 2], "accuracy": [0.2, 0.4, 0.5, 0.5]})
+    (line,) = plots.accuracy_by_clips({"frozen": curve}).data
+    assert (list(line.x), list(line.y)) == ([1, 2], pytest.approx([0.3, 0.5]))
+    assert list(line.error_y.array) == pytest.approx([0.1, 0.0])
 
 
 def diagnosis(mode, measure, gap, floor):

@@ -5,6 +5,7 @@ request; caching is the business of the token files, whose identity includes `Da
 """
 
 import csv
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from ssenv_core.artifacts import sha256_json
-from ssenv_core.audio import SUFFIXES, fit_length, read_audio
+from ssenv_core.audio import SUFFIXES, file_rate, fit_length, read_audio
 from ssenv_core.augmentation import change_speed, draw_speed, vary
 from ssenv_core.errors import SsenvError
 
@@ -27,6 +28,9 @@ class Source(Protocol):
 
     def read(self, sample_rate: int, duration: float) -> np.ndarray:
         """The sound (S,) float32 in [-1, 1], S = round(duration * sample_rate)."""
+
+    def native_rate(self) -> int:
+        """Hz: the rate it was recorded or made at."""
 
     def identity(self) -> list:
         """JSON-able values that change when the content does."""
@@ -41,6 +45,9 @@ class AudioFile:
 
     def read(self, sample_rate: int, duration: float) -> np.ndarray:
         return read_audio(self.path, sample_rate, duration)[0]
+
+    def native_rate(self) -> int:
+        return file_rate(self.path)
 
     def identity(self) -> list:
         return [self.size]
@@ -59,6 +66,9 @@ class Varied:
         wav = torch.from_numpy(self.source.read(sample_rate, duration)[later:])[None]
         varied = vary(change_speed(wav, draw_speed(rng)), rng)[0].numpy()
         return fit_length(varied, round(duration * sample_rate))
+
+    def native_rate(self) -> int:
+        return self.source.native_rate()
 
     def identity(self) -> list:
         return [*self.source.identity(), "varied", self.seed]
@@ -99,6 +109,12 @@ class Dataset:
     def files(self) -> list[Path]:
         """The audio files of its clips; none for synthesised sound, nor for variations, whose files are those of other clips."""
         return [clip.source.path for clip in self.clips if isinstance(clip.source, AudioFile)]
+
+    @cached_property
+    def native_rate(self) -> int:
+        """Hz: the rate that most of its clips have, of several that as many have the highest. Raises SsenvError for a file without one."""
+        rates = Counter(clip.source.native_rate() for clip in self.clips)
+        return max(rates, key=lambda rate: (rates[rate], rate))
 
     @cached_property
     def fingerprint(self) -> str:

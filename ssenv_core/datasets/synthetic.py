@@ -32,6 +32,9 @@ class Recipe:
     def read(self, sample_rate: int, duration: float) -> np.ndarray:
         return render(self.class_name, self.seed, sample_rate, duration)
 
+    def native_rate(self) -> int:
+        return RATE
+
     def identity(self) -> list:
         return [self.class_name, self.seed, VERSION]
 

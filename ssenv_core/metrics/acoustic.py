@@ -38,6 +38,7 @@ METRICS: dict[str, Metric] = {
 
 _ENTROPY_FLOOR = 1e-10
 _ROLLOFF_SHARE = 0.85
+_FULL_SCALE = 1 - 2**-15
 
 
 def check_waveform(wav: np.ndarray, name: str = "waveform") -> np.ndarray:
@@ -49,7 +50,7 @@ def check_waveform(wav: np.ndarray, name: str = "waveform") -> np.ndarray:
     if not np.issubdtype(wav.dtype, np.floating):
         raise SsenvError(f"{name}: expected float samples in [-1, 1], got {wav.dtype}; convert it first")
     if wav.size < 2:
-        raise SsenvError(f"{name}: {wav.size} samples are too few to measure; at least 2 are needed")
+        raise SsenvError(f"{name}: {wav.size} sample{'s' * (wav.size != 1)}, too few to measure; at least 2 are needed")
     if not np.isfinite(wav).all():
         raise SsenvError(
             f"{name}: {np.count_nonzero(~np.isfinite(wav))} of {wav.size} samples are NaN or infinite; drop or repair the clip"
@@ -60,6 +61,11 @@ def check_waveform(wav: np.ndarray, name: str = "waveform") -> np.ndarray:
 def is_silent(wav: np.ndarray) -> bool:
     """True when every sample of wav (S,) is exactly zero: digital silence, such as padding."""
     return not np.any(wav)
+
+
+def is_clipped(wav: np.ndarray) -> bool:
+    """True when some sample of wav (S,) or (S, channels) reaches the largest value of 16-bit audio: it may have been cut off there."""
+    return bool(np.abs(wav).max(initial=0) >= _FULL_SCALE)
 
 
 def acoustic_metrics(wav: np.ndarray, sample_rate: int) -> dict[str, float]:

@@ -82,6 +82,18 @@ def high_frequency_attenuation(clip: Sound) -> dict[str, float]:
     return {name: float(10 * np.log10(max(energy[region].sum() / energy.sum(), least))) for name, region in regions.items()}
 
 
+def energy_share_below(wav: np.ndarray, sample_rate: int, hertz: float) -> float:
+    """The share in [0, 1] of a clip's energy (|rfft|^2 of wav (S,), DC left out) below a frequency; NaN for a silent clip.
+
+    Raises SsenvError as `check_waveform` does.
+    """
+    wav = check_waveform(wav)
+    if is_silent(wav):
+        return float("nan")
+    energy, frequencies = _energy(wav, sample_rate)
+    return float(energy[frequencies < hertz].sum() / energy.sum())
+
+
 def temporal_smoothing(clip: Sound) -> dict[str, float]:
     """What happens within tenths of a second, averaged over 8 wide bands: `onset_rate` (1/s; peaks of the mean rise over 30 ms, at least
     3 dB), `onset_strength` (dB, that rise's 99th percentile), `spectral_flux` (sum of the amplitude's changes from frame to frame over the
@@ -91,17 +103,26 @@ def temporal_smoothing(clip: Sound) -> dict[str, float]:
     rise = _rise(power)
     amplitude = np.sqrt(power)
     blocks = _blocks(power, _CREST_FRAMES)
-    modulation = np.abs(scipy.fft.rfft(amplitude, axis=1)) ** 2
-    modulation[:, 0] /= 2  # the mean has no mirror image at a negative frequency
-    rate = scipy.fft.rfftfreq(amplitude.shape[1], 1 / _FRAMES_PER_SECOND)
+    rate, modulation = _modulation(amplitude)
     slow = (rate >= 2) & (rate <= 20)
     return {
         "onset_rate": float(len(_onset_frames(rise)) * _FRAMES_PER_SECOND / power.shape[1]),
         "onset_strength": float(np.quantile(rise, 0.99)),
         "spectral_flux": float(np.mean(np.abs(np.diff(amplitude, axis=1)).sum(axis=1) / amplitude.sum(axis=1))),
         "crest_factor": float(np.mean(10 * np.log10(blocks.max(axis=2).sum(axis=1) / blocks.mean(axis=2).sum(axis=1)))),
-        "modulation_share": float(np.mean(modulation[:, slow].sum(axis=1) / modulation.sum(axis=1))),
+        "modulation_share": float(np.mean(modulation[:, slow].sum(axis=1))),
     }
+
+
+def modulation_spectrum(clip: Sound) -> pd.Series:
+    """The share in [0, 1] of the envelopes' energy, mean included, in each third octave of modulation rates from 0.5 to 40 Hz, averaged
+    over 8 wide bands and indexed by the third octave's centre in Hz. NaN where the clip is too short to have a rate there."""
+    rate, modulation = _modulation(np.sqrt(_wide_bands(clip)))
+    centres = 2.0 ** (np.arange(-3, 17) / 3)
+    edges = np.append(centres, centres[-1] * 2 ** (1 / 3)) / 2 ** (1 / 6)
+    place = np.digitize(rate, edges) - 1
+    shares = [modulation[:, place == i].sum(axis=1).mean() if (place == i).any() else np.nan for i in range(len(centres))]
+    return pd.Series(shares, index=pd.Index(centres, name="Hz"))
 
 
 def onset_times(clip: Sound) -> np.ndarray:
@@ -182,6 +203,13 @@ def _blocks(power: np.ndarray, frames: int) -> np.ndarray:
     """power (bands, T) -> (bands, T // frames, frames), the rest dropped."""
     whole = power.shape[1] // frames
     return power[:, : whole * frames].reshape(len(power), whole, frames)
+
+
+def _modulation(amplitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """amplitude (bands, T) -> modulation rates (R,) in Hz, and the share (bands, R) of each in the band's energy, its mean included."""
+    energy = np.abs(scipy.fft.rfft(amplitude, axis=1)) ** 2
+    energy[:, 0] /= 2  # the mean has no mirror image at a negative frequency
+    return scipy.fft.rfftfreq(amplitude.shape[1], 1 / _FRAMES_PER_SECOND), energy / energy.sum(axis=1, keepdims=True)
 
 
 def _wide_bands(clip: Sound) -> np.ndarray:

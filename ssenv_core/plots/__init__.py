@@ -3,7 +3,6 @@
 from ssenv_core.plots.charts import (
     codebook_usage,
     comparison_table,
-    confusion_matrix,
     diagnosis_chart,
     level_loss,
     long_term_spectrum,
@@ -12,25 +11,39 @@ from ssenv_core.plots.charts import (
     study_table,
     training_curve,
 )
+from ssenv_core.plots.classes import PAPER_CLASSES, accuracy_by_clips, class_accuracy, confusion_matrix, reliability
+from ssenv_core.plots.curves import curves, number_map
+from ssenv_core.plots.gaps import class_gaps, gap_waterfall, tilt_scatter
+from ssenv_core.plots.ratings import rating_intervals
 from ssenv_core.plots.spectrograms import DB_RANGE, colour_top, extremes, mel_levels, spectrogram_grid
 from ssenv_core.plots.style import COLOURS, save_figure
 
 __all__ = [
     "COLOURS",
     "DB_RANGE",
+    "PAPER_CLASSES",
+    "accuracy_by_clips",
+    "class_accuracy",
+    "class_gaps",
     "codebook_usage",
     "colour_top",
     "comparison_table",
     "confusion_matrix",
+    "curves",
     "diagnosis_chart",
     "extremes",
+    "gap_waterfall",
     "level_loss",
     "long_term_spectrum",
     "mask_trace",
     "mel_levels",
     "metric_distributions",
+    "number_map",
+    "rating_intervals",
+    "reliability",
     "save_figure",
     "spectrogram_grid",
     "study_table",
+    "tilt_scatter",
     "training_curve",
 ]

@@ -1,6 +1,5 @@
 """Curves, bars, tables and heat maps of numbers that arrive computed: metrics, diagnoses, losses, codes. Nothing is judged here."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from ssenv_core.failure_modes import MODES, Diagnosis
 from ssenv_core.metrics.acoustic import METRICS
-from ssenv_core.plots.style import COLOURS, DASHES, HERTZ, MARK, OTHERS, styled
+from ssenv_core.plots.style import COLOURS, DASHES, HERTZ, MARK, OTHERS, measure_label, styled
 from ssenv_core.soundstorm.decoding import Iteration
 
 
@@ -46,13 +45,13 @@ def level_loss(losses: Sequence[float], reference: float | None = None) -> go.Fi
     return styled(fig, height=360)
 
 
-def metric_distributions(real: pd.DataFrame, codec: pd.DataFrame, generated: pd.DataFrame) -> go.Figure:
+def metric_distributions(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
     """Cumulative distributions over clips of the paper's six metrics: the largest vertical distance of two curves is their KS D.
 
-    real, codec, generated: one row per clip, columns as `metrics.acoustic.measure` names them; values that are not finite are left out.
+    tables: by column of sound (real, codec, generated), one row per clip, columns as `metrics.acoustic.measure` names them; values that are
+        not finite are left out.
     """
     names = [name for name in METRICS if name != "duration"]
-    tables = {"real": real, "codec": codec, "generated": generated}
     fig = make_subplots(2, 3, shared_yaxes=True, vertical_spacing=0.22, horizontal_spacing=0.04)
     for i, name in enumerate(names):
         at = {"row": i // 3 + 1, "col": i % 3 + 1}
@@ -62,7 +61,7 @@ def metric_distributions(real: pd.DataFrame, codec: pd.DataFrame, generated: pd.
             if not len(x):
                 continue
             share = np.append(np.arange(len(x) + 1), len(x)) / len(x)
-            x = np.concatenate([[together.min()], x, [together.max()]])  # every curve runs from 0 to 1 over the range of all three
+            x = np.concatenate([[together.min()], x, [together.max()]])  # every curve runs from 0 to 1 over the range of all
             line = _line(label) | {"shape": "hv"}
             fig.add_scatter(x=x, y=share, mode="lines", line=line, name=label, legendgroup=label, showlegend=i == 0, **at)
         fig.update_xaxes(title=f"{METRICS[name].label} ({METRICS[name].unit})", **at)
@@ -127,24 +126,6 @@ def long_term_spectrum(spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> 
     return styled(fig, height=400)
 
 
-def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> go.Figure:
-    """matrix (C, C) counts, true classes in rows and predicted ones in columns, as the percentage of each true class."""
-    matrix = np.asarray(matrix)
-    share = np.round(100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)).astype(np.uint8)
-    names = [name.replace("_", " ") for name in class_names]
-    few = len(names) <= 12
-    fig = go.Figure(
-        go.Heatmap(
-            z=share, x=names, y=names, zmin=0, zmax=100, zsmooth=False, colorscale="Blues", texttemplate="%{z}" if few else None,
-            colorbar={"title": "% of the<br>true class", "thickness": 14}, hovertemplate="%{y}, taken for %{x}: %{z} %<extra></extra>",
-        )
-    )  # fmt: skip
-    fig.update_xaxes(title="predicted class", tickangle=-60, dtick=1)
-    fig.update_yaxes(title="true class", autorange="reversed", dtick=1)
-    styled(fig, height=180 + (40 if few else 16) * len(names), grid=False)
-    return fig.update_xaxes(tickfont_size=15 if few else 10).update_yaxes(tickfont_size=15 if few else 10)
-
-
 def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
     """Every measure's gap towards failure in units of its real-vs-real noise floor, by failure mode; what exceeds 1 is present (dark).
 
@@ -159,7 +140,7 @@ def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
         text = ["real clips do not differ" if np.isnan(gap) else f"{round(gap, 1) + 0.0:.1f}" for gap in gaps]
         gaps = np.nan_to_num(gaps)
         fig.add_bar(
-            x=gaps, y=[_measure_label(d.measure) for d in group], orientation="h", showlegend=False,
+            x=gaps, y=[measure_label(d.measure) for d in group], orientation="h", showlegend=False,
             text=text, textposition="outside", cliponaxis=False,
             marker_color=[COLOURS["generated"] if d.present else "#D5DCE6" for d in group],
             marker_line={"color": COLOURS["generated"], "width": 1},
@@ -203,10 +184,6 @@ def _mark_guessing(fig: go.Figure, reference: float | None) -> None:
 def _thinned(table: pd.DataFrame, most: int = 1000) -> pd.DataFrame:
     """The means of at most `most` stretches of equal length: a log of every step would weigh down the notebook."""
     return table if len(table) <= most else table.groupby(np.arange(len(table)) * most // len(table)).mean()
-
-
-def _measure_label(name: str) -> str:
-    return re.sub(r"(\d)(k?)hz", r"\1 \2Hz", name.replace("_", " "))
 
 
 def _formatter(column: str) -> Callable[[object], str]:
