@@ -214,7 +214,8 @@ def test_a_classifier_as_sure_as_it_is_right_lies_on_the_diagonal():
     fig = plots.reliability(labels, {"calibrated": calibrated, "boastful": boastful})
     assert np.allclose(fig.data[0].x, fig.data[0].y, atol=0.03)
     assert len(fig.data[0].x) == 10
-    assert fig.data[1].y[-1] == pytest.approx((labels == 0).mean())
+    assert np.mean(fig.data[1].y) == pytest.approx((labels == 0).mean())
+    assert list(fig.data[1].x) == pytest.approx([0.99] * 10)
 
 
 def test_accuracy_by_clips_is_the_mean_of_the_draws_with_their_spread():
