@@ -5,12 +5,13 @@ from pathlib import Path
 
 import torch
 
-from ssenv_core.artifacts import load_tensors, save_tensors
+from ssenv_core.artifacts import load_tensors, require_shipped, save_tensors
 from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 
 GENERATOR_KIND = "soundstorm generator"
+SHIPPED = Path(__file__).parent / "weights" / "soundstorm_esc50.safetensors"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,15 @@ def save_generator(path: str | Path, generator: TrainedGenerator) -> Path:
 
 def _halves(model: SoundStorm) -> dict[str, torch.Tensor]:
     return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+
+
+def shipped_generator() -> Path:
+    """The generator file that comes with the package: ESC-50's 50 classes on `melrvq_24khz` tokens (see the model card beside it).
+
+    Raises:
+        SsenvError: it is missing or damaged.
+    """
+    return require_shipped(SHIPPED)
 
 
 def load_generator(path: str | Path, device: str | torch.device = "auto") -> TrainedGenerator:

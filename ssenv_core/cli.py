@@ -46,7 +46,9 @@ SAMPLING_OPTIONS = (
 )
 
 
-checkpoint_option = click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A generator that 02_train wrote.")
+checkpoint_option = click.option(
+    "--checkpoint", type=FOLDER, metavar="FILE", help="A generator that 02_train wrote.  [default: the shipped one, of ESC-50's classes]"
+)
 
 
 def sampling_options(command: Callable) -> Callable:
@@ -203,7 +205,7 @@ def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_
 @sampling_options
 @click.option("--device", default="auto", metavar="auto|cpu|cuda")
 def generate(
-    checkpoint: Path,
+    checkpoint: Path | None,
     class_name: str,
     num_samples: int,
     duration: float | None,
@@ -227,13 +229,14 @@ def generate(
         raise click.UsageError("--duration says nothing to --inpaint and --vary: the sound keeps its own")
     from ssenv_core.artifacts import environment, sha256_file, write_json
     from ssenv_core.audio import write_audio
-    from ssenv_core.checkpoints import load_generator
+    from ssenv_core.checkpoints import load_generator, shipped_generator
     from ssenv_core.codecs import load_codec
     from ssenv_core.controls import file_level
     from ssenv_core.devices import resolve_device
     from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms
 
     resolved = resolve_device(device)
+    checkpoint = checkpoint or shipped_generator()
     generator = load_generator(checkpoint, resolved)
     label = class_index(generator.class_names, class_name)
     settings = _with_steps(sampling, generator.model.config.n_q)
@@ -303,15 +306,15 @@ def classify(checkpoint: Path, top: int, files: tuple[Path, ...]) -> None:
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), default=5.0, metavar="SECONDS")
 @click.option("--output", type=FOLDER, required=True, metavar="FILE.pt2")
 @sampling_options
-def export(checkpoint: Path, duration: float, output: Path, **sampling: Any) -> None:
+def export(checkpoint: Path | None, duration: float, output: Path, **sampling: Any) -> None:
     """Write generator and codec as one program for torch.export.load: a label in, codes and waveform out."""
-    from ssenv_core.checkpoints import load_generator
+    from ssenv_core.checkpoints import load_generator, shipped_generator
     from ssenv_core.codecs import load_codec
     from ssenv_core.export import export_generator
 
     if output.suffix != ".pt2":
         raise click.BadParameter(f"{output} must end in .pt2", param_hint="--output")
-    generator = load_generator(checkpoint, "cpu")
+    generator = load_generator(checkpoint or shipped_generator(), "cpu")
     settings = _sampling(_with_steps(sampling, generator.model.config.n_q))
     codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"])
     click.echo(export_generator(output, generator, codec, settings, duration))

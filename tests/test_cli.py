@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from packaging.specifiers import SpecifierSet
 from tiny import tiny_codec
 
-from ssenv_core import codecs, datasets
+from ssenv_core import checkpoints, codecs, datasets
 from ssenv_core.artifacts import sha256_file
 from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
 from ssenv_core.classifier import Classifier, TrainedClassifier, save_classifier
@@ -272,6 +272,17 @@ def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tm
     sounds = [(tmp_path / name).read_bytes() for name in ("a/rain_7_0.wav", "a/rain_7_1.wav", "b/rain_7_0.wav", "b/rain_7_1.wav")]
     assert sounds[:2] == sounds[2:]
     assert sounds[0] != sounds[1]
+
+
+def test_without_a_checkpoint_the_shipped_generator_is_used(checkpoint, tmp_path, monkeypatch):
+    checkpoint.with_suffix(".json").write_text(json.dumps({"sha256": sha256_file(checkpoint)}))
+    monkeypatch.setattr(checkpoints, "SHIPPED", checkpoint)
+    options = ["--class", "dog", "--duration", 0.2, "--output", tmp_path / "a", "--device", "cpu"]
+    assert ssenv("generate", *options).exit_code == 0
+    assert json.loads((tmp_path / "a" / "dog_42_0.json").read_text())["checkpoint_sha256"] == sha256_file(checkpoint)
+    checkpoint.write_bytes(b"cut off")
+    refused(ssenv("generate", *options), r".*generator\.safetensors is damaged .*reinstall ssenv")
+    refused(ssenv("export", "--output", tmp_path / "dog.pt2"), r".*generator\.safetensors is damaged .*reinstall ssenv")
 
 
 def test_classify_prints_the_likeliest_classes_of_each_file(checkpoint, tmp_path):

@@ -11,11 +11,12 @@ from tiny import tiny_codec
 
 from ssenv_core import generation
 from ssenv_core.artifacts import save_tensors
-from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
+from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator, shipped_generator
+from ssenv_core.codecs import load_codec
 from ssenv_core.errors import SsenvError
 from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms, joints, windows
 from ssenv_core.soundstorm import Sampling, SoundStorm, SoundStormConfig
-from ssenv_core.tokens import TokenSet
+from ssenv_core.tokens import TokenSet, require_codec
 
 CLASSES = ("dog", "rain", "siren")
 CONFIG = SoundStormConfig(n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3)
@@ -298,3 +299,12 @@ def test_class_index_finds_a_class_and_names_the_nearest_to_a_mistake():
     with pytest.raises(SsenvError, match=r"no class 'sirens' .* did you mean siren") as error:
         class_index(CLASSES, "sirens")
     assert "\n" not in str(error.value)
+
+
+def test_the_shipped_generator_is_small_and_of_the_shipped_codec_and_knows_no_clip_of_fold_1():
+    path = shipped_generator()
+    assert path.stat().st_size < 25e6
+    shipped = load_generator(path, "cpu")
+    require_codec(shipped, load_codec(shipped.metadata["codec"], shipped.metadata["bandwidth"]))
+    assert (len(shipped.class_names), shipped.training["folds"]) == (50, [2, 3, 4, 5])
+    assert shipped.model.config.controls
