@@ -7,14 +7,11 @@ imports happen inside the commands, so that help comes at once.
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ssenv_core.errors import SsenvError
-
-if TYPE_CHECKING:
-    from ssenv_core.soundstorm import Sampling
 
 FOLDER = click.Path(path_type=Path)
 MEASURED = "the default was chosen on a validation split of ESC-10"
@@ -234,12 +231,13 @@ def generate(
     from ssenv_core.controls import file_level
     from ssenv_core.devices import resolve_device
     from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms
+    from ssenv_core.soundstorm import Sampling
 
     resolved = resolve_device(device)
     checkpoint = checkpoint or shipped_generator()
     generator = load_generator(checkpoint, resolved)
     label = class_index(generator.class_names, class_name)
-    settings = _with_steps(sampling, generator.model.config.n_q)
+    settings = _sampling_numbers(sampling, generator.model.config.n_q)
     codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"], resolved)
     start: dict[str, object] = {}
     if source := continued or (inpaint or vary or [None])[0]:
@@ -260,7 +258,7 @@ def generate(
     if onsets or envelope:
         times = _numbers(onsets, float, "--onsets") if onsets else None
         canvas = canvas.asking(generator, onsets=times, level=file_level(envelope) if envelope else None)
-    codes = generate_codes(generator, [label] * num_samples, _sampling(settings), canvas, seed=seed, device=resolved)
+    codes = generate_codes(generator, [label] * num_samples, Sampling.of(settings), canvas, seed=seed, device=resolved)
     wavs = generate_waveforms(generator, codec, codes, seed=seed)
     recipe = {
         "class": class_name,
@@ -311,11 +309,12 @@ def export(checkpoint: Path | None, duration: float, output: Path, **sampling: A
     from ssenv_core.checkpoints import load_generator, shipped_generator
     from ssenv_core.codecs import load_codec
     from ssenv_core.export import export_generator
+    from ssenv_core.soundstorm import Sampling
 
     if output.suffix != ".pt2":
         raise click.BadParameter(f"{output} must end in .pt2", param_hint="--output")
     generator = load_generator(checkpoint or shipped_generator(), "cpu")
-    settings = _sampling(_with_steps(sampling, generator.model.config.n_q))
+    settings = Sampling.of(_sampling_numbers(sampling, generator.model.config.n_q))
     codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"])
     click.echo(export_generator(output, generator, codec, settings, duration))
 
@@ -330,7 +329,7 @@ def _once(axes: Iterable[tuple[str, list]]) -> dict[str, list]:
     return found
 
 
-def _with_steps(options: dict[str, Any], n_q: int) -> dict[str, Any]:
+def _sampling_numbers(options: dict[str, Any], n_q: int) -> dict[str, Any]:
     """The options of a command, steps and temperature as numbers; where no steps are given, those of the paper."""
     steps, temperature = options["steps"], _numbers(options["temperature"], float, "--temperature")
     return {
@@ -338,14 +337,6 @@ def _with_steps(options: dict[str, Any], n_q: int) -> dict[str, Any]:
         "steps": _numbers(steps, int, "--steps") if steps else (12,) + (1,) * (n_q - 1),
         "temperature": temperature if len(temperature) > 1 else temperature[0],
     }
-
-
-def _sampling(settings: dict[str, Any]) -> "Sampling":
-    from ssenv_core.soundstorm import Sampling, sampler_named
-
-    others = dict(settings)
-    sampler = sampler_named(others.pop("sampler"), others.pop("choice_temperature"))
-    return Sampling(**others, sampler=sampler)
 
 
 def _numbers(text: str, kind: type[int] | type[float], option: str) -> tuple[int, ...] | tuple[float, ...]:

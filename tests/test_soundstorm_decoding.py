@@ -1,5 +1,6 @@
 """Decoding: what is kept, what is masked again, and what a result may depend on. Where that is enough, a table of logits is the model."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -485,3 +486,13 @@ def test_a_mask_token_cannot_be_given_and_dropout_must_be_off(model):
         decode(model, codes + 16, ~given, torch.tensor([0]), Sampling((1, 1, 1)), seeds=[0])
     with pytest.raises(ValueError, match="eval"):
         generate(SoundStorm(model.config), 6, [0], steps=(1, 1, 1))
+
+
+def test_settings_of_a_recipe_make_the_sampling_that_wrote_them():
+    recipe = {"class": "dog", "steps": [12, 1], "temperature": [1.0, 0.5], "guidance": 2.0, "guidance_schedule": "rising", "top_k": None}
+    recipe |= {"top_p": 0.9, "sampler": "confidence", "choice_temperature": 8.0}
+    wanted = Sampling((12, 1), (1.0, 0.5), 2.0, "rising", None, 0.9, Confidence(8.0))
+    assert Sampling.of(recipe) == wanted
+    assert Sampling.of({**recipe, "sampler": "halton", "temperature": 0.7}) == replace(wanted, temperature=0.7, sampler=HaltonOrder())
+    with pytest.raises(SsenvError, match="'greedy' must be one of"):
+        Sampling.of({**recipe, "sampler": "greedy"})

@@ -5,9 +5,9 @@ an order fixed beforehand spreads what is kept over time, be it at random or eve
 which depend on each other, are then seldom sampled together. No model and no codes here.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol
 
 import torch
 from scipy.stats.qmc import Halton
@@ -154,6 +154,16 @@ class Sampling:
             raise SsenvError(f"decoding: top_k {self.top_k} must be at least 1")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise SsenvError(f"decoding: top_p {self.top_p} must lie in (0, 1]")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Sampling":
+        """From the names of the fields and of `choice_temperature`, lists as JSON has them and the sampler by its name; others are ignored.
+
+        Raises `SsenvError` for a setting out of range or a sampler of another name.
+        """
+        values = {field.name: settings[field.name] for field in fields(cls)}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**{**values, "sampler": sampler_named(values["sampler"], settings["choice_temperature"])})
 
     @property
     def temperatures(self) -> tuple[float, ...]:
