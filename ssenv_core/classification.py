@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -22,7 +23,7 @@ from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.classifier import Classifier
 from ssenv_core.codecs.base import weights_hash
 from ssenv_core.datasets import Dataset
-from ssenv_core.devices import resolve_device
+from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.judge import SAMPLE_RATE, Judge
 from ssenv_core.progress import Progress, track
@@ -42,7 +43,9 @@ class ClassifierSettings:
     batch_size: int = 32
     learning_rate: float = 5e-5
     token_masking: float = 0.0  # share of the frames of each training clip that are hidden at every level
+    crop_frames: int | None = None  # train on this many frames of each clip, from a random start; None: on whole clips
     mixup: float = 0.0  # alpha of Beta(alpha, alpha), in whose shares pooled features and classes of two clips are mixed; 0 mixes none
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 42
     checkpoint_minutes: float = 5.0
 
@@ -81,7 +84,7 @@ class Classification:
     @property
     def interval(self) -> tuple[float, float]:
         """Of the accuracy, 95 % (Wilson 1927)."""
-        return tuple(binomtest(int(self.right.sum()), len(self.right)).proportion_ci(method="wilson"))
+        return share_interval(int(self.right.sum()), len(self.right))
 
 
 def probe(classifier: Classifier, train: TokenSet, test: TokenSet, device: str = "auto") -> Classification:
@@ -96,8 +99,7 @@ def probe(classifier: Classifier, train: TokenSet, test: TokenSet, device: str =
     known = train_clips.labels.cpu().numpy()
     _require_classes(known)
     features = _all_pooled(classifier, train_clips)
-    scaler = StandardScaler().fit(features)
-    linear = LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), known)
+    scaler, linear = _fit_linear(features, known)
     weight, bias = torch.from_numpy(linear.coef_), torch.from_numpy(linear.intercept_)
     if len(linear.classes_) == 2:  # for which scikit-learn keeps one row: the second class's logit less the first's
         weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
@@ -132,8 +134,7 @@ def learning_curve(
         for draw in range(draws):
             order = np.random.default_rng([seed, count, draw]).permutation(len(known))
             chosen = np.concatenate([order[known[order] == label][:count] for label in np.unique(known)])
-            scaler = StandardScaler().fit(features[chosen])
-            linear = LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features[chosen]), known[chosen])
+            scaler, linear = _fit_linear(features[chosen], known[chosen])
             rows.append({"clips": count, "accuracy": float((linear.predict(scaler.transform(heldout)) == labels).mean())})
     return pd.DataFrame(rows, columns=["clips", "accuracy"])
 
@@ -152,6 +153,8 @@ def fine_tune(
     identity = {**asdict(settings), **asdict(classifier.reading), "start": weights_hash(STATE_KIND, classifier)}
     identity["clips"] = [*train.names, *test.names]
     del identity["checkpoint_minutes"]
+    identity["precision"] = resolve_precision(settings.precision, device)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=identity["precision"] == "bf16")
     classifier.to(device)
     train_clips, test_clips = Clips(train, device), Clips(test, device)
     steps = max(1, len(train_clips) // settings.batch_size)
@@ -170,7 +173,8 @@ def fine_tune(
             classifier.train()
             losses = []
             for index in torch.randperm(len(train_clips)).split(settings.batch_size)[:steps]:
-                loss = _training_loss(classifier, train_clips.batch(index), settings)
+                with autocast:
+                    loss = _training_loss(classifier, train_clips.batch(index, settings.crop_frames), settings)
                 if not torch.isfinite(loss):
                     raise SsenvError(f"the classifier's loss is not finite in epoch {epoch + 1}: use a lower classifier_learning_rate")
                 optimizer.zero_grad(set_to_none=True)
@@ -178,7 +182,8 @@ def fine_tune(
                 optimizer.step()
                 scheduler.step()
                 losses.append(loss.item())
-            labels, probabilities = _name(classifier, test_clips)
+            with autocast:
+                labels, probabilities = _name(classifier, test_clips)
             right = probabilities.argmax(1) == labels
             rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "accuracy": float(right.mean())})
             progress.update(note=f"loss {rows[-1]['loss']:.3f}")
@@ -195,12 +200,31 @@ def _training_loss(classifier: Classifier, batch: Batch, settings: ClassifierSet
     hidden = torch.rand(len(batch.codes), 1, batch.codes.shape[2], device=batch.codes.device) < settings.token_masking
     pooled = classifier.pooled(batch.codes.masked_fill(hidden, classifier.model.config.mask_token), batch.padding)
     if settings.mixup == 0:
-        return F.cross_entropy(classifier.classify(pooled), batch.labels)
+        return F.cross_entropy(classifier.classify(pooled).float(), batch.labels)
     share = torch.distributions.Beta(settings.mixup, settings.mixup).sample((len(pooled),)).to(pooled.device)
     other = torch.randperm(len(pooled), device=pooled.device)
-    logits = classifier.classify(torch.lerp(pooled[other], pooled, share[:, None]))
+    logits = classifier.classify(torch.lerp(pooled[other], pooled, share[:, None].to(pooled.dtype))).float()
     losses = [F.cross_entropy(logits, labels, reduction="none") for labels in (batch.labels[other], batch.labels)]
     return torch.lerp(*losses, share).mean()
+
+
+def gain(better: Classification, worse: Classification, seed: int) -> tuple[float, float, float]:
+    """What one classifier's accuracy has over another's on the same clips, and its 95 % interval: percentiles of a bootstrap over clips.
+
+    Raises:
+        SsenvError: they named different clips.
+    """
+    if not np.array_equal(better.labels, worse.labels):
+        raise SsenvError("two classifiers are compared on the same clips, in the same order")
+    differences = better.right.astype(float) - worse.right
+    interval = bootstrap((differences,), np.mean, method="percentile", rng=seed).confidence_interval
+    return float(differences.mean()), float(interval.low), float(interval.high)
+
+
+def share_interval(right: int, clips: int) -> tuple[float, float]:
+    """Of a share of clips, 95 % (Wilson 1927)."""
+    interval = binomtest(right, clips).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def judged(judge: Judge, sounds: Dataset, fold: int) -> Classification:
@@ -219,6 +243,12 @@ def random_twin(generator: TrainedGenerator, seed: int) -> SoundStorm:
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()  # the model's own start is no random one
     return twin.eval()
+
+
+def _fit_linear(features: np.ndarray, labels: np.ndarray) -> tuple[StandardScaler, LogisticRegression]:
+    """Of features (N, D) and labels (N,): their standardization, and multinomial logistic regression on what comes out of it."""
+    scaler = StandardScaler().fit(features)
+    return scaler, LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), labels)
 
 
 def _require_classes(labels: np.ndarray) -> None:

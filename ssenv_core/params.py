@@ -172,8 +172,10 @@ class ClassifyParams(Params):
     classifier_learning_rate: Positive
     classifier_layer: Annotated[int, Field(ge=0)] | None
     classifier_pooling: Literal["mean", "attentive"]
+    classifier_crop_frames: Count | None
     classifier_token_masking: Fraction
     classifier_mixup: NotNegative
+    precision: Precision
     checkpoint_minutes: Positive
     device: Device
 

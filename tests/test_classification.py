@@ -10,7 +10,7 @@ import torch
 from tiny import tiny_codec
 
 from ssenv_core import classification
-from ssenv_core.classification import Classification, ClassifierSettings, fine_tune, learning_curve, probe
+from ssenv_core.classification import Classification, ClassifierSettings, fine_tune, gain, learning_curve, probe
 from ssenv_core.classifier import Classifier, Reading, TrainedClassifier, load_classifier, save_classifier
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
@@ -251,3 +251,40 @@ def test_one_class_is_nothing_to_learn_and_is_said_in_one_line(classifier: Class
     with pytest.raises(SsenvError, match="are of one class") as caught:
         probe(classifier, one, one, "cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.3])
+def test_fine_tuning_learns_from_crops_in_half_precision(classifier: Classifier, tmp_path: Path, mixup: float) -> None:
+    settings = ClassifierSettings(epochs=8, batch_size=8, learning_rate=5e-3, crop_frames=4, precision="bf16", mixup=mixup)
+    result = fine_tune(classifier, tokens(60, 0), tokens(30, 1), settings, tmp_path / "state.safetensors", "cpu")
+    assert result.accuracy > 0.9
+    assert all(weight.dtype == torch.float32 for weight in classifier.parameters())
+
+
+def test_fine_tuning_sees_as_many_frames_as_asked(classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, pooled = set(), Classifier.pooled
+
+    def watched(self, codes, padding):
+        if self.training:
+            seen.add(codes.shape[2])
+        return pooled(self, codes, padding)
+
+    monkeypatch.setattr(Classifier, "pooled", watched)
+    fine_tune(classifier, tokens(24, 0), tokens(6, 1), ClassifierSettings(epochs=1, batch_size=8, crop_frames=5), tmp_path / "s", "cpu")
+    assert seen == {5}
+
+
+def named(right: list[bool]) -> Classification:
+    labels = np.zeros(len(right), np.int64)
+    return Classification(labels, np.stack([right, np.logical_not(right)], axis=1).astype(float), [], 0.0)
+
+
+def test_the_gain_of_one_classifier_over_another_is_paired_by_clip() -> None:
+    better, worse = named([True] * 80 + [False] * 20), named([True] * 60 + [False] * 40)
+    mean, low, high = gain(better, worse, seed=0)
+    assert mean == pytest.approx(0.2)
+    sd = np.sqrt(0.2 * 0.8 / 100)  # of the mean of 20 differences of 1 and 80 of 0
+    assert (low, high) == pytest.approx((0.2 - 1.96 * sd, 0.2 + 1.96 * sd), abs=0.02)
+    assert gain(better, better, seed=0) == (0.0, 0.0, 0.0)
+    with pytest.raises(SsenvError, match="same clips"):
+        gain(better, named([True] * 99), seed=0)
