@@ -8,7 +8,7 @@ import librosa
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import entropy, spearmanr
+from scipy.stats import spearmanr
 
 from ssenv_core.audio import fit_length, resample
 from ssenv_core.codecs import codec_levels, load_codec, reconstruct
@@ -17,6 +17,7 @@ from ssenv_core.datasets.base import Clip, Dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.judge import Judge
 from ssenv_core.metrics.acoustic import METRICS, measure
+from ssenv_core.metrics.diversity import code_entropy
 from ssenv_core.metrics.reconstruction import log_mel_distance, si_sdr
 from ssenv_core.metrics.spectrotemporal import analyse, high_frequency_attenuation, is_silent, temporal_smoothing
 from ssenv_core.metrics.stats import compare
@@ -154,10 +155,12 @@ def who_suffers(classes: pd.DataFrame, character: pd.DataFrame) -> pd.Series:
 def code_use(codes: np.ndarray, codebook_size: int) -> pd.DataFrame:
     """One row per quantizer level of codes (N, Q) in [0, codebook_size): `dead`, the share of its entries that never occur, and `entropy`
     (bit) of the codes."""
-    counts = [np.bincount(level, minlength=codebook_size) for level in np.asarray(codes).T]
-    if any(len(count) > codebook_size for count in counts):
+    if np.max(codes) >= codebook_size:
         raise ValueError(f"codes up to {np.max(codes)} do not fit a codebook of {codebook_size}")
-    rows = {level: {"dead": float(np.mean(c == 0)), "entropy": float(entropy(c, base=2))} for level, c in enumerate(counts, 1)}
+    rows = {
+        level: {"dead": 1 - len(np.unique(used)) / codebook_size, "entropy": code_entropy(used, codebook_size)}
+        for level, used in enumerate(np.asarray(codes).T, 1)
+    }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("level")
 
 

@@ -483,22 +483,6 @@ def test_one_listener_fewer_than_the_least_could_not_tell_anything_apart(tests: 
     assert smallest[1] < 0.05 <= smallest[0]
 
 
-def test_holm_as_in_his_paper_and_never_less_than_bonferroni_of_the_smallest() -> None:
-    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(holm(np.array([0.5, np.nan, 0.9, 0.01])), [1.0, np.nan, 1.0, 0.03])
-    assert holm(np.empty(0)).size == 0
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(values: list[float]) -> None:
-    p = np.array(values)
-    corrected = holm(p)
-    assert (corrected >= p).all()
-    assert (corrected <= np.minimum(1, len(p) * p) + 1e-12).all()
-    for i, j in itertools.combinations(range(len(p)), 2):
-        assert (corrected[i] - corrected[j]) * (p[i] - p[j]) >= 0
-
-
 def test_the_figure_has_every_median_and_interval_on_the_whole_scale(test: ListeningTest, tmp_path: Path) -> None:
     verdict = analyse(collected(test, tmp_path, {f"l{i}": rate(test, f"l{i}", TRUTH, spread=8, seed=i) for i in range(4)}), seed=0)
     figure = rating_intervals(verdict.summary)

@@ -108,6 +108,7 @@ def test_holm_of_a_worked_example_keeps_order_ends_at_one_and_does_not_count_wha
     with_a_gap = holm(np.array([0.03, np.nan, 0.01]))
     assert with_a_gap[[0, 2]].tolist() == pytest.approx([0.03, 0.02])
     assert np.isnan(with_a_gap[1])
+    assert holm(np.empty(0)).size == 0
 
 
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))

@@ -7,7 +7,7 @@ from scipy.signal import butter, sosfilt
 
 from ssenv_core.errors import SsenvError
 from ssenv_core.failure_modes import examine
-from ssenv_core.metrics.diversity import code_entropy, density_and_coverage
+from ssenv_core.metrics.diversity import code_entropy, density_and_coverage, evenly, reach_beside_floor
 from ssenv_core.metrics.spectrotemporal import analyse, modulation_spectrum
 from ssenv_core.origins import entropy_by_iteration, excess, failures_by_class, variants
 from ssenv_core.soundstorm import Confidence, Sampling
@@ -91,6 +91,24 @@ def test_density_and_coverage_of_like_sets_are_one_and_collapse_loses_coverage()
     assert density_and_coverage(real, like + 20) == (0, 0)
     with pytest.raises(SsenvError, match="more than 5 real clips"):
         density_and_coverage(real[:5], like)
+
+
+def test_what_is_picked_evenly_has_both_ends():
+    assert evenly(10, 4).tolist() == [0, 3, 6, 9]
+    assert evenly(5, 5).tolist() == [0, 1, 2, 3, 4]
+    assert evenly(5, 1).tolist() == [0]
+
+
+def test_reach_of_sets_of_any_size_lies_beside_that_of_real_ones_whatever_the_scale():
+    real, like = (np.random.default_rng(seed).standard_normal((400, 4)) * [1, 100, 0.01, 0] for seed in (0, 1))
+    table = reach_beside_floor(real, like)
+    assert table.index.tolist() == ["density", "coverage"]
+    assert table.to_numpy() == pytest.approx(1, abs=0.15)
+    narrow = reach_beside_floor(real, 0.1 * like[:50])
+    assert narrow.loc["coverage", "generated"] < 0.7 < narrow.loc["coverage", "real"]
+    assert reach_beside_floor(real, like[:3]).notna().all(axis=None)
+    with pytest.raises(SsenvError, match="at least 4 real clips and 2 generated ones, not 400 and 1"):
+        reach_beside_floor(real, like[:1])
 
 
 @pytest.mark.parametrize("rate", [2.0, 8.0])

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from ssenv_core.failure_modes import MODES, Diagnosis
 from ssenv_core.metrics.acoustic import METRICS
-from ssenv_core.plots.style import COLOURS, DASHES, HERTZ, MARK, OTHERS, measure_label, styled
+from ssenv_core.plots.style import COLOURS, HERTZ, MARK, OTHERS, line_of, measure_label, styled
 from ssenv_core.soundstorm.decoding import Iteration
 
 
@@ -62,7 +62,7 @@ def metric_distributions(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
                 continue
             share = np.append(np.arange(len(x) + 1), len(x)) / len(x)
             x = np.concatenate([[together.min()], x, [together.max()]])  # every curve runs from 0 to 1 over the range of all
-            line = _line(label) | {"shape": "hv"}
+            line = line_of(label) | {"shape": "hv"}
             fig.add_scatter(x=x, y=share, mode="lines", line=line, name=label, legendgroup=label, showlegend=i == 0, **at)
         fig.update_xaxes(title=f"{METRICS[name].label} ({METRICS[name].unit})", **at)
     fig.update_yaxes(title="share of clips", col=1)
@@ -120,7 +120,7 @@ def long_term_spectrum(spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> 
     fig = go.Figure()
     for i, (label, (frequency, level)) in enumerate(spectra.items()):
         level = np.where(np.isfinite(level), np.round(level, 2), np.nan)
-        fig.add_scatter(x=np.asarray(frequency), y=level, mode="lines", line=_line(label, i), name=label)
+        fig.add_scatter(x=np.asarray(frequency), y=level, mode="lines", line=line_of(label, i), name=label)
     fig.update_xaxes(title="frequency (Hz)", type="log", tickvals=[50, *HERTZ], ticktext=["50", *HERTZ.values()])
     fig.update_yaxes(title="level (dB re the clip's energy)")
     return styled(fig, height=400)
@@ -170,10 +170,6 @@ def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> 
     fig.update_xaxes(title="time (s)")
     fig.update_yaxes(title="quantizer level", autorange="reversed", dtick=1)
     return styled(fig, height=340, grid=False)
-
-
-def _line(label: str, position: int = 0) -> dict:
-    return {"color": COLOURS.get(label, OTHERS[position % len(OTHERS)]), "dash": DASHES.get(label, "solid"), "width": 2.5}
 
 
 def _mark_guessing(fig: go.Figure, reference: float | None) -> None:

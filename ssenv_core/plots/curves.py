@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ssenv_core.plots.style import COLOURS, DASHES, OTHERS, measure_label, styled
+from ssenv_core.plots.style import COLOURS, line_of, measure_label, styled
 
 
 def curves(lines: Mapping[str, pd.Series], x: str, y: str, *, log_x: bool = False) -> go.Figure:
     """One line per series over its index; `real`, `codec` and `generated` in their colours. x, y: the axes' titles, with units."""
     fig = go.Figure()
     for position, (name, series) in enumerate(lines.items()):
-        line = {"color": COLOURS.get(name, OTHERS[position % len(OTHERS)]), "dash": DASHES.get(name, "solid"), "width": 2.5}
-        fig.add_scatter(x=series.index, y=series, name=name, mode="lines" if len(series) > 12 else "lines+markers", line=line)
+        mode = "lines" if len(series) > 12 else "lines+markers"
+        fig.add_scatter(x=series.index, y=series, name=name, mode=mode, line=line_of(name, position))
     fig.update_xaxes(title=x)
     if log_x:
         fig.update_xaxes(type="log", tickvals=[step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)])

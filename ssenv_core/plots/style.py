@@ -32,6 +32,11 @@ def styled(fig: go.Figure, *, height: int, grid: bool = True) -> go.Figure:
     return fig.update_yaxes(showgrid=grid, gridcolor="#E6E6E6")
 
 
+def line_of(name: str, position: int = 0) -> dict:
+    """The line of real, codec or generated, and of anything else by its position among the others."""
+    return {"color": COLOURS.get(name, OTHERS[position % len(OTHERS)]), "dash": DASHES.get(name, "solid"), "width": 2.5}
+
+
 def measure_label(name: str) -> str:
     """A measure's name as an axis writes it: energy_above_4khz as "energy above 4 kHz"."""
     return re.sub(r"(\d)(k?)hz", r"\1 \2Hz", name.replace("_", " "))
