@@ -10,7 +10,8 @@ SET ?=
 study: install  ## run the series on synthesised sound into outputs/demo
 	$(VENV)/bin/ssenv run $(PARAMS) $(SET)
 
-test: install  ## run the tests
+test: install  ## run the tests, those of AST too
+	$(VENV)/bin/uv sync --frozen --inexact --extra ast
 	$(VENV)/bin/pytest
 
 e2e: install  ## take the listening test in a browser, which CHROMIUM names if it is not on the path

@@ -175,6 +175,7 @@ class ClassifyParams(Params):
     classifier_crop_frames: Count | None
     classifier_token_masking: Fraction
     classifier_mixup: NotNegative
+    ast_epochs: Annotated[int, Field(ge=0)]  # 0: no AST
     precision: Precision
     checkpoint_minutes: Positive
     device: Device

@@ -14,6 +14,7 @@ from ssenv_core.plots.charts import (
 from ssenv_core.plots.classes import PAPER_CLASSES, accuracy_by_clips, class_accuracy, confusion_matrix, reliability
 from ssenv_core.plots.curves import curves, number_map
 from ssenv_core.plots.gaps import class_gaps, gap_waterfall, tilt_scatter
+from ssenv_core.plots.maps import clip_map
 from ssenv_core.plots.ratings import rating_intervals
 from ssenv_core.plots.spectrograms import DB_RANGE, colour_top, extremes, mel_levels, spectrogram_grid
 from ssenv_core.plots.style import COLOURS, save_figure
@@ -25,6 +26,7 @@ __all__ = [
     "accuracy_by_clips",
     "class_accuracy",
     "class_gaps",
+    "clip_map",
     "codebook_usage",
     "colour_top",
     "comparison_table",

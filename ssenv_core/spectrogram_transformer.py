@@ -1,0 +1,211 @@
+"""AST, the Audio Spectrogram Transformer (Gong, Chung and Glass 2021), the paper's baseline, through `transformers`, the extra `ast`.
+
+It hears waveforms, not tokens. Pretrained on AudioSet it is fine-tuned on the training folds; where its weights are not to be had its row
+says so, and a small AST that begins at random stands in, under its own name. Features, masks over time and frequency, and the rate are
+those of its authors' recipe for ESC-50; positions beyond a clip's length are cut off, as theirs are.
+"""
+
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from huggingface_hub import snapshot_download
+from torch import nn
+from torchaudio.transforms import FrequencyMasking, TimeMasking
+
+from ssenv_core.artifacts import resume_state, save_state, sha256_json
+from ssenv_core.classification import Classification
+from ssenv_core.codecs.base import weights_hash
+from ssenv_core.datasets import Dataset
+from ssenv_core.devices import resolve_device, resolve_precision
+from ssenv_core.errors import SsenvError
+from ssenv_core.optimization import one_cycle
+from ssenv_core.progress import Progress, track
+from ssenv_core.validation import derive_seed
+
+if TYPE_CHECKING:
+    from transformers import ASTForAudioClassification
+
+REPOSITORY, FILES = "MIT/ast-finetuned-audioset-10-10-0.4593", ("config.json", "model.safetensors")
+FOLDER_VARIABLE = "SSENV_AST_DIR"
+STATE_KIND = "AST training state"
+SAMPLE_RATE, WINDOW, HOP, NUM_MELS = 16_000, 400, 160, 128
+PRETRAINED, SCRATCH = "AST, pretrained", "AST, from scratch"
+RATES = {PRETRAINED: 1e-5, SCRATCH: 5e-4}
+SMALL = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768}
+STRIDE = {"frequency_stride": 16, "time_stride": 16}  # of the small one, whose patches of 16 x 16 do not overlap
+BATCH = 16  # of naming
+
+
+@dataclass(frozen=True)
+class ASTSettings:
+    """How to train; `learning_rate` is the peak of a one-cycle schedule."""
+
+    epochs: int
+    batch_size: int = 32
+    learning_rate: float = RATES[PRETRAINED]
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = 42
+    checkpoint_minutes: float = 5.0
+
+
+def ast_baseline(
+    sounds: Dataset, fold: int, settings: ASTSettings, state_file: Path, device: str = "auto"
+) -> tuple[dict[str, Classification], dict[str, str]]:
+    """AST trained on all folds but one and asked about that one, at the rate of RATES.
+
+    Returns:
+        Results by row, "AST, pretrained" or "AST, from scratch"; and why a row is missing, by what to call it in a table.
+
+    Raises:
+        SsenvError: the folder that SSENV_AST_DIR names does not hold the weights, the loss is not finite, or the state is of another,
+            interrupted training.
+    """
+    frames, missing = 1 + (round(sounds.duration * SAMPLE_RATE) - WINDOW) // HOP, {}
+    try:
+        _transformers()
+    except SsenvError as error:
+        return {}, {"AST: transformers is not installed": str(error)}
+    row, classes = PRETRAINED, len(sounds.class_names)
+    try:
+        network = pretrained_ast(classes, frames, settings.seed)
+    except SsenvError as error:
+        if os.environ.get(FOLDER_VARIABLE):
+            raise
+        missing[f"{PRETRAINED}: weights not here"] = str(error)
+        row, network = SCRATCH, small_ast(classes, frames, settings.seed)
+    training, heldout = sounds.subset(exclude_folds=[fold]), sounds.subset(folds=[fold])
+    settings = replace(settings, learning_rate=RATES[row])
+    return {row: fine_tune_ast(network, training, heldout, settings, state_file, device)}, missing
+
+
+def pretrained_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClassification":
+    """The published network with a new, random last layer, for clips of `frames` frames (10 ms each; at most the 1024 it was made for).
+
+    Raises:
+        SsenvError: `transformers` is not installed, or the weights are not to be had or not whole.
+    """
+    transformers = _transformers()
+    ways = f"put {' and '.join(FILES)} of huggingface.co/{REPOSITORY} into a folder and set {FOLDER_VARIABLE} to it"
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder and not all((Path(folder) / file).is_file() for file in FILES):
+        raise SsenvError(f"{FOLDER_VARIABLE} names {folder}, which does not hold {' and '.join(FILES)}: {ways}")
+    try:
+        folder = folder or snapshot_download(REPOSITORY, allow_patterns=list(FILES))
+    except Exception as error:  # the client that downloads has no base for what it raises
+        raise SsenvError(f"the weights of AST cannot be downloaded ({' '.join(str(error).split())[:200]}): {ways}") from error
+    try:
+        network, found = transformers.ASTForAudioClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except Exception as error:  # nor has the one that reads
+        raise SsenvError(f"{folder} does not hold AST ({' '.join(str(error).split())[:200]}): {ways}") from error
+    if found["missing_keys"] or found["mismatched_keys"]:
+        raise SsenvError(f"{folder} lacks {len(found['missing_keys']) + len(found['mismatched_keys'])} of AST's tensors: {ways}")
+    torch.manual_seed(seed)
+    network.classifier.dense = nn.Linear(network.config.hidden_size, num_classes)
+    network.config.num_labels = num_classes
+    return shorten(network, frames)
+
+
+def small_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClassification":
+    """An AST of 2 M random weights, which two cores can train. Raises as `pretrained_ast` does."""
+    transformers = _transformers()
+    torch.manual_seed(seed)
+    return transformers.ASTForAudioClassification(transformers.ASTConfig(**SMALL, **STRIDE, max_length=frames, num_labels=num_classes))
+
+
+def shorten(network: "ASTForAudioClassification", frames: int) -> "ASTForAudioClassification":
+    """The network, changed in place to hear `frames` frames: the positions in the middle of its own are kept.
+
+    Raises:
+        SsenvError: it hears fewer.
+    """
+    config, embeddings = network.config, network.audio_spectrogram_transformer.embeddings
+    if frames > config.max_length:
+        raise SsenvError(f"AST hears {config.max_length} frames of 10 ms, and the clips have {frames}: shorten them")
+    bands, columns = embeddings.get_shape(config)
+    config.max_length = frames
+    _, kept = embeddings.get_shape(config)
+    first, positions = (columns - kept) // 2, embeddings.position_embeddings.detach()
+    grid = positions[:, 2:].unflatten(1, (bands, columns))[:, :, first : first + kept].flatten(1, 2)
+    embeddings.position_embeddings = nn.Parameter(torch.cat([positions[:, :2], grid], dim=1))
+    return network
+
+
+def fine_tune_ast(
+    network: "ASTForAudioClassification", training: Dataset, heldout: Dataset, settings: ASTSettings, state_file: Path, device: str = "auto"
+) -> Classification:
+    """Train all of the network: Adam, one cycle, cross-entropy. No choice looks at the held-out clips.
+
+    Resumes where `state_file` is of the same training; what the network started from is part of that.
+
+    Raises:
+        SsenvError: the loss is not finite, or the state is of another, interrupted training.
+    """
+    started, device = time.monotonic(), resolve_device(device)
+    identity = {**asdict(settings), "start": weights_hash(STATE_KIND, network), "precision": resolve_precision(settings.precision, device)}
+    identity["clips"] = sha256_json([training.fingerprint, heldout.fingerprint])
+    del identity["checkpoint_minutes"]
+    images, labels = spectrograms(training, network.config.max_length), torch.tensor([clip.label for clip in training.clips])
+    asked, truth = spectrograms(heldout, network.config.max_length), np.array([clip.label for clip in heldout.clips])
+    network.to(device)
+    steps = max(1, len(images) // settings.batch_size)
+    optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
+    scheduler = one_cycle(optimizer, settings.learning_rate, settings.epochs * steps, 0.1)
+    longest = network.config.max_length * 3 // 16  # 96 of 512 frames, as in the recipe
+    masks = nn.Sequential(FrequencyMasking(24, iid_masks=True), TimeMasking(longest, iid_masks=True))
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=identity["precision"] == "bf16")
+    parts, rows = {"network": network, "optimizer": optimizer, "scheduler": scheduler}, []
+    if state := resume_state(state_file, STATE_KIND, identity):
+        rows = state["rows"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    saved = time.monotonic()
+    with Progress(settings.epochs, "AST", "epoch", initial=len(rows)) as progress:
+        while len(rows) < settings.epochs:
+            torch.manual_seed(derive_seed(settings.seed, len(rows)))
+            network.train()
+            losses = []
+            for index in torch.randperm(len(images)).split(settings.batch_size)[:steps]:
+                with autocast:
+                    logits = network(masks(images[index].to(device).float().mT).mT).logits
+                loss = F.cross_entropy(logits.float(), labels[index].to(device))
+                if not torch.isfinite(loss):
+                    raise SsenvError(f"AST's loss is not finite in epoch {len(rows) + 1}: train it with another seed, or in fp32")
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                scheduler.step()
+                losses.append(loss.item())
+            rows.append({"epoch": len(rows) + 1, "loss": float(np.mean(losses))})
+            progress.update(note=f"loss {rows[-1]['loss']:.3f}")
+            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:
+                content = {name: part.state_dict() for name, part in parts.items()} | {"rows": rows}
+                save_state(state_file, content, {"kind": STATE_KIND, "identity": identity, "finished": len(rows) == settings.epochs})
+                saved = time.monotonic()
+    network.eval()
+    with torch.inference_mode(), autocast:
+        logits = torch.cat([network(part.to(device).float()).logits.float().cpu() for part in asked.split(BATCH)])
+    return Classification(truth, logits.double().softmax(1).numpy(), rows, time.monotonic() - started)
+
+
+def spectrograms(sounds: Dataset, frames: int) -> torch.Tensor:
+    """What AST sees of clips: (N, frames, 128) float16, Kaldi's log-mel frames of 10 ms at 16 kHz, normalized as those of AudioSet."""
+    extractor = _transformers().ASTFeatureExtractor(max_length=frames)
+    heard = (sounds.read(clip, SAMPLE_RATE) for clip in track(sounds.clips, len(sounds), "AST spectrograms", "clip"))
+    return torch.stack([extractor(wav, SAMPLE_RATE, return_tensors="pt").input_values[0].half() for wav in heard])
+
+
+def _transformers() -> ModuleType:
+    try:
+        import transformers
+    except ImportError as error:
+        raise SsenvError(f"AST needs the package transformers ({error}): pip install 'ssenv[ast]'") from error
+    return transformers
