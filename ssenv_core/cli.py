@@ -224,13 +224,12 @@ def generate(
         raise click.UsageError("--continue, --inpaint and --vary exclude each other")
     if duration is not None and (inpaint or vary):
         raise click.UsageError("--duration says nothing to --inpaint and --vary: the sound keeps its own")
-    from ssenv_core.artifacts import environment, sha256_file, write_json
-    from ssenv_core.audio import write_audio
     from ssenv_core.checkpoints import load_generator, shipped_generator
     from ssenv_core.codecs import load_codec
     from ssenv_core.controls import file_level
     from ssenv_core.devices import resolve_device
     from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms
+    from ssenv_core.recipes import makers, recipe, write_sound
     from ssenv_core.soundstorm import Sampling
 
     resolved = resolve_device(device)
@@ -260,25 +259,12 @@ def generate(
         canvas = canvas.asking(generator, onsets=times, level=file_level(envelope) if envelope else None)
     codes = generate_codes(generator, [label] * num_samples, Sampling.of(settings), canvas, seed=seed, device=resolved)
     wavs = generate_waveforms(generator, codec, codes, seed=seed)
-    recipe = {
-        "class": class_name,
-        "duration": duration,
-        **start,
-        "onsets": onsets,
-        "envelope": envelope and str(envelope),
-        **settings,
-        "seed": seed,
-        "checkpoint": str(checkpoint),
-        "checkpoint_sha256": sha256_file(checkpoint),
-        "codec": generator.metadata["codec"],
-        "bandwidth": generator.metadata["bandwidth"],
-        "sample_rate": codec.sample_rate,
-        "environment": environment(resolved),
-    }
+    made_by = makers(checkpoint, generator, codec, resolved)
+    asked = {"start": start, "onsets": onsets, "envelope": envelope and str(envelope)}
     for index, wav in enumerate(wavs):
         path = output / f"{class_name}_{seed}_{index}.wav"
-        write_audio(path, wav[: round(duration * codec.sample_rate)], codec.sample_rate)
-        write_json(path.with_suffix(".json"), {**recipe, "index": index, "num_samples": num_samples})
+        card = recipe(made_by, class_name, duration, settings, seed, **asked, index=index, num_samples=num_samples)
+        write_sound(path, wav, codec.sample_rate, card)
         click.echo(path)
 
 

@@ -6,7 +6,8 @@ longer than those of the training is made in windows of their length, each of wh
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,6 +143,7 @@ def generate_codes(
     device: str | torch.device = "auto",
     precision: str = "auto",
     batch_size: int = 8,
+    watch: Callable[[float], None] | None = None,
 ) -> torch.Tensor:
     """Fill in a canvas, one clip for each label.
 
@@ -150,6 +152,7 @@ def generate_codes(
         canvas: of as many clips.
         seed: 0 or more; clip i is decoded with seeds derived from (seed, i).
         precision: auto, bf16 or fp32, which do not give the same codes.
+        watch: told after every iteration which share is done, in (0, 1], in place of a bar or lines; what it raises ends it all.
 
     Returns:
         Codes (N, Q, T) int64 on `device`, where the model is moved.
@@ -166,19 +169,29 @@ def generate_codes(
     model, spans = generator.model.to(device), _spans(generator, canvas.codes.shape[2])
     given = canvas.given.expand(len(labels), -1, -1)
     controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
-    made, bf16 = [], resolve_precision(precision, device) == "bf16"
-    with Progress(len(labels), "generate", "clip") as progress, torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        for items in torch.arange(len(labels)).split(batch_size):
+    bf16, parts = resolve_precision(precision, device) == "bf16", torch.arange(len(labels)).split(batch_size)
+    made, total = [], len(parts) * len(spans)
+    progress = Progress(len(labels), "generate", "clip") if watch is None else None
+    with progress or nullcontext(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        for items in parts:
             codes, fixed = canvas.codes[items].to(device), given[items].to(device, copy=True)
             batch = torch.tensor([labels[i] for i in items], device=device)
             for number, (start, stop) in enumerate(spans):
                 seeds = [derive_seed(seed, int(i), number, CODES) for i in items]
                 asked = None if controls is None else controls[items.to(device), start:stop]
-                decoded = decode(model, codes[..., start:stop], fixed[..., start:stop], batch, sampling, seeds=seeds, controls=asked)
+                window, kept = codes[..., start:stop], fixed[..., start:stop]
+                share = watch and _part_of(watch, len(made) * len(spans) + number, total)
+                decoded = decode(model, window, kept, batch, sampling, seeds=seeds, controls=asked, watch=share)
                 codes[..., start:stop], fixed[..., start:stop] = decoded.codes, True
             made.append(codes)
-            progress.update(len(items))
+            if progress:
+                progress.update(len(items))
     return torch.cat(made)
+
+
+def _part_of(watch: Callable[[float], None], number: int, total: int) -> Callable[[float], None]:
+    """What tells `watch` of the part `number` of `total` equal ones."""
+    return lambda share: watch((number + share) / total)
 
 
 def windows(n_frames: int, length: int) -> Iterator[tuple[int, int]]:
@@ -214,14 +227,17 @@ def generate_waveforms(generator: TrainedGenerator, codec: Codec, codes: torch.T
         SsenvError: the codec is not the one whose tokens the generator was trained on.
     """
     require_codec(generator, codec)
-    wavs = []
-    for i, clip in enumerate(track(codes, len(codes), "decode", "clip")):
-        noise = torch.Generator(codes.device).manual_seed(derive_seed(seed, i, WAVEFORM))
-        wavs.append(codec.decode(clip[None], noise)[0, 0].float().cpu().numpy())
+    wavs = [decode_clip(codec, clip, seed=seed, index=i) for i, clip in enumerate(track(codes, len(codes), "decode", "clip"))]
     beyond = sum(bool(np.abs(wav).max() > 1) for wav in wavs)
     if beyond:
         print(f"decode: {beyond} of {len(wavs)} clips peak beyond full scale; 16-bit files will clip them", flush=True)
     return wavs
+
+
+def decode_clip(codec: Codec, codes: torch.Tensor, *, seed: int, index: int) -> np.ndarray:
+    """The waveform (S,) float32 that clip `index` of a call has, from its codes (Q, T) int64; see `generate_waveforms`."""
+    noise = torch.Generator(codes.device).manual_seed(derive_seed(seed, index, WAVEFORM))
+    return codec.decode(codes[None], noise)[0, 0].float().cpu().numpy()
 
 
 def control_scores(

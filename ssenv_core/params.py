@@ -116,7 +116,18 @@ class TrainParams(Params):
 
 
 @frozen
-class GenerateParams(Params):
+class HeldOutParams(Params):
+    """What every notebook has that compares with the clips of the held-out fold."""
+
+    dataset: Dataset
+    data_root: str
+    clips_per_class: Count
+    fold: Count
+    device: Device
+
+
+@frozen
+class GenerateParams(HeldOutParams):
     """03_generate."""
 
     samples_per_class: Count
@@ -131,18 +142,6 @@ class GenerateParams(Params):
     guidance_schedule: Schedule
     long_clips: Count
     precision: Precision
-    device: Device
-
-
-@frozen
-class HeldOutParams(Params):
-    """What every notebook has that compares with the clips of the held-out fold."""
-
-    dataset: Dataset
-    data_root: str
-    clips_per_class: Count
-    fold: Count
-    device: Device
 
 
 @frozen
@@ -167,6 +166,7 @@ class ClassifyParams(Params):
     data_root: str
     clips_per_class: Count
     fold: Count
+    generator: str
     classifier_epochs: Count
     classifier_batch_size: Count
     classifier_learning_rate: Positive

@@ -52,7 +52,8 @@ def audition_table(clips: Sequence[AuditionClip], sample_rate: int) -> ipywidget
     levels = [mel_levels(clip.wav, sample_rate, columns=WIDTH, bands=HEIGHT)[0] for clip in clips]
     top = colour_top(levels)
     pictures = [
-        _waveform_svg(clip.wav, clip.name) + _spectrogram_png(level, top, clip.name) for clip, level in zip(clips, levels, strict=True)
+        waveform_picture(clip.wav, clip.name) + " " + spectrogram_picture(level, top, clip.name)
+        for clip, level in zip(clips, levels, strict=True)
     ]
     if not live_front_end():
         links = [quote(os.path.relpath(clip.path, clip.path.parent.parent / "notebooks")) for clip in clips]
@@ -83,32 +84,43 @@ def _step(menu: ipywidgets.Dropdown, name: str, by: int) -> ipywidgets.Button:
 def _table(clips: Sequence[AuditionClip], pictures: Sequence[str], sources: Sequence[str]) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(clip.label.replace('_', ' '))}</td><td>{html.escape(clip.name)}</td><td>{picture}</td>"
-        f'<td><audio controls preload="metadata" src="{html.escape(source)}" title="play {html.escape(clip.name)}"></audio></td></tr>'
+        f"<td>{player(source, clip.name)}</td></tr>"
         for clip, picture, source in zip(clips, pictures, sources, strict=True)
     )
     return f"<table><tr><th>class</th><th>clip</th><th>waveform, spectrogram</th><th>listen</th></tr>{rows}</table>"
 
 
-def _waveform_svg(wav: np.ndarray, name: str) -> str:
-    """The envelope of a clip on the scale from -1 to 1."""
-    low, high = (np.clip(side, -1, 1) for side in extremes(wav, WIDTH))
-    middle = HEIGHT / 2
+def player(source: str, name: str, *, autoplay: bool = False) -> str:
+    """An audio element, as HTML, that plays a URL, at once if `autoplay`."""
+    start = "autoplay " if autoplay else ""
+    return f'<audio controls {start}preload="metadata" src="{html.escape(source)}" title="play {html.escape(name)}"></audio>'
+
+
+def waveform_picture(wav: np.ndarray, name: str, width: int = WIDTH, height: int = HEIGHT) -> str:
+    """The envelope of a clip (S,) on the scale from -1 to 1, as an img element of so many px."""
+    low, high = (np.clip(side, -1, 1) for side in extremes(wav, width))
+    middle = height / 2
     lines = "".join(f"M{x} {middle * (1 - b):.1f}V{middle * (1 - a) + 0.5:.1f}" for x, (a, b) in enumerate(zip(low, high, strict=True)))
-    svg = f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{HEIGHT}'><path d='{lines}' stroke='{COLOURS['real']}'/></svg>"
-    return _picture("waveform", name, f"data:image/svg+xml,{quote(svg)}") + " "
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}'><path d='{lines}' stroke='{COLOURS['real']}'/></svg>"
+    return _picture("waveform", name, f"data:image/svg+xml,{quote(svg)}", width, height)
 
 
-def _spectrogram_png(levels: np.ndarray, top: int, name: str) -> str:
-    """Log-mel levels (bands, T) in dB as a small picture, low frequencies at the bottom."""
+def spectrogram_picture(levels: np.ndarray, top: int, name: str, width: int = WIDTH, height: int = HEIGHT) -> str:
+    """Log-mel levels (bands, T) in dB, the brightest at `top`, as an img element of so many px, low frequencies at the bottom."""
+    return _picture("spectrogram", name, spectrogram_url(levels, top), width, height)
+
+
+def spectrogram_url(levels: np.ndarray, top: int) -> str:
+    """The same as the data URL of a PNG with a pixel for each level."""
     palette = np.array([unlabel_rgb(colour) for colour in sample_colorscale("Magma", np.linspace(0, 1, 256))], np.uint8)
     index = np.clip((levels - (top - DB_RANGE)) / DB_RANGE * 255, 0, 255).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(palette[index[::-1]]).quantize(64).save(file, "PNG")
-    return _picture("spectrogram", name, f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _picture(kind: str, name: str, source: str) -> str:
-    size = f'width="{WIDTH}" height="{HEIGHT}" style="background: #fff"'
+def _picture(kind: str, name: str, source: str, width: int, height: int) -> str:
+    size = f'width="{width}" height="{height}" style="background: #fff"'
     return f'<img {size} alt="{kind} of {html.escape(name)}" src="{source}">'
 
 

@@ -1,12 +1,12 @@
 """The panel to rate in: blind, complete before it goes on, ratings on disk page by page; without a front end a table that plays it all."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import ipywidgets
 import pytest
 from IPython.display import HTML
+from pages import Page
 from tiny_listening import rate, tiny_test
 
 from ssenv_core.listening import REFERENCE, SCALES, append_ratings, listener_pages, read_ratings, start_ratings, write_page
@@ -16,18 +16,6 @@ TEST = tiny_test()
 TRUTH = dict.fromkeys(
     (REFERENCE, "codec 6 kbps", "mid anchor 7 kHz", "codec 1.5 kbps", "low anchor 3.5 kHz", "real", "generated"), 70
 )  # fmt: skip
-
-
-class Page(HTMLParser):
-    """The elements of a page, (tag, attributes) in order."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str]]) -> None:
-        self.elements.append((tag, dict(attributes)))
 
 
 @pytest.fixture

@@ -49,6 +49,10 @@ TRAIN = {
 }
 GENERATE = {
     "study": "demo",
+    "dataset": "synthetic",
+    "data_root": "data",
+    "clips_per_class": 2,
+    "fold": 1,
     "seed": 1,
     "samples_per_class": 2,
     "duration": 5,

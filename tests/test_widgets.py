@@ -3,7 +3,6 @@
 import io
 import re
 from base64 import b64decode
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from IPython.display import HTML
+from pages import Page
 
 from ssenv_core.widgets import ALL, LIVE_SECONDS, AuditionClip, audition_table
 
@@ -36,21 +36,6 @@ def live(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 def headless(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
         monkeypatch.delenv(name, raising=False)
-
-
-class Page(HTMLParser):
-    """The elements of a page, (tag, attributes) in order."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def players(page: str) -> list[tuple[str, str]]:

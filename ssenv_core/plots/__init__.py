@@ -6,7 +6,6 @@ from ssenv_core.plots.charts import (
     diagnosis_chart,
     level_loss,
     long_term_spectrum,
-    mask_trace,
     metric_distributions,
     study_table,
     training_curve,
@@ -15,6 +14,7 @@ from ssenv_core.plots.classes import PAPER_CLASSES, accuracy_by_clips, class_acc
 from ssenv_core.plots.curves import curves, number_map
 from ssenv_core.plots.gaps import class_gaps, gap_waterfall, tilt_scatter
 from ssenv_core.plots.maps import clip_map
+from ssenv_core.plots.masks import mask_stages, mask_trace, stage_name
 from ssenv_core.plots.ratings import rating_intervals
 from ssenv_core.plots.spectrograms import DB_RANGE, colour_top, extremes, mel_levels, spectrogram_grid
 from ssenv_core.plots.style import COLOURS, save_figure
@@ -37,6 +37,7 @@ __all__ = [
     "gap_waterfall",
     "level_loss",
     "long_term_spectrum",
+    "mask_stages",
     "mask_trace",
     "mel_levels",
     "metric_distributions",
@@ -45,6 +46,7 @@ __all__ = [
     "reliability",
     "save_figure",
     "spectrogram_grid",
+    "stage_name",
     "study_table",
     "tilt_scatter",
     "training_curve",

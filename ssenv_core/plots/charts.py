@@ -11,7 +11,6 @@ from plotly.subplots import make_subplots
 from ssenv_core.failure_modes import MODES, Diagnosis
 from ssenv_core.metrics.acoustic import METRICS
 from ssenv_core.plots.style import COLOURS, HERTZ, MARK, OTHERS, line_of, measure_label, styled
-from ssenv_core.soundstorm.decoding import Iteration
 
 
 def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> go.Figure:
@@ -150,26 +149,6 @@ def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
     fig.update_yaxes(autorange="reversed")
     fig.update_xaxes(title="gap towards failure / real-vs-real noise floor (present above 1)", row=len(groups))
     return styled(fig, height=120 + 36 * len(diagnoses) + 40 * len(groups), grid=False)
-
-
-def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> go.Figure:
-    """At which iteration of the whole decoding each token of one item was decided: quantizer level against time (s).
-
-    trace: as `decode(..., record=True)` returns it, one entry per iteration. Tokens of a level that was given whole stay blank; single
-    given ones cannot be told from those that their level's first iteration decided.
-    """
-    if not trace:
-        raise ValueError("the trace is empty: decode with record=True")
-    decided = np.full(trace[0].codes.shape[1:], np.nan, np.float32)
-    for count, iteration in enumerate(trace, 1):
-        row = decided[iteration.level]
-        row[~iteration.masked[item].cpu().numpy() & np.isnan(row)] = count
-    grid = {"x0": 0.5 / frame_rate, "dx": 1 / frame_rate, "y0": 1, "dy": 1}
-    bar, hover = {"title": "iteration", "thickness": 14}, "level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>"
-    fig = go.Figure(go.Heatmap(z=decided, **grid, colorscale="Viridis", zsmooth=False, colorbar=bar, hovertemplate=hover))
-    fig.update_xaxes(title="time (s)")
-    fig.update_yaxes(title="quantizer level", autorange="reversed", dtick=1)
-    return styled(fig, height=340, grid=False)
 
 
 def _mark_guessing(fig: go.Figure, reference: float | None) -> None:

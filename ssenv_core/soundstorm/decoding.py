@@ -6,7 +6,7 @@ It knows no audio, and of a model only `config`, `training`, the call (codes, la
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -45,6 +45,7 @@ def decode(
     padding: Tensor | None = None,
     controls: Tensor | None = None,
     record: bool = False,
+    watch: Callable[[float], None] | None = None,
 ) -> Decoded:
     """Fill in the tokens that are not given, coarse levels first; `given` all False is plain generation.
 
@@ -65,6 +66,7 @@ def decode(
     padding : (B, T) bool, True = not part of the item; comes back as it is in `codes`, which must be codes there too
     controls : (B, T, 2) float as of `SoundStorm`, asked of the guided and of the unguided model alike; None asks nothing
     record : keep the state after every iteration
+    watch : told after every iteration which share of them all is done, in (0, 1]; what it raises ends the decoding
 
     Raises `SsenvError` for steps of another number of levels and `ValueError` for tensors that do not fit each other or the model.
     """
@@ -72,7 +74,7 @@ def decode(
         raise SsenvError(f"decoding: steps {sampling.steps} must name the iterations of each of the model's {model.config.n_q} levels")
     free = _free_tokens(model, codes, given, labels, padding, controls, seeds)
     noise, totals = SeededNoise(seeds, codes.device), free.sum(dim=-1).T.tolist()
-    return fill_in(model, codes, free, totals, labels, sampling, noise, padding=padding, controls=controls, record=record)
+    return fill_in(model, codes, free, totals, labels, sampling, noise, padding=padding, controls=controls, record=record, watch=watch)
 
 
 @torch.no_grad()
@@ -88,6 +90,7 @@ def fill_in(
     padding: Tensor | None = None,
     controls: Tensor | None = None,
     record: bool = False,
+    watch: Callable[[float], None] | None = None,
 ) -> Decoded:
     """`decode` without its checks, of tokens that are not `free` (B, Q, T), wherever the noise is from.
 
@@ -95,6 +98,7 @@ def fill_in(
     the whole can be exported as one program.
     """
     state, trace = torch.full_like(codes, model.config.mask_token), []
+    done, iterations = 0, sum(n for n, total in zip(sampling.steps, totals, strict=True) if any(total))
     for level, (n, temperature, total) in enumerate(zip(sampling.steps, sampling.temperatures, totals, strict=True)):
         masked = free[:, level]
         state[:, level] = codes[:, level].masked_fill(masked, model.config.mask_token)
@@ -114,6 +118,9 @@ def fill_in(
             state[:, level].masked_fill_(masked, model.config.mask_token)
             if record:
                 trace.append(Iteration(level, i, state.clone(), masked))
+            done += 1
+            if watch is not None:
+                watch(done / iterations)
     return Decoded(state, trace)
 
 

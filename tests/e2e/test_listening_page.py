@@ -1,10 +1,8 @@
 """The hosted listening test in a browser: taken by keyboard alone, its download read back, looked over by axe-core. `make e2e` runs this.
 
-It needs the dependency group `e2e`, and Chromium: the one that CHROMIUM names, or one on the path.
+It needs the dependency group `e2e`, and Chromium.
 """
 
-import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_listening import tiny_test
@@ -27,16 +25,6 @@ TEST = tiny_test(seconds=0.5)
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    assert path, "no Chromium: install it, or name it in CHROMIUM"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -1,0 +1,43 @@
+"""Parts of panels that ipywidgets lacks and that live in the browser: to draw an envelope, to drag a time span, to switch between sounds.
+
+Each works by pointer and by keyboard, and needs a live front end; what they look like and do is in the .js file of the same name.
+"""
+
+from pathlib import Path
+
+import anywidget
+import traitlets
+
+HERE = Path(__file__).parent
+
+
+class EnvelopeDrawing(anywidget.AnyWidget):
+    """A loudness over time, to be drawn. Arrow keys move along it and change it."""
+
+    _esm = HERE / "envelope.js"
+    levels = traitlets.List(traitlets.Float(), default_value=[-30.0] * 40).tag(sync=True)
+    """dB re full scale, from -80 to 0, evenly spaced over the clip."""
+    duration = traitlets.Float(5.0).tag(sync=True)
+    """Seconds of the clip, for the scale alone."""
+
+
+class SpanPicker(anywidget.AnyWidget):
+    """A spectrogram on which to drag a time span; two number fields do the same."""
+
+    _esm = HERE / "span.js"
+    picture = traitlets.Unicode().tag(sync=True)
+    """A URL."""
+    name = traitlets.Unicode().tag(sync=True)
+    """Of the sound, for its labels."""
+    duration = traitlets.Float(5.0).tag(sync=True)
+    """Seconds."""
+    span = traitlets.List(traitlets.Float(), default_value=[0.0, 0.0]).tag(sync=True)
+    """From and to, seconds."""
+
+
+class SwitchPlayer(anywidget.AnyWidget):
+    """Sounds that play one in the place of another, in a loop: the key of each switches to it, and space stops and starts."""
+
+    _esm = HERE / "switch.js"
+    sounds = traitlets.List(default_value=[]).tag(sync=True)
+    """Dictionaries of key (one lower-case letter), name and url, of sounds of equal length."""
