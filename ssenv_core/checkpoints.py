@@ -9,6 +9,7 @@ from ssenv_core.artifacts import load_tensors, require_shipped, save_tensors
 from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
+from ssenv_core.tokens import TokenSet
 
 GENERATOR_KIND = "soundstorm generator"
 SHIPPED = Path(__file__).parent / "weights" / "soundstorm_esc50.safetensors"
@@ -56,6 +57,17 @@ def shipped_generator() -> Path:
     return require_shipped(SHIPPED)
 
 
+def generator_file(named: str, own: Path, root: Path) -> Path:
+    """Where a study's generator is: `own`, its own, for ""; the package's for "shipped"; else the file of this name, relative to `root`.
+
+    Raises:
+        SsenvError: the shipped one is missing or damaged.
+    """
+    if named == "shipped":
+        return shipped_generator()
+    return root / named if named else own
+
+
 def load_generator(path: str | Path, device: str | torch.device = "auto") -> TrainedGenerator:
     """Read a file of `save_generator`.
 
@@ -70,6 +82,20 @@ def load_generator(path: str | Path, device: str | torch.device = "auto") -> Tra
         raise SsenvError(f"{path} holds another model than this version of ssenv builds: train again") from None
     model = model.to(resolve_device(device)).eval().requires_grad_(False)
     return TrainedGenerator(model, tuple(metadata["class_names"]), metadata["tokens"], metadata["training"])
+
+
+def require_tokens(generator: TrainedGenerator, tokens: TokenSet) -> None:
+    """Refuse a generator that reads these codes as other sounds, or whose folds are those of another dataset.
+
+    Raises:
+        SsenvError: it was trained on another codec's codes, on another number of levels, or on another dataset.
+    """
+    for what in ("dataset", "codec", "token_hash", "n_q"):
+        if generator.metadata[what] != tokens.metadata[what]:
+            raise SsenvError(
+                f"the generator was trained on tokens of {what} {generator.metadata[what]}, these are of {tokens.metadata[what]}: "
+                f"take a generator of this study's dataset, codec and bandwidth"
+            )
 
 
 def require_heldout(generator: TrainedGenerator, fold: int) -> None:
