@@ -39,6 +39,7 @@ ASKED_FOR = "asked for"
 TRAINING_STATES = {  # in checkpoints/
     "01_tokenize": ("judge.state.safetensors",),
     "02_train": ("generator.state.safetensors",),
+    "06_classify": ("classifier.state.safetensors", "ast.state.safetensors"),
     "08_train_codec": ("encoder.state.safetensors", "decoder.state.safetensors"),
 }
 

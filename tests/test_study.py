@@ -283,6 +283,13 @@ def test_the_judge_s_training_state_is_the_one_its_notebook_names():
     assert study.TRAINING_STATES["01_tokenize"] == (StudyFolder(Path()).judge.stem + ".state.safetensors",)
 
 
+def test_the_classifiers_training_states_are_those_their_notebook_names():
+    notebook = (fingerprint.PACKAGE.parent / "notebooks" / "06_classify.ipynb").read_text()
+    assert r"folder.classifier.with_suffix(\".state.safetensors\")" in notebook
+    assert r"folder.classifier.with_name(\"ast.state.safetensors\")" in notebook
+    assert study.TRAINING_STATES["06_classify"] == (StudyFolder(Path()).classifier.stem + ".state.safetensors", "ast.state.safetensors")
+
+
 def test_a_step_that_does_not_exist_cannot_be_asked_for(project, in_process):
     with pytest.raises(SsenvError, match="no step '30' in this study: there are 10_make, 20_use"):
         run(only="30")
