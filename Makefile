@@ -5,7 +5,7 @@ UV_VERSION := 0.13.9
 PARAMS ?= params/demo.yaml
 SET ?=
 
-.PHONY: study test e2e bench lab lint install
+.PHONY: study test e2e bench lab lint links install
 
 study: install  ## run the series on synthesised sound into outputs/demo
 	$(VENV)/bin/ssenv run $(PARAMS) $(SET)
@@ -29,6 +29,9 @@ lab: install  ## open JupyterLab on the first notebook
 lint: install  ## check the style
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+links: install  ## bring the links between the notebooks up to date with their titles
+	$(VENV)/bin/python -m ssenv_core.navigation
 
 install: $(VENV)/.installed
 
