@@ -21,7 +21,7 @@ from IPython.display import HTML
 
 from ssenv_core.abx_panel import AbxPanel
 from ssenv_core.audition import AuditionSession, Envelope, Stopped, Take, Watch
-from ssenv_core.browser import EnvelopeDrawing, SpanPicker
+from ssenv_core.browser import EnvelopeDrawing, Slider, SpanPicker
 from ssenv_core.errors import SsenvError
 from ssenv_core.plots import colour_top, mel_levels
 from ssenv_core.progress import live_front_end
@@ -120,8 +120,8 @@ class AuditionPanel:
         self.stop = ipywidgets.Button(description="Stop", disabled=True, tooltip="make no more of it")
         self.progress = ipywidgets.FloatProgress(max=1, description="Progress:")
         self.message = ipywidgets.HTML()
-        self.share = ipywidgets.FloatSlider(0.3, min=0.05, max=1, step=0.05, description="More like this: share", **WIDE)
-        self.seconds = ipywidgets.FloatSlider(2.0, min=0.5, max=10, step=0.5, description="Extend: seconds", **WIDE)
+        self.share = Slider(value=0.3, min=0.05, max=1, step=0.05, description="More like this: share")
+        self.seconds = Slider(value=2, min=0.5, max=10, step=0.5, description="Extend: seconds")
         self.generate.on_click(lambda _: self._generate())
         self.stop.on_click(lambda _: self._stop.set())
         self.abx = AbxPanel(session.codec.sample_rate, {name: clip.wav for name, clip in self.clips.items()})
@@ -151,12 +151,12 @@ class AuditionPanel:
         return {
             "class": ipywidgets.Dropdown(options=options, description="Class", **WIDE),
             "seed": ipywidgets.BoundedIntText(seed, min=0, max=2**31 - 1, description="Seed", **WIDE),
-            "duration": ipywidgets.FloatSlider(length, min=0.1, max=4 * length, step=0.1, description="Duration (s)", **WIDE),
+            "duration": Slider(value=length, min=0.1, max=4 * length, step=0.1, description="Duration (s)"),
             "onsets": ipywidgets.Text(placeholder="any: 0.5, 1.2", description="Onsets (s)", **WIDE, disabled=not asked),
             "envelope": ipywidgets.Dropdown(options=envelopes, description="Envelope", **WIDE),
-            "steps": ipywidgets.IntSlider(steps[0], min=1, max=64, description="Steps, first level", **WIDE),
-            "temperature": ipywidgets.FloatSlider(first, min=0, max=2, step=0.05, description="Temperature", **WIDE),
-            "guidance": ipywidgets.FloatSlider(told["guidance"], min=0, max=8, step=0.25, description="Guidance", **WIDE),
+            "steps": Slider(value=steps[0], min=1, max=64, description="Steps, first level"),
+            "temperature": Slider(value=first, max=2, step=0.05, description="Temperature"),
+            "guidance": Slider(value=told["guidance"], max=8, step=0.25, description="Guidance"),
         }
 
     def _show_drawing(self, drawn: ipywidgets.Widget, envelope: str) -> None:
@@ -165,7 +165,7 @@ class AuditionPanel:
     def _asked(self) -> dict[str, Any]:
         """The settings with what the form says of them."""
         told = {name: self.form[name].value for name in ("temperature", "guidance")}
-        return {**self.settings, **told, "steps": (self.form["steps"].value, *self.settings["steps"][1:])}
+        return {**self.settings, **told, "steps": (round(self.form["steps"].value), *self.settings["steps"][1:])}
 
     def _onsets(self) -> list[float] | None:
         text = self.form["onsets"].value.strip()

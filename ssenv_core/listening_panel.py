@@ -14,6 +14,7 @@ from urllib.parse import quote
 import ipywidgets
 from IPython.display import HTML
 
+from ssenv_core.browser import Slider
 from ssenv_core.errors import SsenvError
 from ssenv_core.listening import SCALES, WORDS, ListeningTest, Page, Stimulus, append_ratings, listener_order, listener_pages, read_ratings
 from ssenv_core.listening.design import LETTERS
@@ -67,7 +68,7 @@ class ListeningPanel:
         self.forward = ipywidgets.Button(description="Begin", button_style="primary")
         self.forward.on_click(lambda _: self._go_on())
         self.message = ipywidgets.HTML()
-        self.sliders: dict[tuple[str, str], ipywidgets.IntSlider] = {}
+        self.sliders: dict[tuple[str, str], Slider] = {}
         self._pages: list[Page] = []
         self._trial, self._moved, self._opened = 0, set(), 0.0
         words = (
@@ -124,9 +125,8 @@ class ListeningPanel:
         audio = " ".join(f'<audio controls {style} src="{sound}" title="play {letter}"></audio>' for sound in sounds)
         return ipywidgets.HTML(f"<b>{letter}</b> {audio}")
 
-    def _slider(self, name: str, letter: str, scale: str) -> ipywidgets.IntSlider:
-        slider = ipywidgets.IntSlider(START, 0, 100, description=f"{scale} of {letter}", style={"description_width": "8em"})
-        slider.layout.width = "36em"
+    def _slider(self, name: str, letter: str, scale: str) -> Slider:
+        slider = Slider(value=START, description=f"{scale} of {letter}", width="36em", name_width="8em")
         slider.observe(lambda _: self._moved.add((name, scale)), names="value")
         self.sliders[name, scale] = slider
         return slider
@@ -143,7 +143,7 @@ class ListeningPanel:
         page = self._pages[self._trial]
         about = {"listener": self._listener, "test": page.test, "version": self.test.version, "page": page.name, "trial": self._trial}
         about |= {"seconds": round(time.monotonic() - self._opened, 1), "time": datetime.now(UTC).isoformat(timespec="seconds")}
-        scores = [{"stimulus": name, "scale": scale, "score": slider.value} for (name, scale), slider in self.sliders.items()]
+        scores = [{"stimulus": name, "scale": scale, "score": round(slider.value)} for (name, scale), slider in self.sliders.items()]
         append_ratings(self.ratings, [about | score for score in scores])
 
     def _say(self, text: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from IPython.display import HTML
 from scipy.ndimage import uniform_filter1d
 
+from ssenv_core.browser import Slider
 from ssenv_core.codecs.base import Codec
 from ssenv_core.generation import decode_clip
 from ssenv_core.metrics.diversity import evenly
@@ -82,8 +83,7 @@ def mask_explorer(
     levels = [mel_levels(wav, sample_rate, columns=WIDTH, bands=HEIGHT)[0] for wav in wavs]
     top = colour_top(levels)
     figure = go.FigureWidget(mask_stages(trace, frame_rate, [0], item))
-    wide = {"layout": {"width": "90%"}, "style": {"description_width": "initial"}}
-    slider = ipywidgets.IntSlider(1, 1, len(trace), description="Iteration (arrow keys move it)", **wide)
+    slider = Slider(value=1, min=1, max=len(trace), description="Iteration (arrow keys move it)", width="48em", name_width="auto")
     sound = ipywidgets.HTML()
 
     def show(at: int, play: bool) -> None:
@@ -94,6 +94,6 @@ def mask_explorer(
         heard = player(embedded(wavs[at], sample_rate), names[at], autoplay=play)
         sound.value = f"{spectrogram_picture(levels[at], top, names[at], WIDTH, HEIGHT)}<br>{heard}"
 
-    slider.observe(lambda change: show(change["new"] - 1, play=True), names="value")
+    slider.observe(lambda change: show(round(change["new"]) - 1, play=True), names="value")
     show(0, play=False)
     return ipywidgets.VBox([slider, figure, sound])

@@ -18,7 +18,7 @@ from tiny_generator import SETTINGS, tiny_session
 from ssenv_core.audio import write_audio
 from ssenv_core.audition import AuditionSession
 from ssenv_core.audition_panel import DRAWN, AuditionPanel, audition_panel
-from ssenv_core.browser import SpanPicker
+from ssenv_core.browser import Slider, SpanPicker
 from ssenv_core.widgets import AuditionClip
 
 RATE = 24_000
@@ -211,7 +211,7 @@ def test_live_what_goes_wrong_is_said_and_the_panel_goes_on(panel: AuditionPanel
 
 def test_live_every_control_is_named(panel: AuditionPanel) -> None:
     made(panel)
-    controls = [one for one in within(panel.box) if isinstance(one, ipywidgets.ValueWidget | ipywidgets.Button)]
+    controls = [one for one in within(panel.box) if isinstance(one, ipywidgets.ValueWidget | ipywidgets.Button | Slider)]
     unnamed = [one for one in controls if not isinstance(one, ipywidgets.HTML) and not one.description]
     assert not unnamed
     assert len({one.tooltip for one in controls if isinstance(one, ipywidgets.Button) and one.tooltip}) >= 8

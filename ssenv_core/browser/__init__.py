@@ -1,4 +1,5 @@
-"""Parts of panels that ipywidgets lacks and that live in the browser: to draw an envelope, to drag a time span, to switch between sounds.
+"""Parts of panels that ipywidgets lacks and that live in the browser: a slider with a name, to draw an envelope, to drag a time span, to
+switch between sounds.
 
 Each works by pointer and by keyboard, and needs a live front end; what they look like and do is in the .js file of the same name.
 """
@@ -9,6 +10,21 @@ import anywidget
 import traitlets
 
 HERE = Path(__file__).parent
+
+
+class Slider(anywidget.AnyWidget):
+    """A number in steps between two bounds."""
+
+    _esm = HERE / "slider.js"
+    value = traitlets.Float().tag(sync=True)
+    min = traitlets.Float(0.0).tag(sync=True)
+    max = traitlets.Float(100.0).tag(sync=True)
+    step = traitlets.Float(1.0).tag(sync=True)
+    description = traitlets.Unicode().tag(sync=True)
+    """Its name."""
+    width = traitlets.Unicode("26em").tag(sync=True)
+    name_width = traitlets.Unicode("11em").tag(sync=True)
+    """CSS lengths, of the whole and of the name."""
 
 
 class EnvelopeDrawing(anywidget.AnyWidget):

@@ -20,6 +20,7 @@ from tiny_listening import tiny_test
 from ssenv_core.listening import SCALES, ListeningTest, collect_ratings, listener_order, listener_pages, write_key, write_page
 
 TEST = tiny_test(seconds=0.5)
+PICTURES = Path(__file__).parents[2] / "outputs" / "e2e"
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -131,6 +132,7 @@ def test_a_letter_plays_another_letter_goes_on_in_its_place_and_space_stops(page
     page.keyboard.press("r")
     assert page.locator(".playing button").all_inner_texts() == ["Stop reference"]
     assert page.evaluate("context.currentTime - playing.started") >= 0.15
+    page.screenshot(path=PICTURES / "listening_test.png")
     page.wait_for_timeout(600)  # longer than the sound: it loops
     assert page.locator(".playing").count() == 1
     page.keyboard.press("b")

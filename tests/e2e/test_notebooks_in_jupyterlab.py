@@ -1,10 +1,12 @@
 """00 and 03 in a real JupyterLab: all cells run, and the panels make, play, compare and keep sounds. `make e2e` runs this.
 
 The study is the smallest that 03 accepts: two synthesised clips a class, a generator of random weights, an untrained judge.
+Pictures of the panels are left in outputs/e2e/.
 """
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from ssenv_core.artifacts import StudyFolder
@@ -31,6 +34,7 @@ from ssenv_core.tokens import save_tokens
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"clips_per_class": 2, "samples_per_class": 1, "long_clips": 1}
+PICTURES = ROOT / "outputs" / "e2e"
 MINUTES = 60_000  # ms
 RMS = """async (element) => {
   const data = await (await fetch(element.src)).arrayBuffer();
@@ -50,6 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
         parameters.source += "".join(f"\n{key} = {value}" for key, value in SMALL.items() if key in parameters.source)
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
+    shutil.copytree(ROOT / "outputs" / "reference", root / "outputs" / "reference")
     folder = StudyFolder(root / "outputs" / "demo")
     torch.manual_seed(0)
     sounds, codec = load_dataset("synthetic", clips_per_class=2, seed=42), load_codec("melrvq_24khz")
@@ -100,16 +105,22 @@ def lab(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     log.close()
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1400, "height": 1000})
-    opened.set_default_timeout(MINUTES)
-    yield opened
-    opened.close()
+@pytest.fixture(scope="module")
+def start(browser: Browser, lab: str) -> Iterator[Page]:
+    """00, run."""
+    yield from run_all(browser, lab, "00_start_here")
 
 
-def run_all(page: Page, lab: str, name: str) -> Locator:
-    """Open a notebook, run all its cells, and give the output with the panel, once all is done and nothing went wrong."""
+@pytest.fixture(scope="module")
+def generate(browser: Browser, lab: str) -> Iterator[Page]:
+    """03, run."""
+    yield from run_all(browser, lab, "03_generate")
+
+
+def run_all(browser: Browser, lab: str, name: str) -> Iterator[Page]:
+    """Open a notebook and run all its cells; the page, once all is done and nothing went wrong."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(MINUTES)
     cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
     count = sum(cell.cell_type == "code" for cell in cells)
     page.goto(f"{lab}/lab/tree/notebooks/{name}.ipynb?reset")
@@ -120,7 +131,13 @@ def run_all(page: Page, lab: str, name: str) -> Locator:
     expect(page.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(f"[{count}]:", timeout=5 * MINUTES)
     wrong = page.locator('[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]')
     assert wrong.all_inner_texts() == []
-    return page.locator(".jp-OutputArea-output").filter(has=page.get_by_role("button", name="Generate"))
+    yield page
+    page.close()
+
+
+def output(page: Page, button: str) -> Locator:
+    """The output of a cell that has a button of this name."""
+    return page.locator(".jp-OutputArea-output").filter(has=page.get_by_role("button", name=button, exact=True))
 
 
 def takes(panel: Locator, start: str = "play ") -> Locator:
@@ -132,8 +149,8 @@ def button(panel: Locator, words: str) -> Locator:
     return panel.get_by_role("button", name=words, exact=True).first
 
 
-def test_in_00_a_take_is_made_played_and_kept_with_its_recipe(page: Page, lab: str, project: Path) -> None:
-    panel = run_all(page, lab, "00_start_here")
+def test_in_00_a_take_is_made_played_and_kept_with_its_recipe(start: Page, project: Path) -> None:
+    panel = output(start, "Generate")
     expect(takes(panel)).to_have_count(2)
     panel.get_by_label("Class").select_option("crow")
     panel.get_by_label("Onsets (s)").fill("0.5, 2")
@@ -143,7 +160,7 @@ def test_in_00_a_take_is_made_played_and_kept_with_its_recipe(page: Page, lab: s
     expect(sound).to_have_js_property("duration", 5.0)
     assert sound.evaluate(RMS) > 0.001
     sound.evaluate("element => element.play()")
-    page.wait_for_function("element => element.currentTime > 0.1", arg=sound.element_handle())
+    start.wait_for_function("element => element.currentTime > 0.1", arg=sound.element_handle())
     button(panel, "Keep").click()
     expect(panel.get_by_text("Kept: ")).to_be_visible()
     (path,) = (project / "outputs" / "demo" / "audition").glob("crow_44_*.wav")
@@ -152,10 +169,14 @@ def test_in_00_a_take_is_made_played_and_kept_with_its_recipe(page: Page, lab: s
     assert np.sqrt(np.mean(wav**2)) == pytest.approx(sound.evaluate(RMS), rel=1e-3)
     recipe = json.loads(path.with_suffix(".json").read_text())
     assert (recipe["class"], recipe["seed"], recipe["onsets"]) == ("crow", 44, "0.5,2")
+    panel.screenshot(path=PICTURES / "audition_panel.png")
+    panel.evaluate("element => element.id = 'panel'")
+    found = Axe().run(start, context="#panel").response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
 
 
-def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(page: Page, lab: str, project: Path) -> None:
-    panel = run_all(page, lab, "03_generate")
+def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(generate: Page, project: Path) -> None:
+    page, panel = generate, output(generate, "Generate")
     expect(takes(panel)).to_have_count(5)
     expect(panel.get_by_text("taken for").first).to_be_visible()
 
@@ -191,19 +212,24 @@ def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(page: Page, lab: s
     expect(row.locator("[aria-pressed=true]")).to_have_count(0)
     button(panel, "X is A").press("Enter")
     expect(panel.get_by_text("of 1 so far")).to_be_visible()
+    row.screenshot(path=PICTURES / "compare_by_ear.png")
 
 
-def test_in_03_a_take_can_be_stopped_while_it_is_made_and_the_mask_explorer_moves_by_arrow_keys(page: Page, lab: str) -> None:
-    panel = run_all(page, lab, "03_generate")
+def test_in_03_a_take_can_be_stopped_while_it_is_made(generate: Page) -> None:
+    panel = output(generate, "Generate")
+    before = takes(panel).count()
     panel.get_by_role("slider", name="Duration").press("End")
     panel.get_by_role("slider", name="Steps").press("End")
     button(panel, "Generate").click()
     button(panel, "Stop").click()
     expect(panel.get_by_text("Stopped: there is no take of it.")).to_be_visible()
-    expect(takes(panel)).to_have_count(5)
+    expect(takes(panel)).to_have_count(before)
     expect(button(panel, "Generate")).to_be_enabled()
 
-    explorer = page.locator(".jp-OutputArea-output").filter(has=page.get_by_text("Iteration (arrow keys move it)"))
+
+def test_in_03_the_mask_explorer_moves_by_arrow_keys(generate: Page) -> None:
+    explorer = generate.locator(".jp-OutputArea-output").filter(has=generate.get_by_text("Iteration (arrow keys move it)"))
     explorer.get_by_role("slider").press("ArrowRight")
     expect(explorer.locator("audio")).to_have_attribute("title", "play iteration 2: level 1, 2 of 12")
     expect(explorer.get_by_text("iteration 2: level 1, 2 of 12")).to_be_visible()
+    explorer.screenshot(path=PICTURES / "mask_explorer.png")
