@@ -11,7 +11,8 @@ function render({ model, el }) {
   slider.style.cssText = "flex: 1; min-width: 0";
   const number = document.createElement("output");
   number.style.cssText = "flex: none; width: 3.5em";
-  label.dataset.lmSuppressShortcuts = "true"; // or arrow keys would move between cells
+  label.dataset.lmSuppressShortcuts = "true";
+  label.addEventListener("keydown", (event) => event.stopPropagation()); // or the notebook would take the arrow keys
   label.append(name, slider, number);
   el.append(label);
 
