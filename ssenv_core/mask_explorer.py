@@ -24,6 +24,7 @@ from ssenv_core.widgets import AuditionClip, audition_table, embedded, player, s
 
 STAGES = 6  # that stand for all where there is no slider
 WIDTH, HEIGHT = 640, 120  # px of a spectrogram
+LEFT, RIGHT = 80, 150  # px beside the mask, which is as wide
 
 
 def stages(trace: Sequence[Iteration]) -> list[int]:
@@ -83,6 +84,8 @@ def mask_explorer(
     levels = [mel_levels(wav, sample_rate, columns=WIDTH, bands=HEIGHT)[0] for wav in wavs]
     top = colour_top(levels)
     figure = go.FigureWidget(mask_stages(trace, frame_rate, [0], item))
+    figure.update_layout(width=LEFT + WIDTH + RIGHT, margin={"l": LEFT, "r": RIGHT})
+    figure.update_yaxes(automargin=False)
     slider = Slider(value=1, min=1, max=len(trace), description="Iteration (arrow keys move it)", width="48em", name_width="auto")
     sound = ipywidgets.HTML()
 
@@ -92,7 +95,8 @@ def mask_explorer(
             figure.data[0].update(z=stage.data[0].z, text=stage.data[0].text)
             figure.layout.annotations[0].text = names[at]
         heard = player(embedded(wavs[at], sample_rate), names[at], autoplay=play)
-        sound.value = f"{spectrogram_picture(levels[at], top, names[at], WIDTH, HEIGHT)}<br>{heard}"
+        picture = spectrogram_picture(levels[at], top, names[at], WIDTH, HEIGHT)
+        sound.value = f'<div style="margin-left: {LEFT}px">{picture}<br>{heard}</div>'
 
     slider.observe(lambda change: show(round(change["new"]) - 1, play=True), names="value")
     show(0, play=False)

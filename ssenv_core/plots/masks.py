@@ -38,7 +38,7 @@ def mask_stages(trace: Sequence[Iteration], frame_rate: float, stages: Sequence[
         len(stages), 1, shared_xaxes=True, vertical_spacing=spacing, subplot_titles=[stage_name(trace, at) for at in stages]
     )
     colours = [[(i + side) / len(STATES), colour] for i, colour in enumerate(STATES.values()) for side in (0, 1)]
-    bar = {"tickvals": list(range(len(STATES))), "ticktext": [state.replace(" ", "<br>") for state in STATES], "thickness": 14}
+    bar = {"tickvals": list(range(len(STATES))), "ticktext": list(STATES), "thickness": 14}
     for row, at in enumerate(stages, 1):
         state = np.select([decided > at + 1, decided == at + 1], [0, 2], 1).astype(np.int8)
         names = np.array(list(STATES))[state]

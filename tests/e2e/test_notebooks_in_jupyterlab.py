@@ -119,7 +119,7 @@ def generate(browser: Browser, lab: str) -> Iterator[Page]:
 
 def run_all(browser: Browser, lab: str, name: str) -> Iterator[Page]:
     """Open a notebook and run all its cells; the page, once all is done and nothing went wrong."""
-    page = browser.new_page(viewport={"width": 1200, "height": 1500})
+    page = browser.new_page(viewport={"width": 1400, "height": 1700})
     page.set_default_timeout(MINUTES)
     cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
     count = sum(cell.cell_type == "code" for cell in cells)
