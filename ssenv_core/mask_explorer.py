@@ -24,7 +24,7 @@ from ssenv_core.widgets import AuditionClip, audition_table, embedded, player, s
 
 STAGES = 6  # that stand for all where there is no slider
 WIDTH, HEIGHT = 640, 120  # px of a spectrogram
-LEFT, RIGHT = 80, 150  # px beside the mask, which is as wide
+LEFT, RIGHT = 80, 165  # px beside the mask, which is as wide
 
 
 def stages(trace: Sequence[Iteration]) -> list[int]:
