@@ -9,13 +9,11 @@ import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from huggingface_hub import snapshot_download
 from torch import nn
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 
@@ -25,6 +23,7 @@ from ssenv_core.codecs.base import weights_hash
 from ssenv_core.datasets import Dataset
 from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
+from ssenv_core.hub import Published
 from ssenv_core.optimization import one_cycle
 from ssenv_core.progress import Progress, track
 from ssenv_core.validation import derive_seed
@@ -32,8 +31,7 @@ from ssenv_core.validation import derive_seed
 if TYPE_CHECKING:
     from transformers import ASTForAudioClassification
 
-REPOSITORY, FILES = "MIT/ast-finetuned-audioset-10-10-0.4593", ("config.json", "model.safetensors")
-FOLDER_VARIABLE = "SSENV_AST_DIR"
+AST = Published("AST", "MIT/ast-finetuned-audioset-10-10-0.4593", "SSENV_AST_DIR", "ast")
 STATE_KIND = "AST training state"
 SAMPLE_RATE, WINDOW, HOP, NUM_MELS = 16_000, 400, 160, 128
 PRETRAINED, SCRATCH = "AST, pretrained", "AST, from scratch"
@@ -69,14 +67,14 @@ def ast_baseline(
     """
     frames, missing = 1 + (round(sounds.duration * SAMPLE_RATE) - WINDOW) // HOP, {}
     try:
-        _transformers()
+        AST.package()
     except SsenvError as error:
         return {}, {"AST: transformers is not installed": str(error)}
     row, classes = PRETRAINED, len(sounds.class_names)
     try:
         network = pretrained_ast(classes, frames, settings.seed)
     except SsenvError as error:
-        if os.environ.get(FOLDER_VARIABLE):
+        if os.environ.get(AST.folder_variable):
             raise
         missing[f"{PRETRAINED}: weights not here"] = str(error)
         row, network = SCRATCH, small_ast(classes, frames, settings.seed)
@@ -91,23 +89,7 @@ def pretrained_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClas
     Raises:
         SsenvError: `transformers` is not installed, or the weights are not to be had or not whole.
     """
-    transformers = _transformers()
-    ways = f"put {' and '.join(FILES)} of huggingface.co/{REPOSITORY} into a folder and set {FOLDER_VARIABLE} to it"
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder and not all((Path(folder) / file).is_file() for file in FILES):
-        raise SsenvError(f"{FOLDER_VARIABLE} names {folder}, which does not hold {' and '.join(FILES)}: {ways}")
-    try:
-        folder = folder or snapshot_download(REPOSITORY, allow_patterns=list(FILES))
-    except Exception as error:  # the client that downloads has no base for what it raises
-        raise SsenvError(f"the weights of AST cannot be downloaded ({' '.join(str(error).split())[:200]}): {ways}") from error
-    try:
-        network, found = transformers.ASTForAudioClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except Exception as error:  # nor has the one that reads
-        raise SsenvError(f"{folder} does not hold AST ({' '.join(str(error).split())[:200]}): {ways}") from error
-    if found["missing_keys"] or found["mismatched_keys"]:
-        raise SsenvError(f"{folder} lacks {len(found['missing_keys']) + len(found['mismatched_keys'])} of AST's tensors: {ways}")
+    network, _ = AST.load("ASTForAudioClassification")
     torch.manual_seed(seed)
     network.classifier.dense = nn.Linear(network.config.hidden_size, num_classes)
     network.config.num_labels = num_classes
@@ -116,7 +98,7 @@ def pretrained_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClas
 
 def small_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClassification":
     """An AST of 2 M random weights, which two cores can train. Raises as `pretrained_ast` does."""
-    transformers = _transformers()
+    transformers = AST.package()
     torch.manual_seed(seed)
     return transformers.ASTForAudioClassification(transformers.ASTConfig(**SMALL, **STRIDE, max_length=frames, num_labels=num_classes))
 
@@ -198,14 +180,6 @@ def fine_tune_ast(
 
 def spectrograms(sounds: Dataset, frames: int) -> torch.Tensor:
     """What AST sees of clips: (N, frames, 128) float16, Kaldi's log-mel frames of 10 ms at 16 kHz, normalized as those of AudioSet."""
-    extractor = _transformers().ASTFeatureExtractor(max_length=frames)
+    extractor = AST.package().ASTFeatureExtractor(max_length=frames)
     heard = (sounds.read(clip, SAMPLE_RATE) for clip in track(sounds.clips, len(sounds), "AST spectrograms", "clip"))
     return torch.stack([extractor(wav, SAMPLE_RATE, return_tensors="pt").input_values[0].half() for wav in heard])
-
-
-def _transformers() -> ModuleType:
-    try:
-        import transformers
-    except ImportError as error:
-        raise SsenvError(f"AST needs the package transformers ({error}): pip install 'ssenv[ast]'") from error
-    return transformers

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssenv_core import spectrogram_transformer
+from ssenv_core import hub, spectrogram_transformer
 from ssenv_core.datasets import Dataset
 from ssenv_core.datasets.synthetic import load_synthetic
 from ssenv_core.errors import SsenvError
@@ -60,7 +60,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object, **__: object) -> str:
         raise OSError("no route\nto the hub")
 
-    monkeypatch.setattr(spectrogram_transformer, "snapshot_download", unreachable)
+    monkeypatch.setattr(hub, "snapshot_download", unreachable)
 
 
 def test_the_folder_s_weights_are_kept_but_for_a_new_last_layer(folder: Path) -> None:
