@@ -10,8 +10,8 @@ SET ?=
 study: install  ## run the series on synthesised sound into outputs/demo
 	$(VENV)/bin/ssenv run $(PARAMS) $(SET)
 
-test: install  ## run the tests, those of AST too
-	$(VENV)/bin/uv sync --frozen --inexact --extra ast
+test: install  ## run the tests, those of AST and of the embeddings too
+	$(VENV)/bin/uv sync --frozen --inexact --extra ast --extra embeddings
 	$(VENV)/bin/pytest
 
 e2e: install  ## take the listening test in a browser, which CHROMIUM names if it is not on the path

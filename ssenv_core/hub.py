@@ -54,12 +54,15 @@ class Published:
         Raises:
             SsenvError: `transformers` is not installed, or the weights are not to be had or not whole.
         """
-        network_class = getattr(self.package(), kind)
-        folder = self._find()
+        package, folder = self.package(), self._find()
+        spoken = package.logging.get_verbosity()
+        package.logging.set_verbosity_error()  # it lists every tensor that `kind` leaves in the file; those that it lacks are ours to name
         try:
-            network, found = network_class.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+            network, found = getattr(package, kind).from_pretrained(folder, local_files_only=True, output_loading_info=True)
         except Exception as error:  # the package has no base for what it raises
             raise SsenvError(f"{folder} does not hold {self.name} ({_one_line(error)}): {self._ways}") from error
+        finally:
+            package.logging.set_verbosity(spoken)
         if lacking := len(found["missing_keys"]) + len(found["mismatched_keys"]):
             raise SsenvError(f"{folder} lacks {lacking} of {self.name}'s tensors: {self._ways}")
         return network.eval(), folder

@@ -27,6 +27,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 Schedule = Literal["constant", "rising", "falling"]
 Codec = Literal["melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"]
 CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Codec))})@\d+(\.\d+)?$")]
+EmbeddingName = Literal["encodec", "clap", "vggish"]  # likewise embeddings.py
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 frozen = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -149,6 +150,7 @@ class MetricsParams(HeldOutParams):
     """04_metrics."""
 
     paper_root: str  # empty: the paper's files are not here
+    embeddings: tuple[EmbeddingName, ...]  # none: Fréchet distances of the codec's latents alone
 
 
 @frozen

@@ -189,13 +189,25 @@ def test_a_codec_to_compare_is_written_name_at_kbps(version):
         TokenizeParams.from_cell(TOKENIZE | {"compare": ["encodec_24khz@1.5", version]})
 
 
+METRICS = {
+    "study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "paper_root": "",
+    "embeddings": [], "device": "cpu",
+}  # fmt: skip
+
+
 def test_the_papers_files_are_named_or_not_here():
-    metrics = {"study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "device": "cpu"}
+    metrics = {name: value for name, value in METRICS.items() if name != "paper_root"}
     assert MetricsParams.from_cell(metrics | {"paper_root": ""}).paper_root == ""
     with refused("parameter paper_root = None"):
         MetricsParams.from_cell(metrics | {"paper_root": None})
     with refused("parameter paper_root: field required"):
         MetricsParams.from_cell(metrics)
+
+
+def test_the_embeddings_of_04_are_known_ones():
+    assert MetricsParams.from_cell(METRICS | {"embeddings": ["clap", "vggish"]}).embeddings == ("clap", "vggish")
+    with refused("parameter embeddings", "'encodec', 'clap' or 'vggish'"):
+        MetricsParams.from_cell(METRICS | {"embeddings": ["clap", "pann"]})
 
 
 def test_the_names_are_those_that_can_be_loaded():

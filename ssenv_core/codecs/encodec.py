@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,7 @@ from encodec.modules import SLSTM
 from torch import nn
 
 from ssenv_core.codecs.base import chunks, each_alone, weights_hash
-from ssenv_core.codecs.pretrained import Weights, download
+from ssenv_core.codecs.pretrained import Weights, in_torch_hub
 from ssenv_core.errors import SsenvError
 
 FOLDER_VARIABLE = "SSENV_ENCODEC_DIR"
@@ -187,12 +186,8 @@ class Release:
     codec: type[EnCodec]
 
 
-def _in_torch_hub(weights: Weights) -> Path:
-    return download(weights, Path(torch.hub.get_dir()) / "checkpoints" / weights.file)  # where the package looks, too
-
-
 def _weights(name: str, file: str, sha256: str) -> Weights:
-    return Weights(name, file, ROOT_URL + file, FOLDER_VARIABLE, _in_torch_hub, sha256)
+    return Weights(name, file, ROOT_URL + file, FOLDER_VARIABLE, in_torch_hub, sha256)
 
 
 RELEASES = {

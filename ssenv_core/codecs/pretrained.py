@@ -1,7 +1,7 @@
-"""Published weights of a codec: one file that comes from a folder the user names, or is downloaded into a cache.
+"""Published weights of a network: one file that comes from a folder the user names, or is downloaded into a cache.
 
 Its hash, where one is known, is checked before anything in it is read, and only tensors are ever unpickled. Which network the weights are
-for is the codecs' affair.
+for is the callers' affair.
 """
 
 import os
@@ -22,20 +22,22 @@ class Weights:
     """One published file.
 
     Attributes:
-        codec: the name of the codec that needs it.
+        name: of what needs it, a codec or an embedding.
         file: its name in the user's folder.
         url: where it is published.
         folder_variable: the environment variable that may name the user's folder.
         fetch: gives the file's place in a cache, to which it is downloaded if need be.
         sha256: its hash or the start of it; "" if none is known.
+        otherwise: what else a user can do who does not have it.
     """
 
-    codec: str
+    name: str
     file: str
     url: str
     folder_variable: str
     fetch: Callable[["Weights"], str | Path]
     sha256: str = ""
+    otherwise: str = "choose the embedded codec melrvq_24khz"
 
     def load_into(self, model: nn.Module, entry: str | None = None) -> None:
         """Load the file's tensors, or those of one of its entries, into a model that has exactly these.
@@ -65,8 +67,8 @@ class Weights:
 
     def _not_to_be_had(self, reason: str) -> SsenvError:
         return SsenvError(
-            f"{self.codec} needs its weights {self.file} ({reason}): put {self.url} under that name into a folder and set "
-            f"{self.folder_variable} to the folder, or unset it where a download is possible, or choose the embedded codec melrvq_24khz"
+            f"{self.name} needs its weights {self.file} ({reason}): put {self.url} under that name into a folder and set "
+            f"{self.folder_variable} to the folder, or unset it where a download is possible, or {self.otherwise}"
         )
 
 
@@ -76,6 +78,11 @@ def download(weights: Weights, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(weights.url, str(path), weights.sha256)
     return path
+
+
+def in_torch_hub(weights: Weights) -> Path:
+    """The file in torch.hub's cache, where packages look that fetch their weights with it; as `download`."""
+    return download(weights, Path(torch.hub.get_dir()) / "checkpoints" / weights.file)
 
 
 def _one_line(error: Exception) -> str:

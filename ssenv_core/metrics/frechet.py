@@ -82,6 +82,36 @@ def frechet_infinity(real: Sequence[np.ndarray], generated: Sequence[np.ndarray]
     return Extrapolation(float(distance), float(slope), r_squared, points)
 
 
+def frechet_beside_floor(
+    real: Sequence[np.ndarray], codec: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42
+) -> pd.DataFrame:
+    """How far real clips are from others of them, from those through the codec, and from generated ones.
+
+    Every second real clip is compared with the others as they are, which shows what no difference at all gives, and with the others through
+    the codec; all of them with the generated ones.
+
+    Args:
+        real: one array (T, D) of embeddings per clip.
+        codec: likewise of the same clips through the codec, in their order.
+        generated: likewise of generated clips.
+
+    Returns:
+        Rows "halves of the real clips", "codec", "generated"; `clips` on the smaller side, `distance` and `extrapolated`, NaN of fewer than
+        5 clips. Raises as `frechet_distance`.
+    """
+    sides = {"halves of the real clips": (real[::2], real[1::2]), "codec": (real[::2], codec[1::2]), "generated": (real, generated)}
+    return pd.DataFrame.from_dict({name: frechet_pair(*pair, seed=seed) for name, pair in sides.items()}, orient="index")
+
+
+def frechet_pair(real: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42) -> dict[str, float]:
+    """`clips` on the smaller side, `distance`, and `extrapolated`, NaN of fewer than 5 clips, of two sets as `frechet_infinity` takes them.
+    Raises as `frechet_distance`."""
+    clips = min(len(real), len(generated))
+    distance = frechet_distance(np.concatenate(real), np.concatenate(generated))
+    extrapolated = frechet_infinity(real, generated, seed=seed).distance if clips >= LEAST_CLIPS else float("nan")
+    return {"clips": clips, "distance": distance, "extrapolated": extrapolated}
+
+
 def _checked(embeddings: np.ndarray, name: str) -> np.ndarray:
     embeddings = np.asarray(embeddings, np.float64)
     if embeddings.ndim != 2 or len(embeddings) < 2:
