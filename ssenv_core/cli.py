@@ -164,17 +164,33 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
     help="matched: both sides at one rate; paper: each clip at its own.",
 )
 @click.option("--sample-rate", type=click.IntRange(min=1000), default=24_000, metavar="HZ", help="The one rate of `matched`.")
-def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_rate: int) -> None:
+@click.option(
+    "--embedding",
+    "embedding_names",
+    multiple=True,
+    metavar="encodec|clap|vggish",
+    help="A published network to measure a Fréchet distance with; may be repeated.",
+)
+def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_rate: int, embedding_names: tuple[str, ...]) -> None:
     """Compare two folders of audio by the study's acoustic metrics. Clips of known content are not measured again."""
     from ssenv_core.evaluation import evaluate_folders
     from ssenv_core.evaluation_report import SHOWN, write_evaluation
 
-    evaluation = evaluate_folders(real, generated, output, convention=convention, sample_rate=sample_rate)
+    embeddings = []
+    if embedding_names:
+        from ssenv_core.devices import resolve_device
+        from ssenv_core.embeddings import load_embedding
+
+        embeddings = [load_embedding(name, resolve_device("auto")) for name in dict.fromkeys(embedding_names)]
+    evaluation = evaluate_folders(real, generated, output, convention=convention, sample_rate=sample_rate, embeddings=embeddings)
     report = evaluation.report
     click.echo(evaluation.comparison[SHOWN].to_string(float_format=lambda value: f"{value:.4g}"))
     for name, value in report["similarity"].items():
         if value["n"]:
             click.echo(f"{name}: {value['mean']:.4f} +- {value['std']:.4f} (n {value['n']})")
+    for name, value in report["frechet"].items():
+        extrapolated = f", extrapolated {value['extrapolated']:.4g}" if value["extrapolated"] is not None else ""
+        click.echo(f"Fréchet distance by {name}: {value['distance']:.4g}{extrapolated} (clips {value['clips']})")
     before = report["measured_before"]
     click.echo("\n".join([report["pairing"], *report["notes"]]))
     if before["read_from_cache"]:

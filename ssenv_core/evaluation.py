@@ -4,9 +4,10 @@ Clips are read one at a time on each core, so that a folder may be larger than m
 with the i-th generated clip: that is how the paper paired its clips, and it says nothing about content.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,12 @@ import pandas as pd
 from ssenv_core.artifacts import atomic_path, write_json
 from ssenv_core.audio import list_audio, read_audio
 from ssenv_core.measuring import Cache, Convention, measure_files, on_all_cores
+from ssenv_core.metrics.frechet import frechet_pair
 from ssenv_core.metrics.similarity import paired_similarity, whole_clip_similarity
 from ssenv_core.metrics.stats import compare
+
+if TYPE_CHECKING:
+    from ssenv_core.embeddings import Embedding
 
 NAMED = 5  # clips that a note names; metrics.csv has all
 
@@ -37,16 +42,19 @@ class Evaluation:
     report: dict
 
 
-def evaluate_folders(real: Path, generated: Path, output: Path, *, convention: Convention, sample_rate: int) -> Evaluation:
+def evaluate_folders(
+    real: Path, generated: Path, output: Path, *, convention: Convention, sample_rate: int, embeddings: Sequence["Embedding"] = ()
+) -> Evaluation:
     """Measure two folders of audio and compare them.
 
     Writes metrics.csv (one row per clip), comparison.csv (one per metric), pairs.csv (one per pair), report.json (the comparison, the
     silent and clipped clips, and notes on all that a reader must know) and cache.json into `output`: what cache.json has of the same sound
-    from an earlier run is not measured again.
+    from an earlier run is not measured again. Fréchet distances are, as one of them is of all clips.
 
     Args:
         convention: "paper", each clip at its own rate; "matched", all resampled to `sample_rate`.
         sample_rate: Hz.
+        embeddings: for Fréchet distances.
 
     Raises:
         SsenvError: a folder is missing or empty, or a clip cannot be read or measured; nothing is written then.
@@ -57,6 +65,8 @@ def evaluate_folders(real: Path, generated: Path, output: Path, *, convention: C
     clips = {side: measure_files(folders[side], files[side], convention, sample_rate, cache) for side in folders}
     pairs = compare_pairs(folders, clips, convention, sample_rate, cache)
     comparison = compare(clips["real"], clips["generated"])
+    common_rate = sample_rate if convention == "matched" else None
+    frechet = {embedding.name: _frechet(folders, clips, common_rate, embedding) for embedding in embeddings}
     numbers = sum(map(len, [*clips.values(), pairs]))
     report = {
         "convention": convention,
@@ -65,6 +75,7 @@ def evaluate_folders(real: Path, generated: Path, output: Path, *, convention: C
         "clips": {side: len(table) for side, table in clips.items()},
         **{fact: {side: table.loc[table[fact], "clip"].tolist() for side, table in clips.items()} for fact in ("silent", "clipped")},
         "comparison": {name: _json_values(row) for name, row in comparison.iterrows()},
+        "frechet": {name: {**_json_values(pd.Series(found)), "clips": found["clips"]} for name, found in frechet.items()},
         "similarity": {name: _mean_and_std(pairs[name]) for name in pairs.columns[2:]},
         "pairing": _pairing(clips, convention),
         "notes": notes(clips, convention, sample_rate),
@@ -129,6 +140,17 @@ def compare_pairs(
         return names | cache.get(key, lambda: values(names))
 
     return pd.DataFrame(on_all_cores(row, range(count), "compare pairs", "pair"))
+
+
+def _frechet(
+    folders: Mapping[str, Path], clips: Mapping[str, pd.DataFrame], sample_rate: int | None, embedding: "Embedding"
+) -> dict[str, float]:
+    """`metrics.frechet.frechet_pair` of the folders, their clips first brought to a rate (Hz; None: left at their own)."""
+    sides = {
+        side: embedding.of((read_audio(folders[side] / name, sample_rate) for name in table["clip"]), len(table))
+        for side, table in clips.items()
+    }
+    return frechet_pair(**sides)
 
 
 def _pairing(clips: Mapping[str, pd.DataFrame], convention: Convention) -> str:

@@ -38,10 +38,24 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> Path:
         _section("Metrics", f"<ul>{said}</ul>" if said else "", metrics, f"<p>{explained}</p>"),
         _section("Distributions", place_figure(_json(metric_distributions(evaluation.clips)), figures)),
         _section("SNR and centroid", f"<p>{tilt}</p>", place_figure(_json(tilt_scatter(evaluation.clips)), figures)),
+        *_frechet(report["frechet"]),
         _section("Pairs", f"<p>{html.escape(report['pairing'])}</p>", _similarity(evaluation), _folded("all pairs", evaluation.pairs)),
         _section("Clips", *(_folded(f"{side} clips", table.drop(columns="sha256")) for side, table in evaluation.clips.items())),
     ]
     return write_page(path, "real against generated", header, "".join(parts), figures)
+
+
+def _frechet(found: dict[str, dict[str, float | None]]) -> list[str]:
+    """A section with the Fréchet distances, if there are any."""
+    if not found:
+        return []
+    table = pd.DataFrame.from_dict(found, orient="index")
+    shown = table.to_html(border=0, na_rep="–", float_format="{:.4g}".format)
+    explained = (
+        "How far the generated clips are from the real ones, as Gaussians of what a published network makes of them; clips counts the "
+        "smaller side, and extrapolated is to endlessly many, as few clips add to the distance."
+    )
+    return [_section("Fréchet distance", f"<p>{explained}</p>", shown)]
 
 
 def _section(title: str, *parts: str) -> str:

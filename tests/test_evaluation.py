@@ -10,13 +10,16 @@ import soundfile
 from click.testing import CliRunner
 
 from ssenv_core import evaluation, measuring
+from ssenv_core.audio import resample
 from ssenv_core.cli import main
 from ssenv_core.datasets import load_dataset
+from ssenv_core.embeddings import EMBEDDINGS, Embedding
 from ssenv_core.errors import SsenvError
 from ssenv_core.evaluation import evaluate_folders
 from ssenv_core.evaluation_report import SHOWN, write_evaluation
 from ssenv_core.measuring import Cache, measure_recordings, measure_sounds, on_all_cores
 from ssenv_core.metrics.acoustic import METRICS, acoustic_metrics, measure
+from ssenv_core.metrics.frechet import frechet_pair
 
 
 def noise(seed, samples=6000, channels=1):
@@ -230,3 +233,45 @@ def test_the_command_says_what_it_read_and_where_the_page_is(folders):
     assert f"6 of 6 clips and pairs were read from {folders / 'out' / 'cache.json'}" in second
     assert second.endswith(f"written: {folders / 'out' / 'report.html'}\n")
     assert (folders / "out" / "report.html").is_file()
+
+
+def frames_of(wav):
+    return wav[: len(wav) // 50 * 50].reshape(-1, 50)[:, :2]
+
+
+@pytest.mark.parametrize(("convention", "rates"), [("matched", (24_000, 24_000)), ("paper", (44_100, 24_000))])
+def test_a_distance_is_of_clips_at_the_rate_of_the_convention(folders, convention, rates):
+    wavs = [noise(i, 11_025) for i in range(5)], [noise(10 + i) for i in range(6)]
+    for side, rate, made in zip(("real", "generated"), (44_100, 24_000), wavs, strict=True):
+        for path in (folders / side).iterdir():
+            path.unlink()
+        for i, wav in enumerate(made):
+            write(folders / side / f"{i}.wav", wav, rate)
+    embedding = Embedding("frames", 12_000, frames_of)
+    found = evaluate_folders(
+        folders / "real", folders / "generated", folders / "out", convention=convention, sample_rate=24_000, embeddings=[embedding]
+    )
+    sides = []
+    for made, own, rate in zip(wavs, (44_100, 24_000), rates, strict=True):
+        brought = [wav if rate == own else resample(wav, own, rate) for wav in made]
+        sides.append(embedding.of([(wav, rate) for wav in brought], len(brought)))
+    assert found.report["frechet"] == {"frames": pytest.approx(frechet_pair(*sides))}
+    assert found.report["frechet"]["frames"]["clips"] == 5
+    page = write_evaluation(folders / "out" / "report.html", found).read_text()
+    assert f">{found.report['frechet']['frames']['distance']:.4g}<" in page
+
+
+def test_the_command_measures_distances_and_stops_before_anything_where_an_embedding_is_not_to_be_had(folders, monkeypatch):
+    options = ["evaluate", *map(str, ("--real", folders / "real", "--generated", folders / "generated", "--output", folders / "out"))]
+    monkeypatch.setitem(EMBEDDINGS, "vggish", lambda device: Embedding("vggish", 12_000, frames_of))
+    found = CliRunner().invoke(main, [*options, "--embedding", "vggish", "--embedding", "vggish"]).stdout
+    assert len(re.findall(r"^Fréchet distance by vggish: [\d.e-]+ \(clips 2\)$", found, re.MULTILINE)) == 1
+    assert json.loads((folders / "out" / "report.json").read_text())["frechet"]["vggish"]["extrapolated"] is None
+
+    def missing(device):
+        raise SsenvError("vggish needs its weights")
+
+    monkeypatch.setitem(EMBEDDINGS, "vggish", missing)
+    calls = counted(monkeypatch)
+    result = CliRunner().invoke(main, [*options, "--embedding", "vggish"])
+    assert (result.exit_code, result.stderr, calls) == (1, "error: vggish needs its weights\n", [])
