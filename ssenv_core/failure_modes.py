@@ -19,6 +19,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from ssenv_core.errors import SsenvError
 from ssenv_core.metrics.acoustic import check_waveform
+from ssenv_core.metrics.diversity import standardised
 from ssenv_core.metrics.spectrotemporal import (
     LEAST_FRAMES,
     Sound,
@@ -248,8 +249,7 @@ def _heard(labels: Sequence[Hashable], silent: pd.Series) -> list[Hashable]:
 
 def _distances(embeddings: np.ndarray, reference: np.ndarray, labels: Sequence[Hashable] | None) -> _Distances:
     """Between embeddings (N, D): rms over D in units of the standard deviations of `reference` (M, D), the real side."""
-    spread = reference.std(axis=0)
-    matrix = squareform(pdist(embeddings / np.where(spread > 0, spread, 1.0))) / np.sqrt(embeddings.shape[1])
+    matrix = squareform(pdist(standardised(embeddings, reference))) / np.sqrt(embeddings.shape[1])
     np.fill_diagonal(matrix, np.inf)
     if labels is None:
         return _Distances(matrix, None)

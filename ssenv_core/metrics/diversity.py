@@ -1,4 +1,6 @@
-"""Variety of a set: how the codes of a level are used, and how far generated embeddings reach where the real ones lie."""
+"""Variety of a set: how the codes of a level are used, how far generated embeddings reach where the real ones lie, and which of those that
+training heard is nearest to each.
+"""
 
 from typing import NamedTuple
 
@@ -56,10 +58,28 @@ def reach_beside_floor(real: np.ndarray, generated: np.ndarray) -> pd.DataFrame:
     size = min(len(others), len(generated))
     if size < 2:
         raise SsenvError(f"reach takes at least 4 real clips and 2 generated ones, not {len(real)} and {len(generated)}")
-    spread = real.std(axis=0)
-    scaled = [side[evenly(len(side), size)] / np.where(spread > 0, spread, 1) for side in (asked, others, generated)]
+    scaled = [standardised(side[evenly(len(side), size)], real) for side in (asked, others, generated)]
     found = [density_and_coverage(scaled[0], side, min(5, size - 1)) for side in scaled[1:]]
     return pd.DataFrame({"real": found[0], "generated": found[1]}, index=list(Reach._fields))
+
+
+class Nearest(NamedTuple):
+    """distance (N,) float64: of each embedding to the nearest of some others; source (N,) int64: which of them that is."""
+
+    distance: np.ndarray
+    source: np.ndarray
+
+
+def nearest(embeddings: np.ndarray, others: np.ndarray, reference: np.ndarray) -> Nearest:
+    """The nearest of `others` (M, D) to each of `embeddings` (N, D): rms over D in units of the deviations of `reference` (K, D)."""
+    distances = cdist(*(standardised(side, reference) for side in (embeddings, others))) / np.sqrt(embeddings.shape[1])
+    return Nearest(distances.min(axis=1), distances.argmin(axis=1))
+
+
+def standardised(embeddings: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """embeddings (N, D) in units of the standard deviations of `reference` (M, D), those left as they are that do not vary there."""
+    spread = reference.std(axis=0)
+    return embeddings / np.where(spread > 0, spread, 1.0)
 
 
 def evenly(total: int, size: int) -> np.ndarray:
