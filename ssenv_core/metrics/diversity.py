@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 from scipy.stats import entropy
-from sklearn.neighbors import NearestNeighbors
 
 from ssenv_core.errors import SsenvError
 
@@ -33,8 +32,8 @@ def density_and_coverage(real: np.ndarray, generated: np.ndarray, neighbours: in
         raise SsenvError(
             f"density and coverage need more than {neighbours} real clips and a generated one, not {len(real)} and {len(generated)}"
         )
-    nearest, _ = NearestNeighbors(n_neighbors=neighbours).fit(real).kneighbors()
-    inside = cdist(real, generated) <= nearest[:, -1:]
+    reach = np.partition(cdist(real, real), neighbours, axis=1)[:, neighbours]  # each is the nearest to itself
+    inside = cdist(real, generated) <= reach[:, None]
     return Reach(float(inside.sum() / (neighbours * len(generated))), float(inside.any(axis=1).mean()))
 
 
