@@ -58,17 +58,43 @@ def failures_by_class(
     return ((sides[1] - sides[0]) * direction / real.values[names].std(ddof=0)).dropna(how="all")
 
 
-def entropy_by_iteration(trace: Sequence[Iteration], real: torch.Tensor, codebook_size: int, level: int = 0) -> pd.DataFrame:
+def class_noise_floor(real: Examination, *, real_labels: Sequence[Hashable], repeats: int = 100, seed: int = 42) -> pd.Series:
+    """By measure, what 95 % of the gaps of `failures_by_class` stay within, towards failure or away from it, between random halves of the
+    real clips of each class; NaN where no class has a value in both."""
+    names = [name for name in MEASURES if name in real.values]
+    values, rng = real.values[names] / real.values[names].std(ddof=0), np.random.default_rng(seed)
+    gaps = []
+    for _ in range(repeats):
+        order = rng.permutation(len(values))
+        labels = np.asarray(real_labels)[order]
+        half = pd.Series(labels).groupby(labels).cumcount().to_numpy() % 2
+        means = [values.iloc[order[half == side]].groupby(labels[half == side]).mean() for side in (0, 1)]
+        gaps.append((means[0] - means[1]).abs())
+    return pd.concat(gaps).quantile(0.95)
+
+
+def entropy_by_iteration(
+    trace: Sequence[Iteration], real: torch.Tensor, codebook_size: int, level: int = 0, *, repeats: int = 100, seed: int = 42
+) -> pd.DataFrame:
     """Entropy (bits) of the codes of one level that are decided after each of its iterations, beside real ones at the same places.
 
     Args:
         trace: of N items, as `decode(..., record=True)` returns it.
-        real: codes (N, Q, T) int64 of as many real clips.
+        real: codes (K, Q, T) int64 of real clips.
+
+    Returns:
+        A row per iteration. `generated`; `real`, the mean over `repeats` random draws of N real clips; `noise_floor`, what 95 % of the
+        differences between two draws without a clip in common stay within, NaN where K < 2 N.
     """
-    rows = {}
+    rng, items = np.random.default_rng(seed), len(trace[0].codes)
+    known, rows = real[:, level].cpu().numpy(), {}
+    enough, pool = len(known) >= 2 * items, np.resize(np.arange(len(known)), max(len(known), items))
+    draws, places = [rng.permutation(pool) for _ in range(repeats)], (slice(items), slice(items, 2 * items) if enough else slice(items))
     for step in trace:
         if step.level == level:
-            decided = ~step.masked.cpu()
-            pair = (code_entropy(codes[:, level].cpu()[decided].numpy(), codebook_size) for codes in (step.codes, real))
-            rows[step.iteration] = dict(zip(("generated", "real"), pair, strict=True))
+            decided = (~step.masked).cpu().numpy()
+            one, other = (np.array([code_entropy(known[draw[place]][decided], codebook_size) for draw in draws]) for place in places)
+            floor = np.quantile(np.abs(one - other), 0.95) if enough else np.nan
+            made = code_entropy(step.codes[:, level].cpu().numpy()[decided], codebook_size)
+            rows[step.iteration] = {"generated": made, "real": np.mean([one, other]), "noise_floor": floor}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("iteration")

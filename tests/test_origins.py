@@ -1,15 +1,16 @@
 """Where a failure arises: sides that differ in one thing, of which the truth is known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.signal import butter, sosfilt
 
 from ssenv_core.errors import SsenvError
-from ssenv_core.failure_modes import examine
-from ssenv_core.metrics.diversity import code_entropy, density_and_coverage, evenly, reach_beside_floor
+from ssenv_core.failure_modes import Examination, examine
+from ssenv_core.metrics.diversity import code_entropy, density_and_coverage, entropy_beside_floor, evenly, reach_beside_floor
 from ssenv_core.metrics.spectrotemporal import analyse, modulation_spectrum
-from ssenv_core.origins import entropy_by_iteration, excess, failures_by_class, variants
+from ssenv_core.origins import class_noise_floor, entropy_by_iteration, excess, failures_by_class, variants
 from ssenv_core.soundstorm import Confidence, Sampling
 from ssenv_core.soundstorm.decoding import Iteration
 
@@ -71,8 +72,36 @@ def test_entropy_is_taken_where_something_is_decided_and_beside_real_codes_there
     trace = [Iteration(0, 1, codes, masked), Iteration(0, 2, codes, torch.zeros_like(masked)), Iteration(1, 1, codes, masked)]
     table = entropy_by_iteration(trace, real, 16)
     assert table.index.tolist() == [1, 2]
-    assert table.loc[1].tolist() == pytest.approx([0.0, 2.0])  # one code in four places; four different ones
-    assert table.loc[2].tolist() == pytest.approx([2.0, 3.0])
+    assert table.loc[1, ["generated", "real"]].tolist() == pytest.approx([0.0, 2.0])  # one code in four places; four different ones
+    assert table.loc[2, ["generated", "real"]].tolist() == pytest.approx([2.0, 3.0])
+    assert table["noise_floor"].isna().all()  # one real clip alone
+
+
+def drawn(clips: int, entries: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, entries, (clips, 2, 50))
+
+
+def test_only_codes_that_are_less_varied_lie_beyond_the_floor():
+    real, like, poor = torch.from_numpy(drawn(40, 64, 0)), *(torch.from_numpy(drawn(10, entries, 1)) for entries in (64, 32))
+    for made, beyond in ((like, False), (poor, True)):
+        table = entropy_beside_floor(real.numpy(), made.numpy(), 64)
+        assert table.index.tolist() == [1, 2]
+        assert ((table["real"] - table["generated"] > table["noise_floor"]) == beyond).all()
+        decided = torch.zeros(10, 50, dtype=torch.bool)
+        by_iteration = entropy_by_iteration([Iteration(0, 1, made, decided)], real, 64).loc[1]
+        assert (by_iteration["real"] - by_iteration["generated"] > by_iteration["noise_floor"]) == beyond
+        assert by_iteration["real"] == pytest.approx(table.loc[1, "real"], abs=0.02)
+    with pytest.raises(SsenvError, match="at least 2 real clips and a generated one, not 1 and 3"):
+        entropy_beside_floor(real[:1].numpy(), like[:3].numpy(), 64)
+
+
+def test_the_floor_of_a_class_is_what_its_halves_differ_by():
+    labels = np.repeat(np.arange(50), 8)
+    values = np.random.default_rng(0).standard_normal(400) + 10 * labels
+    real = Examination(pd.DataFrame({"silent": False, "onset_rate": values}), np.zeros((400, 1)))
+    expected = 1.96 * np.sqrt(2 / 4) / values.std()  # the means of 4 clips, whatever the class
+    assert class_noise_floor(real, real_labels=labels)["onset_rate"] == pytest.approx(expected, rel=0.1)
+    assert np.isnan(class_noise_floor(real, real_labels=range(400))["onset_rate"])
 
 
 def test_entropy_of_codes_is_that_of_how_often_they_occur():

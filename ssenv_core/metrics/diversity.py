@@ -86,6 +86,37 @@ def evenly(total: int, size: int) -> np.ndarray:
     return np.linspace(0, total - 1, size).astype(np.int64)
 
 
+def entropy_beside_floor(
+    real: np.ndarray, generated: np.ndarray, codebook_size: int, *, repeats: int = 100, seed: int = 42
+) -> pd.DataFrame:
+    """How varied the codes of each level are, in equally many real and generated clips.
+
+    Args:
+        real: (N, Q, T) int, N at least 2.
+        generated: (M, Q, T) int, M at least 1.
+        codebook_size: codes per level.
+
+    Returns:
+        A row per level, from 1. `real`, `generated`: `code_entropy`, the means over `repeats` random subsets of N // 2 clips, or of M if
+        these are fewer; `noise_floor`: what 95 % of the differences between two disjoint such subsets of the real clips stay within.
+
+    Raises:
+        SsenvError: too few clips.
+    """
+    size = min(len(real) // 2, len(generated))
+    if size < 1:
+        raise SsenvError(f"entropies of codes take at least 2 real clips and a generated one, not {len(real)} and {len(generated)}")
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(repeats):
+        order, drawn = rng.permutation(len(real)), rng.permutation(len(generated))[:size]
+        sets = (real[order[:size]], real[order[size : 2 * size]], generated[drawn])
+        found.append([[code_entropy(codes[:, level], codebook_size) for level in range(real.shape[1])] for codes in sets])
+    one, other, made = np.moveaxis(np.array(found), 1, 0)
+    columns = {"real": (one + other).mean(axis=0) / 2, "generated": made.mean(axis=0)}
+    columns["noise_floor"] = np.quantile(np.abs(one - other), 0.95, axis=0)
+    return pd.DataFrame(columns, index=pd.RangeIndex(1, real.shape[1] + 1, name="level"))
+
+
 def code_entropy(codes: np.ndarray, codebook_size: int) -> float:
     """Entropy in bits of how often each code occurs in codes (...) int; with few of them it comes out low: compare equal numbers."""
     return float(entropy(np.bincount(np.asarray(codes).ravel(), minlength=codebook_size), base=2))
