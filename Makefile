@@ -14,7 +14,7 @@ test: install  ## run the tests, those of AST and of the embeddings too
 	$(VENV)/bin/uv sync --frozen --inexact --extra ast --extra embeddings
 	$(VENV)/bin/pytest
 
-e2e: install  ## take the listening test in a browser, which CHROMIUM names if it is not on the path
+e2e: install  ## work with the panels and take the listening test in a browser, which CHROMIUM names if it is not on the path
 	$(VENV)/bin/uv sync --frozen --inexact --group e2e
 	$(VENV)/bin/pytest tests/e2e
 
