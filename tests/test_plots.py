@@ -1,6 +1,8 @@
 """Figures: what they draw is what they were given, on honest scales, light enough for a notebook, and legible without colour."""
 
+import base64
 import itertools
+import json
 import warnings
 
 import librosa
@@ -18,7 +20,7 @@ from ssenv_core import plots
 from ssenv_core.errors import SsenvError
 from ssenv_core.failure_modes import Diagnosis
 from ssenv_core.metrics.acoustic import METRICS
-from ssenv_core.plots import COLOURS, DB_RANGE, style
+from ssenv_core.plots import COLOURS, DB_RANGE, pictures, style
 from ssenv_core.soundstorm.decoding import Iteration
 
 RATE = 24_000
@@ -291,17 +293,44 @@ def test_a_saved_figure_is_a_picture_and_the_figure_again_and_nothing_is_warned_
     assert sorted(path.name for path in png.parent.iterdir()) == ["losses.json", "losses.png"]
 
 
+@pytest.fixture
+def renderers(monkeypatch):
+    """plotly's renderers, as they are again afterwards."""
+    default = plotly.io.renderers.default
+    yield plotly.io.renderers
+    plotly.io.renderers.default = default
+
+
+def test_without_a_front_end_a_figure_is_shown_with_the_picture_that_is_saved_of_it(renderers, tmp_path, monkeypatch):
+    for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
+        monkeypatch.delenv(name, raising=False)
+    plots.add_pictures()
+    fig = plots.level_loss([5.0, 6.0, 7.0])
+    shown = renderers[renderers.default].to_mimebundle(fig.to_dict())
+    png, json_file = plots.save_figure(fig, tmp_path / "losses")
+    assert base64.b64decode(shown["image/png"]) == png.read_bytes()
+    assert shown["application/vnd.plotly.v1+json"] == json.loads(json_file.read_text())
+
+
+def test_with_a_front_end_figures_are_shown_as_before(renderers, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "1")
+    before = renderers.default
+    plots.add_pictures()
+    assert renderers.default == before
+
+
 def test_pictures_are_rendered_without_the_network():
-    assert not any("http" in argument for argument in style._renderer()._build_proc_args())
+    assert not any("http" in argument for argument in pictures._renderer()._build_proc_args())
 
 
 def test_a_browser_that_does_not_start_is_one_line_and_leaves_the_last_picture(tmp_path, monkeypatch):
     (tmp_path / "old.png").write_bytes(b"old")
     monkeypatch.setattr(PlotlyScope, "executable_path", classmethod(lambda _: "false"))
-    style._renderer.cache_clear()
+    pictures._renderer.cache_clear()
+    pictures._png.cache_clear()
     with pytest.raises(SsenvError, match=r"cannot render .*old\.png") as caught:
         plots.save_figure(plots.level_loss([5.0]), tmp_path / "old.png")
-    style._renderer.cache_clear()
+    pictures._renderer.cache_clear()
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
     assert (tmp_path / "old.png").read_bytes() == b"old"

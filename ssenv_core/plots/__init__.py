@@ -15,15 +15,17 @@ from ssenv_core.plots.curves import curves, number_map
 from ssenv_core.plots.gaps import class_gaps, gap_waterfall, tilt_scatter
 from ssenv_core.plots.maps import clip_map
 from ssenv_core.plots.masks import mask_stages, mask_trace, stage_name
+from ssenv_core.plots.pictures import add_pictures, save_figure
 from ssenv_core.plots.ratings import rating_intervals
 from ssenv_core.plots.spectrograms import DB_RANGE, colour_top, extremes, mel_levels, spectrogram_grid
-from ssenv_core.plots.style import COLOURS, save_figure
+from ssenv_core.plots.style import COLOURS
 
 __all__ = [
     "COLOURS",
     "DB_RANGE",
     "PAPER_CLASSES",
     "accuracy_by_clips",
+    "add_pictures",
     "class_accuracy",
     "class_gaps",
     "clip_map",
