@@ -12,7 +12,7 @@ import torch
 from encodec.model import EncodecModel
 from encodec.modules import SEANetDecoder, SEANetEncoder
 from encodec.quantization import ResidualVectorQuantizer
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ssenv_core.codecs import codec_levels, encodec, load_codec
@@ -124,10 +124,19 @@ def test_chunks_of_a_waveform_have_the_codes_of_the_whole(full_size, samples, mo
 
 @settings(deadline=None, max_examples=30)
 @given(samples=st.integers(1, 8_000), frames=st.integers(8, 30))
-def test_chunks_of_any_length_have_the_codes_of_the_whole(narrow, samples, frames):
+@example(samples=7_695, frames=16)  # a tie on some machines
+def test_chunks_of_any_length_have_the_codes_of_the_whole_but_for_ties(narrow, samples, frames):
     codec = EnCodec(narrow, 3.0)
     wavs = noise(2, samples)
-    assert torch.equal(codec.encode_long(wavs, frames / 75), codec.encode(wavs))
+    whole, chunked = codec.encode(wavs), codec.encode_long(wavs, frames / 75)
+    assert chunked.shape == whole.shape
+    for item, frame in (whole != chunked).any(1).nonzero().tolist():
+        left, codes = codec.embed(wavs)[item, :, frame], torch.stack([whole[item, :, frame], chunked[item, :, frame]])
+        level = int((codes[0] != codes[1]).nonzero()[0])
+        books = [layer.codebook for layer in narrow.quantizer.vq.layers]
+        left = left - sum(books[q][codes[0, q]] for q in range(level))
+        one, other = (left - books[level][codes[:, level]]).norm(dim=1).tolist()
+        assert one == pytest.approx(other, rel=1e-5)  # as good as equally near: rounding decides, and finer levels follow
 
 
 def test_the_encoder_never_sees_more_than_a_chunk(narrow):
