@@ -5,7 +5,6 @@ Each hears what its authors had it hear, of whole clips, silence included. `enco
 the extra `embeddings`. None is shipped, and none ever stands in for another: one that is not to be had is named, with the reason.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ import torch.nn.functional as F
 from ssenv_core.audio import fit_length, resample
 from ssenv_core.codecs import load_codec
 from ssenv_core.codecs.pretrained import Weights, in_torch_hub
-from ssenv_core.errors import SsenvError
+from ssenv_core.errors import SsenvError, did_you_mean
 from ssenv_core.hub import PICKLE, SAFETENSORS, Published
 from ssenv_core.metrics.frechet import frechet_beside_floor
 from ssenv_core.progress import track
@@ -64,8 +63,7 @@ def load_embedding(name: str, device: str | torch.device = "cpu") -> Embedding:
         SsenvError: no embedding of this name, or its package or weights are not to be had, or not the published ones.
     """
     if name not in EMBEDDINGS:
-        nearest = difflib.get_close_matches(str(name), EMBEDDINGS, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else "there are"
+        hint = did_you_mean(name, EMBEDDINGS) or "there are"
         raise SsenvError(f"unknown embedding {name!r}: {hint} ({', '.join(EMBEDDINGS)})")
     return EMBEDDINGS[name](device)
 

@@ -4,6 +4,15 @@ Notebooks show its single line in place of a long traceback, and the command lin
 plain `ValueError`s and keep their traceback.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class SsenvError(Exception):
     """One line: what is wrong, where, and what to do."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """What an error adds about a name that is not known: a question with the nearest one that is; "" where none is near."""
+    nearest = difflib.get_close_matches(str(name), known, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else ""

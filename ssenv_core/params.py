@@ -4,7 +4,6 @@ Values live in the notebooks' `parameters` cells and in params/*.yaml, not here.
 string) and bounds every value; a wrong one becomes one line that says which parameter and why.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.errors import SsenvError, did_you_mean
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -278,9 +277,9 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> No
     known = sorted(set(known))
     for name in names:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            hint = f": did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(known)}"
-            raise SsenvError(f"unknown parameter {name!r} in {where}{hint}")
+            hint = did_you_mean(name, known)
+            said = f": {hint}" if hint else f"; known: {', '.join(known)}"
+            raise SsenvError(f"unknown parameter {name!r} in {where}{said}")
 
 
 def _one_line(error: ValidationError) -> str:

@@ -6,7 +6,6 @@ run goes on where it stopped.
 """
 
 import ast
-import difflib
 import logging
 import sys
 import threading
@@ -30,7 +29,7 @@ from traitlets import default
 from ssenv_core.artifacts import StudyFolder, can_be_resumed, environment, project_root, read_json, sha256_file, sha256_json, write_json
 from ssenv_core.codecs import codec_levels
 from ssenv_core.devices import resolve_device
-from ssenv_core.errors import SsenvError
+from ssenv_core.errors import SsenvError, did_you_mean
 from ssenv_core.fingerprint import code_hashes
 from ssenv_core.params import NOTEBOOK_PARAMS, Params, read_params, refuse_unknown
 from ssenv_core.report import format_headline, format_seconds, write_report
@@ -187,8 +186,7 @@ def _choose(names: list[str], start: str | None, only: str | None) -> list[str]:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
-    nearest = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}"
+    return did_you_mean(name, known) or f"there are {', '.join(known)}"
 
 
 def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFolder) -> str:

@@ -4,7 +4,6 @@
 stands in for another.
 """
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from ssenv_core.codecs.encodec import load_encodec, untrained_encodec
 from ssenv_core.codecs.melrvq import MelRVQ, melrvq_levels
 from ssenv_core.codecs.vocos_encodec import NAME as VOCOS_NAME
 from ssenv_core.codecs.vocos_encodec import load_vocos_encodec, vocos_levels
-from ssenv_core.errors import SsenvError
+from ssenv_core.errors import SsenvError, did_you_mean
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -39,8 +38,7 @@ def load_codec(name: str, bandwidth: float = 6.0, device: str | torch.device = "
         SsenvError: no codec of this name, no such bandwidth, or its weights or package are missing or damaged.
     """
     if name not in _CODECS:
-        nearest = difflib.get_close_matches(str(name), CODEC_NAMES, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else "there are"
+        hint = did_you_mean(name, CODEC_NAMES) or "there are"
         raise SsenvError(f"unknown codec {name!r}: {hint} ({', '.join(CODEC_NAMES)})")
     return _CODECS[name][0](bandwidth).to(device)
 
