@@ -124,7 +124,7 @@ def test_chunks_of_a_waveform_have_the_codes_of_the_whole(full_size, samples, mo
 
 @settings(deadline=None, max_examples=30)
 @given(samples=st.integers(1, 8_000), frames=st.integers(8, 30))
-@example(samples=7_695, frames=16)  # a tie on some machines
+@example(samples=7_695, frames=16)  # a tie on some machines, with two threads
 def test_chunks_of_any_length_have_the_codes_of_the_whole_but_for_ties(narrow, samples, frames):
     codec = EnCodec(narrow, 3.0)
     wavs = noise(2, samples)
@@ -135,8 +135,10 @@ def test_chunks_of_any_length_have_the_codes_of_the_whole_but_for_ties(narrow, s
         level = int((codes[0] != codes[1]).nonzero()[0])
         books = [layer.codebook for layer in narrow.quantizer.vq.layers]
         left = left - sum(books[q][codes[0, q]] for q in range(level))
-        one, other = (left - books[level][codes[:, level]]).norm(dim=1).tolist()
-        assert one == pytest.approx(other, rel=1e-5)  # as good as equally near: rounding decides, and finer levels follow
+        entries = books[level][codes[:, level]].double()
+        one, other = (left.double() - entries).square().sum(1).tolist()
+        # EnCodec compares |x|^2 - 2 x e + |e|^2 in single precision: within that formula's rounding, either entry is the nearest.
+        assert abs(one - other) <= 2 * torch.finfo(torch.float32).eps * float(left.square().sum() + entries.square().sum(1).max())
 
 
 def test_the_encoder_never_sees_more_than_a_chunk(narrow):
