@@ -91,16 +91,21 @@ def through(codec: Codec, sounds: Dataset, clip: Clip, sample_rate: int, device:
 
 
 def summarise(clips: pd.DataFrame) -> pd.DataFrame:
-    """One row per version of `measure_ceiling`: for each of the six metrics its mean, its difference from `real` in percent (`_percent`)
-    and KS D against `real` (`_ks`); mean `log_mel_distance`, median `si_sdr`; if judged, the share of clips named rightly (`right`)."""
+    """One row per version of `measure_ceiling`: for each of the six metrics its mean, its difference from `real` in percent (`_percent`),
+    KS D against `real` (`_ks`) and how far a clip is from itself (`_apart`: the mean absolute difference, in percent of the real mean, in
+    which errors of two clips cannot cancel); mean `log_mel_distance`, median `si_sdr`; if judged, the share of clips named rightly
+    (`right`)."""
     sides = {version: table for version, table in clips.groupby("version", sort=False)}
+    itself = sides[REAL].set_index("clip")
     rows = {}
     for version, table in sides.items():
+        moved = (table.set_index("clip")[list(SIX)] - itself[list(SIX)]).abs().mean() / itself[list(SIX)].mean().abs()
         comparison = compare(sides[REAL], table, metrics=SIX)
         row = {}
         for name in SIX:
             row |= {name: comparison.loc[name, "generated_mean"]}
             row |= {f"{name}_percent": comparison.loc[name, "difference_percent"], f"{name}_ks": comparison.loc[name, "ks_d"]}
+            row |= {f"{name}_apart": 100 * moved[name]}
         row |= {"log_mel_distance": table["log_mel_distance"].mean(), "si_sdr": table["si_sdr"].median()}
         if "right" in table:
             row["right"] = table["right"].astype(float).mean()
