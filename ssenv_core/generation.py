@@ -1,7 +1,8 @@
 """Generates codes with a trained SoundStorm, and waveforms from codes: batches, long clips, seeds, progress and the checks on what fits.
 
 How tokens are sampled is `soundstorm.decoding`'s. Clip i of a call follows from (seed, i) alone, whatever is generated with it. A clip
-longer than those of the training is made in windows of their length, each of which is given the second half of the one before.
+longer than those of the training is made in windows of their length, each of which is given the second half of the one before; a hole in
+it in one window around the hole, or from such windows that begin before it and end after it.
 """
 
 import difflib
@@ -89,8 +90,8 @@ class Canvas:
             SsenvError: no frame of them lies there.
         """
         rate, (_, n_q, n_frames) = generator.metadata["frame_rate"], codes.shape
-        first, last = round(start * rate), min(round(stop * rate), n_frames)
-        if not 0 <= first < last:
+        first, last = (round(min(moment * rate, n_frames)) for moment in (start, stop)) if 0 <= start < stop else (0, 0)
+        if first == last:
             raise SsenvError(f"no part of the sound's {n_frames / rate:.2f} s lies from {start:g} to {stop:g} s")
         return cls(codes, keep_outside(n_q, n_frames, first, last))
 
@@ -99,11 +100,13 @@ class Canvas:
         """codes (N, Q, T), a random `share` of whose tokens is to be made anew, in every clip another.
 
         Raises:
-            SsenvError: the share does not lie in (0, 1].
+            SsenvError: the share does not lie in (0, 1], or is not half a frame.
         """
         if not 0 < share <= 1:
             raise SsenvError(f"the share of a sound to vary must lie in (0, 1], not {share:g}")
         _, n_q, n_frames = codes.shape
+        if round((1 - share) * n_frames) == n_frames:
+            raise SsenvError(f"a share of {share:g} leaves nothing of the sound's {n_frames} frames to vary")
         draws = (torch.Generator().manual_seed(derive_seed(seed, i, VARIATION)) for i in range(len(codes)))
         return cls(codes, torch.cat([keep_random(n_q, n_frames, 1 - share, draw) for draw in draws]))
 
@@ -166,7 +169,7 @@ def generate_codes(
         raise ValueError(f"labels must lie in [0, {config.null_label}]: {list(labels)}")
     if len(labels) != len(canvas):
         raise ValueError(f"{len(labels)} labels for a canvas of {len(canvas)} clips")
-    model, spans = generator.model.to(device), _spans(generator, canvas.codes.shape[2])
+    model, spans = generator.model.to(device), _spans(generator, canvas.given)
     given = canvas.given.expand(len(labels), -1, -1)
     controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
     bf16, parts = resolve_precision(precision, device) == "bf16", torch.arange(len(labels)).split(batch_size)
@@ -194,21 +197,31 @@ def _part_of(watch: Callable[[float], None], number: int, total: int) -> Callabl
     return lambda share: watch((number + share) / total)
 
 
-def windows(n_frames: int, length: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of windows that overlap by half, or by more for the last, which ends with the clip; one window where it is short."""
+def windows(first: int, last: int, n_frames: int, length: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of the windows in which frames [first, last) of n_frames are filled in: one around them if they fit in half of its
+    length, else windows that overlap by half, or by more for the last, from half a window before them to half a window after."""
     hop = -(-length // 2)
-    for start in range(0, max(1, n_frames - (length - hop)), hop):
-        first = max(0, min(start, n_frames - length))
-        yield first, min(first + length, n_frames)
+    around = length - hop
+    if last - first <= hop:
+        start = max(0, min((first + last - length) // 2, n_frames - length))
+        yield start, min(start + length, n_frames)
+        return
+    begin, end = max(0, first - around), min(n_frames, last + around)
+    for start in range(begin, max(begin + 1, end - around), hop):
+        start = max(begin, min(start, end - length))
+        yield start, min(start + length, end)
 
 
-def _spans(generator: TrainedGenerator, n_frames: int) -> list[tuple[int, int]]:
-    return list(windows(n_frames, frames_of(generator, generator.metadata["duration"])))
+def _spans(generator: TrainedGenerator, given: torch.Tensor) -> list[tuple[int, int]]:
+    """The windows of a canvas, given (N, Q, T); none where nothing is to be filled in."""
+    free = (~given).any(dim=(0, 1)).nonzero()[:, 0].tolist()
+    length = frames_of(generator, generator.metadata["duration"])
+    return list(windows(free[0], free[-1] + 1, given.shape[2], length)) if free else []
 
 
 def joints(generator: TrainedGenerator, duration: float) -> list[float]:
     """The moments (s) of a clip of `duration` seconds at which another window begins to be filled in; none where it needs one only."""
-    spans = _spans(generator, frames_of(generator, duration))
+    spans = _spans(generator, Canvas.blank(generator, 1, duration).given)
     return [stop / generator.metadata["frame_rate"] for _, stop in spans[:-1]]
 
 

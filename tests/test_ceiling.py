@@ -74,7 +74,9 @@ def test_errors_that_cancel_in_the_mean_keep_a_clip_from_itself():
     metrics = ("snr", "zcr", "rms", "spectral_entropy", "spectral_centroid", "spectral_rolloff")
 
     def table(version, values):
-        return pd.DataFrame({"version": version, "clip": list("abc"), "log_mel_distance": 1.0, "si_sdr": 0.0} | dict.fromkeys(metrics, values))
+        return pd.DataFrame(
+            {"version": version, "clip": list("abc"), "log_mel_distance": 1.0, "si_sdr": 0.0} | dict.fromkeys(metrics, values)
+        )
 
     row = summarise(pd.concat([table("real", [2.0, 4.0, np.nan]), table("codec", [4.0, 2.0, np.nan])])).loc["codec"]
     assert row[[f"{name}_percent" for name in metrics]].tolist() == pytest.approx([0.0] * 6)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import tiny_codec
 
 from ssenv_core import generation
@@ -128,7 +130,9 @@ def test_an_inpainted_sound_changes_between_the_given_times_alone(generator, rec
     assert changed[..., 8:15].any(dim=-1).all()
     assert not changed[..., :8].any()
     assert not changed[..., 15:].any()
-    for start, stop in ((0.2, 0.1), (0.4, 0.5), (-1, 0.2)):
+    to_the_end = Canvas.inpainting(generator, recording, 0.1, float("inf")).given
+    assert torch.equal(to_the_end, Canvas.inpainting(generator, recording, 0.1, 0.4).given)
+    for start, stop in ((0.2, 0.1), (0.4, 0.5), (-1, 0.2), (float("nan"), 0.2), (0.1, float("nan"))):
         with pytest.raises(SsenvError, match=r"no part of the sound's 0\.40 s"):
             Canvas.inpainting(generator, recording, start, stop)
 
@@ -144,6 +148,8 @@ def test_a_varied_sound_keeps_what_is_not_renewed_and_each_clip_renews_other_tok
     for share in (0.0, 1.5):
         with pytest.raises(SsenvError, match="share of a sound"):
             Canvas.varying(recording, share, seed=1)
+    with pytest.raises(SsenvError, match="leaves nothing of the sound's 30 frames to vary"):
+        Canvas.varying(recording, 0.01, seed=1)
 
 
 def test_what_is_asked_reaches_every_window_and_a_generator_without_controls_refuses_it(generator):
@@ -192,10 +198,23 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
     assert set(scores.columns) == {"asked", "not asked"}
 
 
+def seen_by(generator, monkeypatch):
+    """The codes that the model is shown from now on, pass by pass."""
+    shown = []
+    original = generator.model.forward
+
+    def watch(codes, labels, padding=None, controls=None):
+        shown.append(codes.clone())
+        return original(codes, labels, padding, controls)
+
+    monkeypatch.setattr(generator.model, "forward", watch)
+    return shown
+
+
 @pytest.mark.parametrize("n_frames", [1, 29, 30, 31, 45, 46, 100])
 @pytest.mark.parametrize("length", [1, 2, 29, 30])
 def test_windows_cover_a_clip_and_overlap_by_half_at_least(n_frames, length):
-    spans = list(windows(n_frames, length))
+    spans = list(windows(0, n_frames, n_frames, length))
     assert spans[0][0] == 0
     assert spans[-1][1] == n_frames
     assert all(stop - start == min(length, n_frames) for start, stop in spans)
@@ -204,24 +223,46 @@ def test_windows_cover_a_clip_and_overlap_by_half_at_least(n_frames, length):
         assert stop < end
 
 
-def test_a_long_clip_is_made_in_windows_that_go_on_from_one_another(generator):
+@given(st.data())
+def test_windows_cover_a_hole_and_see_what_is_around_it(data):
+    n_frames, length = data.draw(st.integers(1, 100)), data.draw(st.integers(2, 30))
+    first = data.draw(st.integers(0, n_frames - 1))
+    last = data.draw(st.integers(first + 1, n_frames))
+    spans = list(windows(first, last, n_frames, length))
+    around = length // 4
+    assert 0 <= spans[0][0] <= max(0, first - around)
+    assert min(n_frames, last + around) <= spans[-1][1] <= n_frames
+    assert all(stop - start == min(length, n_frames) for start, stop in spans)
+    assert len(spans) == 1 or last - first > length // 2
+    for (start, stop), (later, end) in itertools.pairwise(spans):
+        assert start < later <= stop - length // 2
+        assert stop < end
+
+
+def test_a_short_hole_in_a_long_sound_is_filled_in_at_once_with_what_comes_before_and_after(generator, monkeypatch):
+    sound = torch.randint(1024, (2, 2, 75), generator=torch.Generator().manual_seed(1))
+    seen = seen_by(generator, monkeypatch)
+    made = generate(generator, [0, 1], Canvas.inpainting(generator, sound, 26 / 75, 34 / 75))
+    assert len(seen) == 5  # one window: three iterations and two
+    assert torch.equal(seen[0][:, 0, :11], sound[:, 0, 15:26])
+    assert torch.equal(seen[0][:, 0, 19:], sound[:, 0, 34:45])
+    assert (seen[0][..., 11:19] == 1024).all()
+    assert (made != sound).any(dim=1).any(dim=0).nonzero()[:, 0].tolist() == list(range(26, 34))
+
+
+def test_a_sound_of_which_all_is_given_stays(generator):
+    sound = torch.randint(1024, (1, 2, 75), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(generate(generator, [0], Canvas(sound, torch.ones_like(sound, dtype=torch.bool))), sound)
+
+
+def test_a_long_clip_is_made_in_windows_that_go_on_from_one_another(generator, monkeypatch):
     """Frames 0 to 30 are what a clip of the training's length would be; each window after is decoded with half of it given."""
-    shown = []
-    original = generator.model.forward
-
-    def watch(codes, labels, padding=None, controls=None):
-        shown.append(codes.clone())
-        return original(codes, labels, padding, controls)
-
-    generator.model.forward = watch
-    try:
-        long = generate(generator, [0, 1], duration=1.0)
-    finally:
-        del generator.model.forward
+    shown = seen_by(generator, monkeypatch)
+    long = generate(generator, [0, 1], duration=1.0)
     assert len(shown) == 4 * 5
     assert long.shape == (2, 2, 75)
     assert torch.equal(long[..., :30], generate(generator, [0, 1], duration=0.4))
-    firsts = shown[::5]  # of three iterations and two
+    firsts = shown[:20:5]  # of three iterations and two
     assert [codes.shape[-1] for codes in firsts] == [30] * 4
     for codes, start in zip(firsts[1:], (15, 30, 45), strict=True):
         assert torch.equal(codes[:, 0, :15], long[:, 0, start : start + 15])

@@ -441,6 +441,8 @@ def test_recording_changes_nothing_and_results_serve_in_training(model):
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": (1.0, 1.0)}, "temperature"),
         ({"guidance": float("nan")}, "guidance"),
+        ({"guidance": float("inf")}, "guidance"),
+        ({"temperature": (1.0, float("nan"), 1.0)}, "temperature"),
         ({"guidance_schedule": "annealed"}, "guidance_schedule"),
         ({"top_k": 0}, "top_k"),
         ({"top_p": 0.0}, "top_p"),

@@ -5,6 +5,7 @@ an order fixed beforehand spreads what is kept over time, be it at random or eve
 which depend on each other, are then seldom sampled together. No model and no codes here.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
@@ -66,8 +67,8 @@ class Confidence:
     choice_temperature: float = 4.5
 
     def __post_init__(self):
-        if not self.choice_temperature >= 0:
-            raise SsenvError(f"decoding: choice_temperature {self.choice_temperature} must not be below 0")
+        if not 0 <= self.choice_temperature < math.inf:
+            raise SsenvError(f"decoding: choice_temperature {self.choice_temperature} must be finite and not below 0")
 
     def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
         def rank(log_p: Tensor, index: Tensor, counts: Sequence[int], progress: float) -> Tensor:
@@ -142,12 +143,12 @@ class Sampling:
     def __post_init__(self):
         if not self.steps or min(self.steps) < 1:
             raise SsenvError(f"decoding: steps {self.steps} must name at least 1 iteration for each level")
-        if not min(self.temperatures) >= 0:
-            raise SsenvError(f"decoding: temperature {self.temperature} must not be below 0")
+        if not all(0 <= temperature < math.inf for temperature in self.temperatures):
+            raise SsenvError(f"decoding: temperature {self.temperature} must be finite and not below 0")
         if len(self.temperatures) != len(self.steps):
             raise SsenvError(f"decoding: temperature {self.temperature} must be one number, or one for each of {len(self.steps)} levels")
-        if not self.guidance >= 0:
-            raise SsenvError(f"decoding: guidance {self.guidance} must not be below 0")
+        if not 0 <= self.guidance < math.inf:
+            raise SsenvError(f"decoding: guidance {self.guidance} must be finite and not below 0")
         if self.guidance_schedule not in ("constant", "rising", "falling"):
             raise SsenvError(f"decoding: guidance_schedule {self.guidance_schedule!r} must be constant, rising or falling")
         if self.top_k is not None and self.top_k < 1:
