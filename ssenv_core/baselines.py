@@ -60,13 +60,14 @@ def cross_validate(dataset: Dataset, seed: int = 42) -> pd.DataFrame:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda clip: mfcc_zcr(dataset.read(clip, SAMPLE_RATE)), dataset.clips)
         features = np.stack(list(track(found, len(dataset), "MFCC", "clip")))
-    labels, folds = (np.array([getattr(clip, name) for clip in dataset.clips]) for name in ("label", "fold"))
+    names, labels = (np.array([getattr(clip, name) for clip in dataset.clips]) for name in ("name", "label"))
     rows = {}
     for name in BASELINES:
         started = time.monotonic()
         shares = {}
         for fold in dataset.folds:
-            known, asked = folds != fold, folds == fold
+            sides = (dataset.subset(exclude_folds=[fold]), dataset.subset(folds=[fold]))
+            known, asked = (np.isin(names, [clip.name for clip in side.clips]) for side in sides)
             fitted = baseline(name, seed).fit(features[known], labels[known])
             shares[f"fold {fold}"] = float(fitted.score(features[asked], labels[asked]))
         values = list(shares.values())

@@ -26,7 +26,7 @@ from ssenv_core.optimization import one_cycle, warmed_up_average
 from ssenv_core.progress import Progress
 from ssenv_core.validation import derive_seed
 
-KIND, STATE_KIND = "log-mel CNN judge", "judge training state"
+KIND, STATE_KIND = "log-mel CNN judge 2", "judge training state 2"
 SAMPLE_RATE = 24_000
 NUM_MELS, HOP = 64, 480  # 50 frames/s
 FLOOR = 1e-10  # of mel power; ten times as much is the least that counts as sound
@@ -54,7 +54,8 @@ class LogMel(nn.Module):
 
 
 class LogMelCNN(nn.Module):
-    """Four blocks of two 3 x 3 convolutions, halved in time and frequency after each but the last; about 1.3 M parameters."""
+    """Four blocks of two 3 x 3 convolutions; time and frequency are halved by the first convolution, as at full resolution the first block
+    would take most of the time, and after each block but the last; about 1.3 M parameters."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -63,13 +64,13 @@ class LogMelCNN(nn.Module):
         for channels in CHANNELS:
             layers += [] if width == 1 else [nn.AvgPool2d(2)]
             for source in (width, channels):
-                layers += [nn.Conv2d(source, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+                layers += [nn.Conv2d(source, channels, 3, 2 if source == 1 else 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
             width = channels
         self.body = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width, 256), nn.ReLU(), nn.Dropout(0.3), nn.Linear(256, num_classes))
 
     def forward(self, mels: torch.Tensor) -> torch.Tensor:
-        """mels (B, 64, T), T >= 8 -> class logits (B, C)."""
+        """mels (B, 64, T), T >= 16 -> class logits (B, C)."""
         image = self.norm(mels).unsqueeze(1).contiguous(memory_format=torch.channels_last)
         hidden = self.body(image).float().mean(2)
         return self.head(torch.cat([hidden.mean(2), hidden.amax(2)], dim=1))

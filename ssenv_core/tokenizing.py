@@ -94,6 +94,7 @@ def tokenize(
         active=made["active"],
         controls=made["controls"].float(),
         names=tuple(clip.name for clip in dataset.clips),
+        recordings=tuple(clip.recording for clip in dataset.clips),
         class_names=dataset.class_names,
         metadata=metadata,
     )

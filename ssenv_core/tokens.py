@@ -18,9 +18,10 @@ from ssenv_core.codecs.base import Codec
 from ssenv_core.datasets import Dataset
 from ssenv_core.errors import SsenvError
 
-KIND = "soundstorm tokens with controls"
+KIND = "soundstorm tokens with recordings"
 
 TENSORS = ("codes", "labels", "folds", "active", "controls")
+TEXTS = ("names", "recordings")
 
 
 class HasMetadata(Protocol):
@@ -41,6 +42,7 @@ class TokenSet:
         active: (N, T) bool, the frame is not digital silence.
         controls: (N, T, 2) float32, the clip's loudness and onsets, see `controls`; float16 in the file.
         names: N clip names.
+        recordings: what each of the N clips was cut from, if others were too; else "".
         class_names: names of all classes of the dataset.
         metadata: dataset, dataset_fingerprint, codec, bandwidth (kbps), token_hash, sample_rate (Hz), frame_rate (frames/s), n_q,
             codebook_size, duration (s).
@@ -52,6 +54,7 @@ class TokenSet:
     active: torch.Tensor
     controls: torch.Tensor
     names: tuple[str, ...]
+    recordings: tuple[str, ...]
     class_names: tuple[str, ...]
     metadata: dict
 
@@ -68,7 +71,8 @@ class TokenSet:
     def at(self, index: torch.Tensor) -> "TokenSet":
         """The clips at index (n,) int64, in that order."""
         tensors = {name: getattr(self, name)[index] for name in TENSORS}
-        return replace(self, **tensors, names=tuple(self.names[i] for i in index.tolist()))
+        texts = {name: tuple(getattr(self, name)[i] for i in index.tolist()) for name in TEXTS}
+        return replace(self, **tensors, **texts)
 
     def where(self, folds: Collection[int]) -> "TokenSet":
         """The clips of these folds.
@@ -83,7 +87,7 @@ class TokenSet:
         return self.at(torch.isin(self.folds, torch.tensor(list(folds), dtype=torch.int64)).nonzero()[:, 0])
 
     def without(self, fold: int) -> "TokenSet":
-        """The clips of all folds but one.
+        """The clips of all folds but one, without those of a recording that is in that fold too.
 
         Raises:
             SsenvError: that fold holds no clip, or no other does.
@@ -91,8 +95,9 @@ class TokenSet:
         others = set(self.folds.tolist()) - {fold}
         if not others:
             raise SsenvError(f"the tokens of {self.metadata['dataset']} have no fold but {fold}")
-        self.where([fold])
-        return self.where(sorted(others))
+        held_out = set(self.where([fold]).recordings) - {""}
+        rest = self.where(sorted(others))
+        return rest.at(torch.tensor([i for i, recording in enumerate(rest.recordings) if recording not in held_out], dtype=torch.int64))
 
 
 def save_tokens(path: str | Path, tokens: TokenSet) -> Path:
@@ -102,7 +107,7 @@ def save_tokens(path: str | Path, tokens: TokenSet) -> Path:
     """
     tensors = {name: getattr(tokens, name) for name in TENSORS}
     tensors |= {"codes": tokens.codes.to(torch.uint16), "controls": tokens.controls.half()}
-    named = {"names": tokens.names, "class_names": tokens.class_names}
+    named = {name: getattr(tokens, name) for name in (*TEXTS, "class_names")}
     path = save_tensors(path, tensors, {"kind": KIND, **named, "tokens": tokens.metadata})
     described = {"clips": len(tokens), "frames": tokens.codes.shape[2], "class_names": tokens.class_names, "sha256": sha256_file(path)}
     write_json(path.with_suffix(".json"), tokens.metadata | described)
@@ -124,7 +129,8 @@ def load_tokens_file(path: str | Path) -> TokenSet:
     """
     tensors, metadata = load_tensors(path, KIND)
     tensors |= {"codes": tensors["codes"].to(torch.int64), "controls": tensors["controls"].float()}
-    return TokenSet(**tensors, names=tuple(metadata["names"]), class_names=tuple(metadata["class_names"]), metadata=metadata["tokens"])
+    named = {name: tuple(metadata[name]) for name in (*TEXTS, "class_names")}
+    return TokenSet(**tensors, **named, metadata=metadata["tokens"])
 
 
 def require_codec(tokens: HasMetadata, codec: Codec) -> None:

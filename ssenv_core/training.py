@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -201,7 +201,8 @@ def train(
         )
     trainer, main = Trainer(model_config, clips, settings, accelerator, codebooks), accelerator.is_main_process
     state_file = Path(checkpoint_path).with_suffix(".state.safetensors")
-    identity = _identity(settings, model_config, train_tokens, validation_tokens, accelerator.num_processes)
+    resolved = replace(settings, precision=precision)  # "auto" is another thing on another machine
+    identity = _identity(resolved, model_config, train_tokens, validation_tokens, accelerator.num_processes)
     identity["codebooks"] = None if codebooks is None else hashlib.sha256(codebooks.cpu().numpy().tobytes()).hexdigest()
     if state := resume_state(state_file, STATE_KIND, identity):
         trainer.load_state_dict(state)

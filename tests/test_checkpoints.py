@@ -22,7 +22,9 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> TrainedGenerator:
 def tokens(generator: TrainedGenerator) -> TokenSet:
     codes = torch.zeros(1, 2, 4, dtype=torch.int64)
     one = torch.ones(1, dtype=torch.int64)
-    return TokenSet(codes, one, one, torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, 2), ("a",), ("b", "c"), dict(generator.metadata))
+    return TokenSet(
+        codes, one, one, torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, 2), ("a",), ("",), ("b", "c"), dict(generator.metadata)
+    )
 
 
 def test_the_generator_is_the_study_s_own_the_shipped_one_or_a_file_in_the_project(tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def tokens(clips: int, seed: int, separable: bool = True) -> TokenSet:
     active[:, 8:] = torch.arange(clips)[:, None] % 2 == 0
     names = tuple(f"clip{i}" for i in range(clips))
     controls = torch.zeros(*active.shape, 2)
-    return TokenSet(codes, labels, torch.ones(clips, dtype=torch.int64), active, controls, names, ("a", "b", "c"), {"dataset": "made up"})
+    return TokenSet(
+        codes, labels, torch.ones(clips, dtype=torch.int64), active, controls, names, ("",) * clips, ("a", "b", "c"), {"dataset": "made up"}
+    )
 
 
 @pytest.fixture

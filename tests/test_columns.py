@@ -120,7 +120,7 @@ def training(clips: int = 6, frames: int = 40, silent: int = 8) -> TokenSet:
     if silent:
         codes[..., -silent:], active[:, -silent:] = 0, False
     names, zeros = tuple(f"clip{i}" for i in range(clips)), torch.zeros(clips, dtype=torch.int64)
-    return TokenSet(codes, zeros, zeros + 1, active, torch.zeros(*active.shape, 2), names, ("noise",), {})
+    return TokenSet(codes, zeros, zeros + 1, active, torch.zeros(*active.shape, 2), names, ("",) * len(names), ("noise",), {})
 
 
 def shifted(codes: torch.Tensor, by: int) -> torch.Tensor:

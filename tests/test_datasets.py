@@ -171,6 +171,19 @@ def test_subset_keeps_labels_names_and_order(tmp_path):
     assert dataset.subset().clips == dataset.clips
 
 
+def test_clips_of_one_recording_are_never_on_both_sides(tmp_path):
+    esc50 = load_dataset("esc50", write_esc50(tmp_path / "esc50"))
+    assert [clip.recording for clip in esc50.clips] == ["1", "2", "3", "4"]
+    urban = load_dataset("urbansound8k", write_urbansound8k(tmp_path / "urban"))
+    assert [clip.recording for clip in urban.clips] == ["100", "101", "102"]
+    first, second, third, fourth = esc50.clips
+    shared = with_variations(replace(esc50, clips=(first, second, replace(third, recording="4"), fourth)), 1, [5], seed=0)
+    assert [clip.name for clip in shared.subset(exclude_folds=[5]).clips] == ["1-1-A-0", "2-2-A-1", "1-1-A-0~1", "2-2-A-1~1"]
+    assert [clip.name for clip in shared.subset(exclude_folds=[1]).clips] == ["2-2-A-1", "2-3-A-10", "5-4-A-0", "2-2-A-1~1", "2-3-A-10~1"]
+    alone = replace(esc50, clips=tuple(replace(clip, recording="") for clip in esc50.clips))
+    assert len(alone.subset(exclude_folds=[5])) == 3
+
+
 def test_subset_refuses_folds_that_are_not_there(tmp_path):
     dataset = load_dataset("esc50", write_esc50(tmp_path))
     one_line(lambda: dataset.subset(folds=[3]), "no fold 3", "1, 2, 5")

@@ -32,7 +32,9 @@ def tokens(clips: int, seed: int) -> TokenSet:
     labels = torch.arange(clips) % 3
     codes = torch.randint(4, (clips, 2, 12), generator=torch.Generator().manual_seed(seed)) + 4 * labels[:, None, None]
     active, names = torch.ones(clips, 12, dtype=torch.bool), tuple(f"clip{i}" for i in range(clips))
-    return TokenSet(codes, labels, torch.ones(clips, dtype=torch.int64), active, torch.zeros(clips, 12, 2), names, ("a", "b", "c"), {})
+    return TokenSet(
+        codes, labels, torch.ones(clips, dtype=torch.int64), active, torch.zeros(clips, 12, 2), names, ("",) * clips, ("a", "b", "c"), {}
+    )
 
 
 @pytest.fixture

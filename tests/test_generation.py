@@ -178,7 +178,9 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
     controls = torch.stack((loudness, (torch.arange(150) == 60).expand(2, 150)), dim=-1).float()
     labels, zeros = torch.tensor([0, 2]), torch.zeros(2, dtype=torch.int64)
     metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": 75.0, "duration": 2.0}
-    tokens = TokenSet(torch.zeros(2, 2, 150, dtype=torch.int64), labels, zeros, loudness > -1, controls, ("a", "b"), CLASSES, metadata)
+    tokens = TokenSet(
+        torch.zeros(2, 2, 150, dtype=torch.int64), labels, zeros, loudness > -1, controls, ("a", "b"), ("", ""), CLASSES, metadata
+    )
     obedient = TrainedGenerator(model, CLASSES, metadata, {})
 
     def told(generator, labels, sampling, canvas, **_):

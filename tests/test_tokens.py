@@ -29,6 +29,7 @@ def tokens(codec):
         active=torch.tensor([[frame == "#" for frame in pattern] for pattern in PATTERNS]),
         controls=torch.rand(5, FRAMES, 2, generator=torch.Generator().manual_seed(0)).half().float(),
         names=tuple(f"clip-{i}" for i in range(5)),
+        recordings=("", "", "7", "9", "7"),
         class_names=("dog", "rain"),
         metadata={"dataset": "tiny", "codec": codec.name, "bandwidth": 6.0, "token_hash": codec.token_hash, "n_q": 8},
     )
@@ -44,7 +45,8 @@ def test_file_gives_back_what_was_saved(tmp_path, tokens):
     for name in ("codes", "labels", "folds", "active"):
         assert torch.equal(getattr(loaded, name), getattr(tokens, name))
         assert getattr(loaded, name).dtype == getattr(tokens, name).dtype
-    assert (loaded.names, loaded.class_names, loaded.metadata) == (tokens.names, tokens.class_names, tokens.metadata)
+    for name in ("names", "recordings", "class_names", "metadata"):
+        assert getattr(loaded, name) == getattr(tokens, name)
 
 
 def test_sidecar_has_the_identities_and_the_hash_of_the_file(tmp_path, tokens):
@@ -66,15 +68,22 @@ def test_a_file_of_another_kind_and_a_cut_one_are_refused_by_name(tmp_path, toke
 
 
 def test_folds_split_the_clips_without_loss_or_overlap(tokens):
-    held, rest = tokens.where(folds=[2]), tokens.without(2)
-    assert set(held.folds.tolist()) == {2}
-    assert set(rest.folds.tolist()) == {1, 3}
+    held, rest = tokens.where(folds=[1]), tokens.without(1)
+    assert set(held.folds.tolist()) == {1}
+    assert set(rest.folds.tolist()) == {2, 3}
     assert sorted(held.names + rest.names) == sorted(tokens.names)
     for i, name in enumerate(rest.names):
         original = tokens.names.index(name)
         assert torch.equal(rest.codes[i], tokens.codes[original])
         assert torch.equal(rest.active[i], tokens.active[original])
         assert rest.labels[i] == tokens.labels[original]
+
+
+def test_clips_of_one_recording_are_never_on_both_sides(tokens):
+    """Clips 2 and 4 are, of folds 3 and 2; clips 0 and 1 are recordings of their own."""
+    assert tokens.without(2).names == ("clip-0", "clip-3")
+    assert tokens.without(3).names == ("clip-0", "clip-1", "clip-3")
+    assert tokens.without(1).names == ("clip-1", "clip-2", "clip-4")
 
 
 def test_an_unknown_fold_and_an_only_fold_are_refused(tokens):

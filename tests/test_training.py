@@ -42,6 +42,7 @@ def make_tokens(clips: int = 16, seed: int = 0) -> TokenSet:
         active=(frame >= first) & (frame <= last),
         controls=torch.rand(clips, codes.shape[2], 2, generator=torch.Generator().manual_seed(1)),
         names=tuple(f"clip-{i}" for i in range(clips)),
+        recordings=("",) * clips,
         class_names=("dog", "rain", "siren", "wind"),
         metadata=metadata,
     )
@@ -125,6 +126,12 @@ def test_the_state_of_another_interrupted_run_is_refused_by_name_and_left_alone(
     with pytest.raises(SsenvError, match=rf"generator\.state\.safetensors is of an interrupted training with other {named}: remove it"):
         run(interrupted, **change)
     assert (interrupted / "generator.state.safetensors").read_bytes() == before
+
+
+def test_a_run_that_was_interrupted_on_a_device_of_another_precision_is_refused(interrupted, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    with pytest.raises(SsenvError, match="other precision: remove it to start anew, or restore those"):
+        run(interrupted, replace(SETTINGS, precision="auto"))
 
 
 def test_a_finished_run_gives_way_to_one_with_other_settings(tmp_path, capsys):

@@ -18,6 +18,7 @@ from ssenv_core.codec_training.loop import Training, run
 from ssenv_core.codec_training.sounds import BATCH, Sounds
 from ssenv_core.codecs.melrvq import FLOOR, HOP, MAX_LEVELS, MelRVQ, audible
 from ssenv_core.codecs.melrvq.features import FRAMES_SEEN, silent_frames
+from ssenv_core.devices import resolve_precision
 from ssenv_core.optimization import one_cycle, warmed_up_average
 from ssenv_core.progress import track
 
@@ -70,7 +71,7 @@ def train_decoder(
     Raises:
         SsenvError: see `loop.run`.
     """
-    device = torch.device(device)
+    device, precision = torch.device(device), resolve_precision("auto", torch.device(device))
     codes = _encode_all(codec, sounds)
     codec.to(device)
     decoder, distance = codec.decoder.train().requires_grad_(True), SpectralDistance().to(device)
@@ -84,7 +85,7 @@ def train_decoder(
         x = sounds.waveforms(clip, frame).to(device)
         chosen = codes[clip, frame, :levels].transpose(1, 2).to(device, torch.int64)
         latents, gate = codec.encoder.dequantize(chosen), audible(chosen)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             spectra = decoder.spectra(latents, levels)
         draws = (decoder.synthesize(spectra) for _ in range(2))
         reference, *drawn = (distance.spectrograms(wav * gate) for wav in (x, *draws))
@@ -99,7 +100,7 @@ def train_decoder(
         return score.item()
 
     parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
-    about = {"clips": len(sounds), "tokens": codec.token_hash, "config": str(codec.config.decoder)}
+    about = {"clips": len(sounds), "precision": precision, "tokens": codec.token_hash, "config": str(codec.config.decoder)}
     rows = run(settings, take_step, parts, state_file, name="decoder", data=about, device=device, report=report)
     decoder.load_state_dict(average.module.state_dict())
     codec.eval().requires_grad_(False)

@@ -19,6 +19,7 @@ from ssenv_core.codec_training.loop import Training, run
 from ssenv_core.codec_training.sounds import Sounds
 from ssenv_core.codecs.melrvq import MAX_LEVELS, MelRVQ
 from ssenv_core.codecs.melrvq.features import FRAMES_SEEN, silent_frames
+from ssenv_core.devices import resolve_precision
 from ssenv_core.optimization import one_cycle
 
 COMMITMENT = 0.05
@@ -45,7 +46,7 @@ def train_encoder(
     Raises:
         SsenvError: see `loop.run`.
     """
-    device = torch.device(device)
+    device, precision = torch.device(device), resolve_precision("auto", torch.device(device))
     torch.manual_seed(settings.seed)
     books = _start(codec, sounds, settings)
     codec.to(device)
@@ -59,13 +60,13 @@ def train_encoder(
         wav = sounds.draw(settings.batch_size, settings.segment_frames, FRAMES_SEEN, rng, device)
         features, live = (part[:, FRAMES_SEEN:-FRAMES_SEEN] for part in (codec.features(wav), ~silent_frames(wav)))
         levels = draw_levels(rng)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             latents = encoder(features)
         heard = latents[live]
         quantized = quantize_and_learn(books[:levels], heard)
         given = torch.zeros_like(latents)
         given[live] = heard + (quantized - heard).detach()
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             rebuilt = decoder.features(given)
         error = (rebuilt - features)[live].square().mean()
         optimizer.zero_grad(set_to_none=True)
@@ -76,7 +77,7 @@ def train_encoder(
         return error.item()
 
     parts = {"learning": learning, "books": books, "optimizer": optimizer, "scheduler": scheduler}
-    about = {"clips": len(sounds), "config": str(codec.config)}
+    about = {"clips": len(sounds), "precision": precision, "config": str(codec.config)}
     rows = run(settings, take_step, parts, state_file, name="encoder", data=about, device=device, report=report)
     codec.eval().requires_grad_(False).cpu()
     encoder.codebooks[:, 1:] = torch.stack([book.embed for book in books]).cpu()

@@ -76,12 +76,14 @@ class Varied:
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled clip. `label` indexes the dataset's `class_names`; `fold` counts from 1."""
+    """One labelled clip. `label` indexes the dataset's `class_names`; `fold` counts from 1; `recording` is what it was cut from, if others
+    were too."""
 
     name: str
     label: int
     fold: int
     source: Source
+    recording: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Dataset:
 
         Args:
             folds: folds to keep; None keeps all.
-            exclude_folds: folds to leave out.
+            exclude_folds: folds to leave out, with every clip of a recording that is in one of them too.
 
         Raises:
             SsenvError: a named fold holds no clip, or nothing is left.
@@ -145,7 +147,9 @@ class Dataset:
         for fold in (*(folds or ()), *exclude_folds):
             if fold not in self.folds:
                 raise SsenvError(f"{self.name} has no fold {fold} here: it has {', '.join(map(str, self.folds))}")
-        kept = tuple(clip for clip in self.clips if (folds is None or clip.fold in folds) and clip.fold not in exclude_folds)
+        held_out = {clip.recording for clip in self.clips if clip.fold in exclude_folds} - {""}
+        wanted = (clip for clip in self.clips if (folds is None or clip.fold in folds) and clip.fold not in exclude_folds)
+        kept = tuple(clip for clip in wanted if clip.recording not in held_out)
         if not kept:
             raise SsenvError(f"no clip of {self.name} is left when keeping folds {folds} without {exclude_folds}")
         return replace(self, clips=kept)

@@ -1,7 +1,8 @@
 """ESC-50 and its subset ESC-10: 5 s clips of 50 (10) classes in 5 official folds.
 
 K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 2015. Licence: CC BY-NC 3.0 as a whole, CC BY 3.0 for ESC-10.
-The official wav files and any other encoding of them under the same stems are read alike.
+The official wav files and any other encoding of them under the same stems are read alike. Clips of one recording share a fold, but for
+nine clips of four recordings (freesound 131943, 134049, 209698, 234879) in folds 2 to 5: `Clip.recording` tells.
 """
 
 from pathlib import Path
@@ -23,7 +24,7 @@ def load_esc50(data_root: str | Path | None, duration: float = 5.0, esc10: bool 
     """
     root = find_root(data_root, ("ESC-50-master", "esc50", "ESC-50"), "meta/esc50.csv", "ESC-50", "esc50")
     table = root / "meta" / "esc50.csv"
-    rows = read_table(table, ("filename", "fold", "target", "category", "esc10"))
+    rows = read_table(table, ("filename", "fold", "target", "category", "esc10", "src_file"))
     if esc10:
         rows = [row for row in rows if row["esc10"].lower() == "true"]
         if not rows:
@@ -34,6 +35,7 @@ def load_esc50(data_root: str | Path | None, duration: float = 5.0, esc10: bool 
     classes = sorted({(integer(row, "target", table), row["category"]) for row in rows})
     label = {target: index for index, (target, _) in enumerate(classes)}
     clips = tuple(
-        Clip(stem := Path(row["filename"]).stem, label[int(row["target"])], integer(row, "fold", table), audio[stem]) for row in rows
+        Clip(stem := Path(row["filename"]).stem, label[int(row["target"])], integer(row, "fold", table), audio[stem], row["src_file"])
+        for row in rows
     )
     return Dataset("esc10" if esc10 else "esc50", tuple(category for _, category in classes), clips, duration)

@@ -41,13 +41,13 @@ def load_urbansound8k(data_root: str | Path | None, duration: float = 4.0) -> Da
         raise SsenvError(f"{root / 'audio'} holds none of the folders fold1 to fold10: run `ssenv download urbansound8k`")
     audio = {(fold, stem): file for fold in present for stem, file in audio_by_stem(root / "audio" / f"fold{fold}").items()}
 
-    rows, missing, clips = read_table(table, ("slice_file_name", "fold", "classID")), [], []
+    rows, missing, clips = read_table(table, ("slice_file_name", "fold", "classID", "fsID")), [], []
     for row in rows:
         fold, label, stem = integer(row, "fold", table), integer(row, "classID", table), Path(row["slice_file_name"]).stem
         if not 0 <= label < len(CLASS_NAMES):
             raise SsenvError(f"{table}: classID {label} of {row['slice_file_name']} is not in 0 to {len(CLASS_NAMES) - 1}")
         if (fold, stem) in audio:
-            clips.append(Clip(stem, label, fold, audio[fold, stem]))
+            clips.append(Clip(stem, label, fold, audio[fold, stem], row["fsID"]))
         elif fold in present:
             missing.append(f"fold{fold}/{row['slice_file_name']}")
     refuse_missing(missing, len(rows), table, "urbansound8k")
