@@ -18,7 +18,7 @@ from scipy.stats import binomtest, bootstrap
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ssenv_core.artifacts import resume_state, save_state
+from ssenv_core.artifacts import resume_state, save_state, sha256_files
 from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.classifier import Classifier
 from ssenv_core.codecs.base import weights_hash
@@ -31,7 +31,7 @@ from ssenv_core.soundstorm import SoundStorm
 from ssenv_core.tokens import TokenSet
 from ssenv_core.validation import Batch, Clips, derive_seed
 
-STATE_KIND = "classifier training state"
+STATE_KIND = "classifier training state 2"
 BATCH = 16
 
 
@@ -58,7 +58,7 @@ class Classification:
         labels: (N,) int64.
         probabilities: (N, C) float64.
         rows: {epoch, loss, accuracy} of a training by epochs; empty for a probe.
-        seconds: that training and naming took, in this process.
+        seconds: that training and naming took, with those before an interruption.
     """
 
     labels: np.ndarray
@@ -144,14 +144,16 @@ def fine_tune(
 ) -> Classification:
     """Train head and model together from where they are: Adam, cosine annealing to 0, cross-entropy. No choice looks at the test clips.
 
-    Resumes where `state_file` is of the same training; what the classifier started from is part of that.
+    Resumes where `state_file` is of the same training, which the model that the classifier started from and this code are part of.
 
     Raises:
         SsenvError: the loss is not finite, or the state is of another, interrupted training.
     """
     started, device = time.monotonic(), resolve_device(device)
-    identity = {**asdict(settings), **asdict(classifier.reading), "start": weights_hash(STATE_KIND, classifier)}
-    identity["clips"] = [*train.names, *test.names]
+    package = Path(__file__).parent
+    code = [Path(__file__), package / "classifier.py", package / "validation.py", *package.glob("soundstorm/*.py")]
+    identity = {**asdict(settings), **asdict(classifier.reading), "code": sha256_files(code, package)}
+    identity |= {"start": weights_hash(STATE_KIND, classifier.model), "train_tokens": train.digest, "test_tokens": test.digest}
     del identity["checkpoint_minutes"]
     identity["precision"] = resolve_precision(settings.precision, device)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=identity["precision"] == "bf16")
@@ -162,7 +164,7 @@ def fine_tune(
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * steps)
     parts, rows = {"classifier": classifier, "optimizer": optimizer, "scheduler": scheduler}, []
     if state := resume_state(state_file, STATE_KIND, identity):
-        rows = state["rows"]
+        rows, started = state["rows"], started - state["seconds"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
     saved = time.monotonic()
@@ -188,7 +190,7 @@ def fine_tune(
             rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "accuracy": float(right.mean())})
             progress.update(note=f"loss {rows[-1]['loss']:.3f}")
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:
-                state = {name: part.state_dict() for name, part in parts.items()} | {"rows": rows}
+                state = {name: part.state_dict() for name, part in parts.items()} | {"rows": rows, "seconds": time.monotonic() - started}
                 finished = len(rows) == settings.epochs
                 save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": finished})
                 saved = time.monotonic()
@@ -228,8 +230,8 @@ def share_interval(right: int, clips: int) -> tuple[float, float]:
 
 
 def judged(judge: Judge, sounds: Dataset, fold: int) -> Classification:
-    """What a judge, trained on the waveforms of the other folds, makes of this one's."""
-    started, clips = time.monotonic(), sounds.subset(folds=[fold]).clips
+    """What a judge, trained on the waveforms of the other folds, makes of this one's; its training's seconds included."""
+    started, clips = time.monotonic() - judge.metadata["seconds"], sounds.subset(folds=[fold]).clips
     heard = track(clips, len(clips), "judge", "clip")
     probabilities = np.stack([judge.probabilities(sounds.read(clip, SAMPLE_RATE), SAMPLE_RATE) for clip in heard])
     return Classification(np.array([clip.label for clip in clips]), probabilities.astype(np.float64), [], time.monotonic() - started)

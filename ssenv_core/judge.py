@@ -18,7 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torchaudio.transforms import MelSpectrogram
 
-from ssenv_core.artifacts import load_tensors, resume_state, save_state, save_tensors
+from ssenv_core.artifacts import load_tensors, resume_state, save_state, save_tensors, sha256_files
 from ssenv_core.audio import resample
 from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
@@ -153,7 +153,7 @@ def train_judge(
     Raises:
         SsenvError: the clips are of one class, the loss is not finite, or the state is of another, interrupted training.
     """
-    device = resolve_device(device)
+    started, device = time.monotonic(), resolve_device(device)
     if len(np.unique(labels)) < 2:
         raise SsenvError(f"all {len(labels)} clips to learn classes from are of one class: label them, in sub-folders or labels.csv")
     log_mel, mels, digest = LogMel().to(device), [], hashlib.sha256()
@@ -175,11 +175,13 @@ def train_judge(
     parts = {"network": network, "average": average, "optimizer": optimizer}
     parts["scheduler"] = one_cycle(optimizer, LEARNING_RATE, total, 0.1)
     precision = resolve_precision("auto", device)
-    identity = {**asdict(settings), "labels": np.asarray(labels).tolist(), "sound": digest.hexdigest()}
+    package = Path(__file__).parent
+    code = sha256_files([Path(__file__), package / "optimization.py"], package)
+    identity = {**asdict(settings), "labels": np.asarray(labels).tolist(), "sound": digest.hexdigest(), "code": code}
     del identity["checkpoint_minutes"]
     epoch = 0
     if state := resume_state(state_file, STATE_KIND, identity):
-        epoch = state["epoch"]
+        epoch, started = state["epoch"], started - state["seconds"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
     saved = time.monotonic()
@@ -204,9 +206,11 @@ def train_judge(
             epoch += 1
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes or epoch == settings.epochs:
                 state = {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch}
+                state["seconds"] = time.monotonic() - started
                 save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": epoch == settings.epochs})
                 saved = time.monotonic()
-    return Judge(average.module, class_names, {"settings": asdict(settings), "clips": len(clips)}, device)
+    metadata = {"settings": asdict(settings), "clips": len(clips), "seconds": round(time.monotonic() - started, 1)}
+    return Judge(average.module, class_names, metadata, device)
 
 
 def _views(clips: torch.Tensor, lengths: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

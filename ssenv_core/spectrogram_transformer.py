@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 
-from ssenv_core.artifacts import resume_state, save_state, sha256_json
+from ssenv_core.artifacts import resume_state, save_state, sha256_files, sha256_json
 from ssenv_core.classification import Classification
 from ssenv_core.codecs.base import weights_hash
 from ssenv_core.datasets import Dataset
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from transformers import ASTForAudioClassification
 
 AST = Published("AST", "MIT/ast-finetuned-audioset-10-10-0.4593", "SSENV_AST_DIR", "ast")
-STATE_KIND = "AST training state"
+STATE_KIND = "AST training state 2"
 SAMPLE_RATE, WINDOW, HOP, NUM_MELS = 16_000, 400, 160, 128
 PRETRAINED, SCRATCH = "AST, pretrained", "AST, from scratch"
 RATES = {PRETRAINED: 1e-5, SCRATCH: 5e-4}
@@ -134,6 +134,8 @@ def fine_tune_ast(
     started, device = time.monotonic(), resolve_device(device)
     identity = {**asdict(settings), "start": weights_hash(STATE_KIND, network), "precision": resolve_precision(settings.precision, device)}
     identity["clips"] = sha256_json([training.fingerprint, heldout.fingerprint])
+    package = Path(__file__).parent
+    identity["code"] = sha256_files([Path(__file__), package / "optimization.py"], package)
     del identity["checkpoint_minutes"]
     images, labels = spectrograms(training, network.config.max_length), torch.tensor([clip.label for clip in training.clips])
     asked, truth = spectrograms(heldout, network.config.max_length), np.array([clip.label for clip in heldout.clips])
@@ -146,7 +148,7 @@ def fine_tune_ast(
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=identity["precision"] == "bf16")
     parts, rows = {"network": network, "optimizer": optimizer, "scheduler": scheduler}, []
     if state := resume_state(state_file, STATE_KIND, identity):
-        rows = state["rows"]
+        rows, started = state["rows"], started - state["seconds"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
     saved = time.monotonic()
@@ -170,6 +172,7 @@ def fine_tune_ast(
             progress.update(note=f"loss {rows[-1]['loss']:.3f}")
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:
                 content = {name: part.state_dict() for name, part in parts.items()} | {"rows": rows}
+                content["seconds"] = time.monotonic() - started
                 save_state(state_file, content, {"kind": STATE_KIND, "identity": identity, "finished": len(rows) == settings.epochs})
                 saved = time.monotonic()
     network.eval()

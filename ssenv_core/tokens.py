@@ -5,6 +5,7 @@ It knows which frames are digital silence and which codec the codes belong to, a
 last active frame is padding; silence in between is content.
 """
 
+import hashlib
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -67,6 +68,14 @@ class TokenSet:
         begun = self.active.cumsum(1) > 0
         to_come = self.active.flip(1).cumsum(1).flip(1) > 0
         return ~(begun & to_come)
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of all that is learned from: what a training's identity says of its clips."""
+        digest = hashlib.sha256()
+        for name in ("codes", "labels", "active", "controls"):
+            digest.update(getattr(self, name).numpy().tobytes())
+        return digest.hexdigest()
 
     def at(self, index: torch.Tensor) -> "TokenSet":
         """The clips at index (n,) int64, in that order."""

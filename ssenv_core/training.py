@@ -270,12 +270,7 @@ def _identity(
     settings: TrainSettings, config: SoundStormConfig, train_tokens: TokenSet, validation_tokens: TokenSet, processes: int
 ) -> dict:
     """What has to be the same for a run to be the same run."""
-
-    def digest(tokens: TokenSet) -> str:
-        tensors = (tokens.codes, tokens.labels, tokens.active, tokens.controls)
-        return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
-
-    run = {"train_tokens": digest(train_tokens), "validation_tokens": digest(validation_tokens), "processes": processes}
+    run = {"train_tokens": train_tokens.digest, "validation_tokens": validation_tokens.digest, "processes": processes}
     package = Path(__file__).parent
     code = [Path(__file__), package / "validation.py", package / "optimization.py", *package.glob("soundstorm/*.py")]
     identity = asdict(settings) | asdict(config) | run | {"code": sha256_files(code, package)}
