@@ -50,7 +50,7 @@ class Program(nn.Module):
 
 
 def export_generator(path: str | Path, generator: TrainedGenerator, codec: Codec, sampling: Sampling, duration: float) -> Path:
-    """Write the program, and check that it gives the generator's own codes and the codec's own sound, class by class.
+    """Write the program, and check on two classes that it gives the generator's own codes and the codec's own sound.
 
     Beside the program the file holds `ssenv.json`: class_names, the tokens' metadata, the sampling, the frames and the sample_rate.
 
@@ -62,6 +62,9 @@ def export_generator(path: str | Path, generator: TrainedGenerator, codec: Codec
     """
     require_codec(generator, codec)
     n_frames = frames_of(generator, duration)
+    longest = generator.metadata["duration"]
+    if n_frames > frames_of(generator, longest):
+        raise SsenvError(f"a program makes clips of at most {longest:g} s, as the training's are: `ssenv generate` makes longer ones")
     if len(sampling.steps) != generator.model.config.n_q:
         raise SsenvError(f"steps {sampling.steps} must name the iterations of each of the generator's {generator.model.config.n_q} levels")
     original = Program(generator.model, codec, sampling, n_frames)

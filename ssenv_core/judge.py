@@ -6,6 +6,7 @@ VGG-like blocks, then the mean over frequency and both the mean and the maximum 
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -44,13 +45,16 @@ class LogMel(nn.Module):
         bands = {"n_mels": NUM_MELS, "f_min": 20.0, "mel_scale": "slaney", "norm": "slaney"}
         self.mel = MelSpectrogram(SAMPLE_RATE, 1024, hop_length=HOP, normalized="window", pad_mode="constant", **bands)
 
-    @torch.inference_mode()
     def forward(self, wav: torch.Tensor) -> torch.Tensor:
+        """wav (..., S) float -> (..., 64, T)."""
+        return self.mel(wav).clamp_min(FLOOR).log()
+
+    @torch.inference_mode()
+    def heard(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (S,) float -> (64, T) without the frames before the first and after the last sound; all of them where there is none."""
-        mel = self.mel(wav)
-        heard = (mel.amax(0) > 10 * FLOOR).nonzero()[:, 0]
-        span = slice(heard[0], heard[-1] + 1) if len(heard) else slice(None)
-        return mel[:, span].clamp_min(FLOOR).log()
+        mel = self(wav)
+        loud = (mel.amax(0) > math.log(10 * FLOOR)).nonzero()[:, 0]
+        return mel[:, loud[0] : loud[-1] + 1] if len(loud) else mel
 
 
 class LogMelCNN(nn.Module):
@@ -69,10 +73,18 @@ class LogMelCNN(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width, 256), nn.ReLU(), nn.Dropout(0.3), nn.Linear(256, num_classes))
 
+    def maps(self, mels: torch.Tensor) -> list[torch.Tensor]:
+        """mels (B, 64, T), T >= 16 -> what each block makes of them, (B, C, F, T'), finest first."""
+        hidden, maps = self.norm(mels).unsqueeze(1).contiguous(memory_format=torch.channels_last), []
+        for layer in self.body:
+            if isinstance(layer, nn.AvgPool2d):
+                maps.append(hidden)
+            hidden = layer(hidden)
+        return [*maps, hidden]
+
     def forward(self, mels: torch.Tensor) -> torch.Tensor:
         """mels (B, 64, T), T >= 16 -> class logits (B, C)."""
-        image = self.norm(mels).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        hidden = self.body(image).float().mean(2)
+        hidden = self.maps(mels)[-1].float().mean(2)
         return self.head(torch.cat([hidden.mean(2), hidden.amax(2)], dim=1))
 
 
@@ -92,7 +104,7 @@ class Judge:
     def probabilities(self, wav: np.ndarray, sample_rate: int) -> np.ndarray:
         """wav (S,) float at `sample_rate` Hz -> (C,) float32, summing to 1."""
         heard = resample(wav, sample_rate, SAMPLE_RATE) if sample_rate != SAMPLE_RATE else wav
-        mel = self.log_mel(torch.as_tensor(heard, dtype=torch.float32, device=self.device))
+        mel = self.log_mel.heard(torch.as_tensor(heard, dtype=torch.float32, device=self.device))
         if mel.shape[1] < LEAST_FRAMES:
             mel = mel.repeat(1, -(-LEAST_FRAMES // mel.shape[1]))
         return self.network(mel[None]).softmax(1)[0].cpu().numpy()
@@ -159,7 +171,7 @@ def train_judge(
     log_mel, mels, digest = LogMel().to(device), [], hashlib.sha256()
     for wav in wavs:
         digest.update(np.ascontiguousarray(wav, np.float32).tobytes())
-        mels.append(log_mel(torch.as_tensor(wav, dtype=torch.float32, device=device)))
+        mels.append(log_mel.heard(torch.as_tensor(wav, dtype=torch.float32, device=device)))
     lengths = torch.tensor([mel.shape[1] for mel in mels], device=device)
     clips = torch.zeros(len(mels), NUM_MELS, int(lengths.max()), device=device)
     for row, mel in zip(clips, mels, strict=True):

@@ -213,6 +213,9 @@ class CodecParams(Params):
     decoder_steps: Count
     decoder_batch_size: Count
     decoder_learning_rate: Positive
+    judge_epochs: Count
+    finish_steps: Annotated[int, Field(ge=0)]
+    finish_learning_rate: Positive
     checkpoint_minutes: Positive
     device: Device
 

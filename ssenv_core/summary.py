@@ -12,7 +12,8 @@ import pandas as pd
 from ssenv_core.artifacts import StudyFolder, read_json
 from ssenv_core.errors import SsenvError
 
-HIGHER = r"judge on |loudness_correlation|onset_f1|probe|fine-tuned|kbps carried|tokenize .*(/s|real time)"
+CLASSIFIERS = r"probe|fine-tuned|^(log-mel CNN|AST, .*|k-NN|random forest|SVM)$"
+HIGHER = rf"judge on |loudness_correlation|onset_f1|{CLASSIFIERS}|kbps carried|tokenize .*(/s|real time)"
 LOWER = r"cross-entropy|^level \d+$|Fréchet|distance|^error|^loss$|dead codes|\((codec|generated)\)$"
 NEAR_ZERO = r"gap %$"
 NEAR_HALF = r"\(rank\)$"

@@ -2,6 +2,8 @@
 
 import itertools
 import warnings
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from tiny import TINY
 
 from ssenv_core.codec_training import (
+    Hearing,
     Sounds,
     SpectralDistance,
     Training,
+    encode_all,
     feature_error,
     fit_codebooks,
     read_sounds,
@@ -28,6 +32,7 @@ from ssenv_core.codec_training.sounds import of_pcm
 from ssenv_core.codecs.melrvq import HOP, MAX_LEVELS, MelRVQ
 from ssenv_core.datasets.synthetic import load_synthetic
 from ssenv_core.errors import SsenvError
+from ssenv_core.judge import LogMelCNN
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # fewer distinct residuals than codes
 
@@ -219,7 +224,7 @@ def test_a_killed_decoder_training_resumes_to_the_same_losses_and_weights(sounds
                     raise KeyboardInterrupt
 
             try:
-                train_decoder(fresh, sounds, decoder_training(6), tmp_path / name, report=report)
+                train_decoder(fresh, sounds, encode_all(codec, sounds), decoder_training(6), tmp_path / name, report=report)
             except KeyboardInterrupt:
                 continue
         return losses, fresh
@@ -230,6 +235,43 @@ def test_a_killed_decoder_training_resumes_to_the_same_losses_and_weights(sounds
     assert torch.equal(straight[1].decoder.head.weight, interrupted[1].decoder.head.weight)
     assert np.isfinite(straight[0]).all()
     assert straight[1].token_hash == codec.token_hash
+
+
+@pytest.fixture(scope="module")
+def hearing(sounds: Sounds) -> Hearing:
+    torch.manual_seed(0)
+    network = LogMelCNN(5)
+    with torch.no_grad():
+        network.head[-1].weight.mul_(10)  # not yet trained, it would say the same of everything
+    return Hearing(network, next(sounds.batches())[0])
+
+
+def test_equal_sounds_are_heard_alike_and_what_is_heard_reaches_the_waveform(hearing: Hearing, sounds: Sounds) -> None:
+    wavs = next(sounds.batches())[0][:2].requires_grad_()
+    heard, other = hearing(wavs), hearing(wavs.detach().flip(0))
+    assert hearing.distance(heard, hearing(wavs)).max() < 1e-3
+    assert hearing.distance(heard, other).min() > 0.1
+    assert all(0.1 < float(part.detach().std((0, 2)).square().mean().sqrt()) < 3 for part in heard)
+    hearing.distance(heard, other).sum().backward()
+    assert wavs.grad.isfinite().all()
+    assert wavs.grad.abs().amax(1).min() > 0
+
+
+def test_a_finish_brings_the_decoder_nearer_to_what_is_heard(sounds: Sounds, codec: MelRVQ, hearing: Hearing, tmp_path) -> None:
+    codes, settings = encode_all(codec, sounds), replace(decoder_training(12), learning_rate=3e-3)
+
+    def apart(of: MelRVQ) -> float:
+        real, live = next(sounds.batches())
+        drawn = of.decode(codes[: len(real), :, :8].transpose(1, 2).long(), torch.Generator().manual_seed(0))[:, 0]
+        gate = live.float().repeat_interleave(HOP, dim=1)
+        return float(hearing.distance(hearing(real * gate), hearing(drawn)).mean())
+
+    loud = deepcopy(hearing)
+    loud.scales = [scale / 100 for scale in hearing.scales]  # counts a hundred times as much as the spectra
+    finished = twin(codec)
+    train_decoder(finished, sounds, codes, settings, tmp_path / "finish.safetensors", hearing=loud)
+    assert apart(finished) < 0.9 * apart(codec)
+    assert all(parameter.grad is None for parameter in loud.parameters())
 
 
 def test_loudness_is_matched_at_every_number_of_levels(sounds: Sounds, codec: MelRVQ, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +296,7 @@ def test_a_state_of_other_settings_is_refused_while_its_training_is_unfinished_a
             if stop and row["step"] == 2:
                 raise KeyboardInterrupt
 
-        train_decoder(twin(codec), sounds, decoder_training(steps), tmp_path / "s.safetensors", report=report)
+        train_decoder(twin(codec), sounds, encode_all(codec, sounds), decoder_training(steps), tmp_path / "s.safetensors", report=report)
 
     with pytest.raises(KeyboardInterrupt):
         run(3, stop=True)
@@ -269,7 +311,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_state(sounds: Sou
     with torch.no_grad():
         broken.decoder.head.bias.fill_(float("nan"))
     with pytest.raises(SsenvError, match=r"decoder's loss is not finite at step 1: .*s\.safetensors"):
-        train_decoder(broken, sounds, decoder_training(2), tmp_path / "s.safetensors")
+        train_decoder(broken, sounds, encode_all(codec, sounds), decoder_training(2), tmp_path / "s.safetensors")
 
 
 def test_levels_are_those_of_six_kbps_half_of_the_time_and_any_else() -> None:

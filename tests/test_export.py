@@ -76,6 +76,12 @@ def test_other_codecs_are_exported_too(generator, tmp_path, name):
     assert torch.export.load(path).module()(torch.tensor([0]))[1].shape == (1, 1, 4800)
 
 
+def test_clips_that_take_several_windows_are_left_to_the_package(generator, codec, tmp_path):
+    with pytest.raises(SsenvError, match=r"at most 5 s, as the training's are: `ssenv generate` makes longer"):
+        export_generator(tmp_path / "dog.pt2", generator, codec, SETTINGS, 5.1)
+    assert not (tmp_path / "dog.pt2").exists()
+
+
 def test_a_program_that_gives_other_codes_is_not_written(generator, codec, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "plain_codes", lambda *_, **__: torch.zeros(1, 2, 15, dtype=torch.int64))
     with pytest.raises(SsenvError, match="other codes than the generator for dog"):

@@ -51,6 +51,8 @@ def test_numbers_stand_side_by_side_with_their_differences_and_the_best() -> Non
     [
         ("judge on melrvq_24khz@6", (0.7, 0.8), "b"),
         ("probe (trained)", (0.7, 0.6), "a"),
+        ("log-mel CNN", (0.7, 0.8), "b"),
+        ("AST, from scratch", (0.7, 0.6), "a"),
         ("Fréchet generated", (0.7, 0.6), "b"),
         ("log-mel distance (dB)", (0.7, 0.6), "b"),
         ("Temporal smoothing (generated)", (1, 3), "a"),

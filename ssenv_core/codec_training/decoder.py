@@ -3,7 +3,8 @@
 The decoder draws two waveforms y, y' per input; the loss d(x, y) + d(x, y') - d(y, y') is a proper score of the distribution it draws from
 (generalized energy distance, Gritsenko et al. 2020, eq. 5), so the noise part has to match, not average, what it cannot know. No
 discriminator is involved. Noise that is independent from bin to bin cannot say how loud a frame was whose codes leave that open, and what
-is drawn is too quiet on average: at the end, one gain for each number of levels puts that right.
+is drawn is too quiet on average: at the end, one gain for each number of levels puts that right. A finish goes on with the same distance
+of what a CNN hears added (see `hearing`).
 """
 
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from ssenv_core.codec_training.encoder import draw_levels
+from ssenv_core.codec_training.hearing import Hearing
 from ssenv_core.codec_training.loop import Training, run
 from ssenv_core.codec_training.sounds import BATCH, Sounds
+from ssenv_core.codecs.base import weights_hash
 from ssenv_core.codecs.melrvq import FLOOR, HOP, MAX_LEVELS, MelRVQ, audible
 from ssenv_core.codecs.melrvq.features import FRAMES_SEEN, silent_frames
 from ssenv_core.devices import resolve_precision
@@ -58,12 +61,18 @@ class SpectralDistance(nn.Module):
 def train_decoder(
     codec: MelRVQ,
     sounds: Sounds,
+    codes: torch.Tensor,
     settings: Training,
     state_file: Path,
     device: str | torch.device = "cpu",
     report: Callable[[dict], None] | None = None,
+    hearing: Hearing | None = None,
 ) -> list[dict]:
-    """Train `codec.decoder` in place on waveforms through the codec's own tokens; it ends with the averaged (EMA) weights.
+    """Train `codec.decoder` in place, from where it is, on waveforms through the codec's own tokens; it ends with averaged (EMA) weights.
+
+    Args:
+        codes: of the sounds, see `encode_all`.
+        hearing: a distance that counts as much as that of the spectra; None: spectra alone.
 
     Returns:
         Log rows {step, loss, seconds}.
@@ -72,9 +81,10 @@ def train_decoder(
         SsenvError: see `loop.run`.
     """
     device, precision = torch.device(device), resolve_precision("auto", torch.device(device))
-    codes = _encode_all(codec, sounds)
     codec.to(device)
     decoder, distance = codec.decoder.train().requires_grad_(True), SpectralDistance().to(device)
+    if hearing is not None:
+        hearing.to(device)
     optimizer = torch.optim.AdamW(decoder.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup, cycle_momentum=True)
     average = AveragedModel(decoder, multi_avg_fn=warmed_up_average(EMA_DECAY))
@@ -87,10 +97,13 @@ def train_decoder(
         latents, gate = codec.encoder.dequantize(chosen), audible(chosen)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             spectra = decoder.spectra(latents, levels)
-        draws = (decoder.synthesize(spectra) for _ in range(2))
-        reference, *drawn = (distance.spectrograms(wav * gate) for wav in (x, *draws))
+        wavs = [wav * gate for wav in (x, *(decoder.synthesize(spectra) for _ in range(2)))]
+        reference, *drawn = (distance.spectrograms(wav) for wav in wavs)
         scale = [a.mean((1, 2), keepdim=True) for a in reference]
         score = (distance(reference, drawn[0], scale) + distance(reference, drawn[1], scale) - distance(*drawn, scale)).mean()
+        if hearing is not None:
+            heard, *others = (hearing(wav) for wav in wavs)
+            score = score + (hearing.distance(heard, others[0]) + hearing.distance(heard, others[1]) - hearing.distance(*others)).mean()
         optimizer.zero_grad(set_to_none=True)
         score.backward()
         nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
@@ -101,10 +114,10 @@ def train_decoder(
 
     parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
     about = {"clips": len(sounds), "precision": precision, "tokens": codec.token_hash, "config": str(codec.config.decoder)}
+    about |= {"start": weights_hash("decoder", decoder), "hearing": hearing and weights_hash("hearing", hearing)}
     rows = run(settings, take_step, parts, state_file, name="decoder", data=about, device=device, report=report)
     decoder.load_state_dict(average.module.state_dict())
     codec.eval().requires_grad_(False)
-    match_loudness(codec, sounds, settings)
     return rows
 
 
@@ -136,8 +149,8 @@ def _loudness(wavs: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _encode_all(codec: MelRVQ, sounds: Sounds) -> torch.Tensor:
-    """Codes (N, T, 16) int16 at every level."""
+def encode_all(codec: MelRVQ, sounds: Sounds) -> torch.Tensor:
+    """The sounds' codes (N, T, 16) int16, every level of them; `codec` on the CPU."""
     encoded = [
         codec.encoder.quantize(codec.encoder(codec.features(wavs)), ~live, MAX_LEVELS).short()
         for wavs, live in track(sounds.batches(), -(-len(sounds) // BATCH), "encode", "batch")
