@@ -26,7 +26,7 @@ from ssenv_core.codec_training import decoder as decoder_module
 from ssenv_core.codec_training import encoder as module
 from ssenv_core.codec_training import sounds as sounds_module
 from ssenv_core.codec_training.codebooks import spread_use
-from ssenv_core.codec_training.decoder import match_loudness
+from ssenv_core.codec_training.decoder import energy, match_loudness
 from ssenv_core.codec_training.sounds import of_pcm
 from ssenv_core.codecs.melrvq import HOP, MAX_LEVELS, MelRVQ
 from ssenv_core.datasets.synthetic import load_synthetic
@@ -263,8 +263,8 @@ def test_a_finish_brings_the_decoder_nearer_to_what_is_heard(sounds: Sounds, cod
 
     def score(of: MelRVQ) -> float:
         draws = [of.decode(chosen, torch.Generator().manual_seed(seed))[:, 0] for seed in range(2)]
-        heard, *others = (hearing(wav) for wav in (real * live.float().repeat_interleave(HOP, dim=1), *draws))
-        return float((hearing.distance(heard, others[0]) + hearing.distance(heard, others[1]) - hearing.distance(*others)).mean())
+        wavs = (real * live.float().repeat_interleave(HOP, dim=1), *draws)
+        return float(energy(hearing.distance, *map(hearing, wavs)).mean())
 
     loud = deepcopy(hearing)
     loud.scales = [scale / 100 for scale in hearing.scales]  # counts a hundred times as much as the spectra

@@ -25,6 +25,7 @@ from ssenv_core.devices import resolve_precision
 from ssenv_core.optimization import one_cycle, warmed_up_average
 from ssenv_core.progress import track
 
+Described = list[torch.Tensor]  # of a batch of waveforms, what a distance looks at
 RESOLUTIONS = (128, 256, 512, 1024, 2048)
 EMA_DECAY = 0.999
 GAIN_SEGMENTS, GAIN_BATCH = 256, 8
@@ -56,6 +57,11 @@ class SpectralDistance(nn.Module):
             log = a.log() - b.log()
             total = total + (log.square().mean(1) + 1e-8).sqrt().mean(1) + log.abs().mean((1, 2)) + ((a - b).abs() / level).mean((1, 2))
         return total / len(x)
+
+
+def energy(distance: Callable[[Described, Described], torch.Tensor], x: Described, y: Described, other: Described) -> torch.Tensor:
+    """Generalized energy distance (B,) of two draws y and other from x: d(x, y) + d(x, other) - d(y, other)."""
+    return distance(x, y) + distance(x, other) - distance(y, other)
 
 
 def train_decoder(
@@ -100,10 +106,9 @@ def train_decoder(
         wavs = [wav * gate for wav in (x, *(decoder.synthesize(spectra) for _ in range(2)))]
         reference, *drawn = (distance.spectrograms(wav) for wav in wavs)
         scale = [a.mean((1, 2), keepdim=True) for a in reference]
-        score = (distance(reference, drawn[0], scale) + distance(reference, drawn[1], scale) - distance(*drawn, scale)).mean()
+        score = energy(lambda a, b: distance(a, b, scale), reference, *drawn).mean()
         if hearing is not None:
-            heard, *others = (hearing(wav) for wav in wavs)
-            score = score + (hearing.distance(heard, others[0]) + hearing.distance(heard, others[1]) - hearing.distance(*others)).mean()
+            score = score + energy(hearing.distance, *map(hearing, wavs)).mean()
         optimizer.zero_grad(set_to_none=True)
         score.backward()
         nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)

@@ -22,17 +22,18 @@ class Hearing(nn.Module):
     def __init__(self, network: LogMelCNN, sounds: torch.Tensor) -> None:
         super().__init__()
         self.log_mel, self.network = LogMel(), network.eval().requires_grad_(False)
-        self.scales = [1.0] * (len(network.maps(torch.zeros(1, 64, 64))) + 3)
         with torch.no_grad():
-            self.scales = [float(part.std((0, 2)).square().mean().sqrt()) for part in self(sounds)]
+            self.scales = [float(part.std((0, 2)).square().mean().sqrt()) for part in self._parts(sounds)]
 
     def forward(self, wavs: torch.Tensor) -> list[torch.Tensor]:
         """wavs (B, S), S >= 15 * 480 -> what is heard, (B, D, T) each."""
+        return [part / scale for part, scale in zip(self._parts(wavs), self.scales, strict=True)]
+
+    def _parts(self, wavs: torch.Tensor) -> list[torch.Tensor]:
         maps = self.network.maps(self.log_mel(wavs))
         last = maps[-1].mean(2)
         pooled = torch.cat([last.mean(2), last.amax(2)], dim=1)
-        parts = [*(part.flatten(1, 2) for part in maps), last, pooled[..., None], self.network.head(pooled)[..., None]]
-        return [part / scale for part, scale in zip(parts, self.scales, strict=True)]
+        return [*(part.flatten(1, 2) for part in maps), last, pooled[..., None], self.network.head(pooled)[..., None]]
 
     def distance(self, x: list[torch.Tensor], y: list[torch.Tensor]) -> torch.Tensor:
         """What is heard of two batches -> (B,)."""
