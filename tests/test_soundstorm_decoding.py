@@ -69,27 +69,26 @@ def decodings(draw):
     if draw(st.booleans()):
         padding = torch.arange(n_frames) >= torch.randint(n_frames + 1, (items, 1), generator=generator)
     steps = tuple(draw(st.lists(st.integers(1, 12), min_size=n_q, max_size=n_q)))
-    model = TableModel(torch.randn(n_q, n_frames, size, generator=generator))
-    decoded = decode(
-        model,
-        codes,
-        given,
-        torch.zeros(items, dtype=torch.int64),
-        Sampling(
-            steps,
-            temperature=draw(st.sampled_from([0.0, 1.0])),
-            guidance=draw(st.sampled_from([1.0, 2.0])),
-            guidance_schedule=draw(st.sampled_from(["constant", "rising", "falling"])),
-            sampler=draw(st.sampled_from([Confidence(0.0), Confidence(4.5), HaltonOrder(), RandomOrder()])),
-        ),
-        seeds=range(items),
-        padding=padding,
-        record=True,
+    model = TableModel(*torch.randn(2, n_q, n_frames, size, generator=generator))
+    labels = torch.tensor(draw(st.lists(st.integers(0, CLASSES), min_size=items, max_size=items)))
+    seeds = draw(st.lists(st.integers(0, 2**63 - 1), min_size=items, max_size=items))
+    sampling = Sampling(
+        steps,
+        temperature=draw(st.sampled_from([0.0, 1.0])),
+        guidance=draw(st.sampled_from([1.0, 2.0])),
+        guidance_schedule=draw(st.sampled_from(["constant", "rising", "falling"])),
+        top_k=draw(st.sampled_from([None, 2])),
+        sampler=draw(st.sampled_from([Confidence(0.0), Confidence(4.5), HaltonOrder(), RandomOrder()])),
     )
+    decoded = decode(model, codes, given, labels, sampling, seeds=seeds, padding=padding, record=True)
     return SimpleNamespace(
         model=model,
         codes=codes,
         given=given,
+        padding=padding,
+        labels=labels,
+        sampling=sampling,
+        seeds=seeds,
         fixed=given if padding is None else given | padding[:, None],
         steps=steps,
         result=decoded.codes,
@@ -144,6 +143,25 @@ def test_model_sees_finished_levels_and_nothing_of_levels_not_yet_decoded(proble
 @given(decodings())
 def test_given_tokens_and_padding_come_back_verbatim(problem):
     assert torch.equal(problem.result[problem.fixed], problem.codes[problem.fixed])
+
+
+@settings(deadline=None, max_examples=50)
+@given(decodings(), st.randoms(use_true_random=False))
+def test_an_item_is_its_seeds_whatever_is_decoded_with_it_and_in_whatever_place(problem, random):
+    """The table's logits are exact in any batch, so that nothing but the decoding can differ."""
+    order = list(range(len(problem.codes))) * 2
+    random.shuffle(order)
+    for chosen in (order, order[:1]):
+        again = decode(
+            problem.model,
+            problem.codes[chosen],
+            problem.given[chosen],
+            problem.labels[chosen],
+            problem.sampling,
+            seeds=[problem.seeds[item] for item in chosen],
+            padding=None if problem.padding is None else problem.padding[chosen],
+        ).codes
+        assert torch.equal(again, problem.result[chosen])
 
 
 def test_most_confident_sampled_tokens_are_kept():

@@ -1,8 +1,12 @@
 """Training: it learns, it resumes to the same losses, its masks and batches are what they claim, and bad states are refused by name."""
 
 import math
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +105,34 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path, monkeypat
     assert timeless(resumed.rows) == timeless(whole.rows)
     assert resumed.level_loss == whole.level_loss
     for name, weight in whole.generator.model.state_dict().items():
+        assert torch.equal(weight, resumed.generator.model.state_dict()[name])
+
+
+IN_A_PROCESS = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import test_training as own
+
+settings = replace(own.SETTINGS, checkpoint_minutes=own.EVERY_STEP)
+own.run(Path(sys.argv[1]), settings, report=lambda row: print("step", row["step"], flush=True))
+"""
+
+
+def test_a_process_killed_twice_at_any_moment_resumes_to_the_same_losses_and_weights(tmp_path, straight):
+    for last_seen in (3, 8):
+        command = [sys.executable, "-c", IN_A_PROCESS, str(tmp_path)]
+        with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            for line in process.stdout:
+                if line.startswith("step") and int(line.split()[1]) >= last_seen:
+                    process.kill()  # while it computes the next step, or writes the state of this one
+                    break
+        assert process.returncode == -signal.SIGKILL
+    steps = []
+    resumed = run(tmp_path, replace(SETTINGS, checkpoint_minutes=EVERY_STEP), report=lambda row: steps.append(row["step"]))
+    assert steps[0] > 7
+    assert timeless(resumed.rows) == timeless(straight[1].rows)
+    for name, weight in straight[1].generator.model.state_dict().items():
         assert torch.equal(weight, resumed.generator.model.state_dict()[name])
 
 
