@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ssenv_core.artifacts import resume_state, save_state, sha256_files
 from ssenv_core.checkpoints import TrainedGenerator
-from ssenv_core.classifier import Classifier
+from ssenv_core.classifier import BATCH, Classifier, Features
 from ssenv_core.codecs.base import weights_hash
 from ssenv_core.datasets import Dataset
 from ssenv_core.devices import resolve_device, resolve_precision
@@ -32,7 +32,6 @@ from ssenv_core.tokens import TokenSet
 from ssenv_core.validation import Batch, Clips, derive_seed
 
 STATE_KIND = "classifier training state 2"
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -87,55 +86,50 @@ class Classification:
         return share_interval(int(self.right.sum()), len(self.right))
 
 
-def probe(classifier: Classifier, train: TokenSet, test: TokenSet, device: str = "auto") -> Classification:
-    """Fit the head alone: multinomial logistic regression on the frozen model's pooled features; the head is left holding it.
+def probe(classifier: Classifier, train: Features, test: Features) -> Classification:
+    """Fit the head alone: multinomial logistic regression on features that `classifier` read; the head is left holding it.
 
     Raises:
         SsenvError: the training clips are of one class.
     """
-    started, device = time.monotonic(), resolve_device(device)
-    classifier.to(device).eval()
-    train_clips, test_clips = Clips(train, device), Clips(test, device)
-    known = train_clips.labels.cpu().numpy()
-    _require_classes(known)
-    features = _all_pooled(classifier, train_clips)
-    scaler, linear = _fit_linear(features, known)
+    started = time.monotonic() - train.seconds - test.seconds
+    _require_classes(train.labels)
+    scaler, linear = _fit_linear(train.values, train.labels)
     weight, bias = torch.from_numpy(linear.coef_), torch.from_numpy(linear.intercept_)
     if len(linear.classes_) == 2:  # for which scikit-learn keeps one row: the second class's logit less the first's
         weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+    head = classifier.head
     with torch.no_grad():
         classifier.mean.copy_(torch.from_numpy(scaler.mean_))
         classifier.std.copy_(torch.from_numpy(scaler.scale_))
-        classifier.head.weight.zero_()
-        classifier.head.bias.fill_(-20.0)  # a class that training never saw
-        classifier.head.weight[linear.classes_] = weight.float().to(device)
-        classifier.head.bias[linear.classes_] = bias.float().to(device)
-    return Classification(*_name(classifier, test_clips), [], time.monotonic() - started)
+        head.weight.zero_()
+        head.bias.fill_(-20.0)  # a class that training never saw
+        head.weight[linear.classes_] = weight.float().to(head.weight.device)
+        head.bias[linear.classes_] = bias.float().to(head.weight.device)
+        logits = classifier.classify(torch.from_numpy(test.values).float().to(head.weight.device))
+    return Classification(test.labels, logits.double().softmax(1).cpu().numpy(), [], time.monotonic() - started)
 
 
-def learning_curve(
-    classifier: Classifier, train: TokenSet, test: TokenSet, counts: Sequence[int], draws: int, seed: int, device: str = "auto"
-) -> pd.DataFrame:
+def learning_curve(train: Features, test: Features, counts: Sequence[int], draws: int, seed: int) -> pd.DataFrame:
     """The accuracy of probes that are given few labelled clips: one row for each draw of `count` random clips of each class.
 
-    Counts of which some class has fewer training clips are left out. The classifier's head is left as it is.
+    Counts of which some class has fewer training clips are left out.
 
     Returns:
         Columns `clips` (of each class) and `accuracy`.
+
+    Raises:
+        SsenvError: the training clips are of one class.
     """
-    device = resolve_device(device)
-    classifier.to(device).eval()
-    train_clips, test_clips = Clips(train, device), Clips(test, device)
-    known, labels = (clips.labels.cpu().numpy() for clips in (train_clips, test_clips))
-    _require_classes(known)
-    features, heldout = _all_pooled(classifier, train_clips), _all_pooled(classifier, test_clips)
-    most, rows = np.unique(known, return_counts=True)[1].min(), []
+    _require_classes(train.labels)
+    known, rows = train.labels, []
+    most = np.unique(known, return_counts=True)[1].min()
     for count in (count for count in counts if count <= most):
         for draw in range(draws):
             order = np.random.default_rng([seed, count, draw]).permutation(len(known))
             chosen = np.concatenate([order[known[order] == label][:count] for label in np.unique(known)])
-            scaler, linear = _fit_linear(features[chosen], known[chosen])
-            rows.append({"clips": count, "accuracy": float((linear.predict(scaler.transform(heldout)) == labels).mean())})
+            scaler, linear = _fit_linear(train.values[chosen], known[chosen])
+            rows.append({"clips": count, "accuracy": float((linear.predict(scaler.transform(test.values)) == test.labels).mean())})
     return pd.DataFrame(rows, columns=["clips", "accuracy"])
 
 
@@ -256,12 +250,6 @@ def _fit_linear(features: np.ndarray, labels: np.ndarray) -> tuple[StandardScale
 def _require_classes(labels: np.ndarray) -> None:
     if len(np.unique(labels)) < 2:
         raise SsenvError(f"all {len(labels)} clips to learn classes from are of one class: label them, in sub-folders or labels.csv")
-
-
-@torch.inference_mode()
-def _all_pooled(classifier: Classifier, clips: Clips) -> np.ndarray:
-    batches = (clips.batch(index) for index in torch.arange(len(clips)).split(BATCH))
-    return torch.cat([classifier.pooled(batch.codes, batch.padding).float().cpu() for batch in batches]).double().numpy()
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """The classifier: features of a SoundStorm, pooled over frames, and a linear head; its file; and what it says of a file of sound."""
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,12 +12,16 @@ from torch import nn
 from ssenv_core.artifacts import load_tensors, save_tensors
 from ssenv_core.audio import read_audio
 from ssenv_core.codecs.base import Codec
+from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 from ssenv_core.tokenizing import active_frames
-from ssenv_core.tokens import require_codec
+from ssenv_core.tokens import TokenSet, require_codec
+from ssenv_core.validation import Clips
 
 KIND = "soundstorm classifier"
+BATCH = 16
+EPSILON = 1e-6  # of a variance, whose root has no gradient at 0
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,13 @@ class Reading:
     Attributes:
         levels: of the codebook levels, coarse first, this many; finer ones are hidden as in the model's training. None: all.
         layer: features after this many Conformer blocks, 0 being the summed embeddings; None: all.
-        pooling: over frames; "attentive" learns their weights in fine-tuning and begins with all alike, as "mean" stays.
+        pooling: over frames; "attentive" learns their weights in fine-tuning and begins with all alike, as "mean" stays. "statistics" are
+            mean, standard deviation (Snyder et al. 2018) and maximum (Kong et al. 2020): how a sound changes, and what it has once.
     """
 
     levels: int | None = None
     layer: int | None = None
-    pooling: Literal["mean", "attentive"] = "mean"
+    pooling: Literal["mean", "attentive", "statistics"] = "mean"
 
 
 class Classifier(nn.Module):
@@ -43,13 +49,14 @@ class Classifier(nn.Module):
         for name, most in (("levels", model.config.n_q), ("layer", model.config.depth)):
             if (getattr(self.reading, name) or 0) > most:
                 raise SsenvError(f"classifier: {name} {getattr(self.reading, name)} is more than the generator's {most}")
-        self.register_buffer("mean", torch.zeros(model.config.dim))
-        self.register_buffer("std", torch.ones(model.config.dim))
+        width = (3 if self.reading.pooling == "statistics" else 1) * model.config.dim
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
         self.attention = nn.Parameter(torch.zeros(model.config.dim)) if self.reading.pooling == "attentive" else None
-        self.head = nn.Linear(model.config.dim, num_classes)
+        self.head = nn.Linear(width, num_classes)
 
     def pooled(self, codes: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
-        """codes (B, Q, T), padding (B, T) bool or None -> the feature (B, D), averaged over what is not padding."""
+        """codes (B, Q, T), padding (B, T) bool or None -> the feature (B, D), or (B, 3 D) statistics, over what is not padding."""
         if self.reading.levels is not None:
             codes = codes.clone()
             codes[:, self.reading.levels :] = self.model.config.mask_token
@@ -57,15 +64,55 @@ class Classifier(nn.Module):
         scores = hidden.new_zeros(hidden.shape[:2]) if self.attention is None else hidden @ self.attention
         if padding is not None:
             scores = scores.masked_fill(padding, -torch.inf)
-        return (scores.softmax(1)[:, None] @ hidden)[:, 0]
+        weights = scores.softmax(1)[:, None]
+        mean = (weights @ hidden)[:, 0]
+        if self.reading.pooling != "statistics":
+            return mean
+        variance = (weights @ (hidden - mean[:, None]).square())[:, 0]
+        most = hidden if padding is None else hidden.masked_fill(padding[..., None], -torch.inf)
+        return torch.cat([mean, (variance + EPSILON).sqrt(), most.amax(1)], dim=1)
 
     def classify(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Pooled features (B, D) -> class logits (B, C)."""
+        """Pooled features -> class logits (B, C)."""
         return self.head((pooled - self.mean) / self.std)
 
     def forward(self, codes: torch.Tensor, padding: torch.Tensor | None = None) -> torch.Tensor:
         """codes (B, Q, T) -> class logits (B, C)."""
         return self.classify(self.pooled(codes, padding))
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a classifier's head is given of clips; those that are silent throughout are left out.
+
+    Attributes:
+        values: (N, D) float64, not standardized.
+        labels: (N,) int64.
+        names: N clip names.
+        seconds: that reading them took.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    seconds: float
+
+
+@torch.inference_mode()
+def read_features(classifier: Classifier, tokens: TokenSet, device: str = "auto") -> Features:
+    """The pooled features of clips; the classifier is left in eval mode on `device`.
+
+    Raises:
+        SsenvError: all clips are silent throughout.
+    """
+    started, device = time.monotonic(), resolve_device(device)
+    classifier.to(device).eval()
+    clips = Clips(tokens, device)
+    batches = (clips.batch(index) for index in torch.arange(len(clips)).split(BATCH))
+    values = torch.cat([classifier.pooled(batch.codes, batch.padding).double().cpu() for batch in batches]).numpy()
+    silent = set(clips.left_out)
+    names = tuple(name for name in tokens.names if name not in silent)
+    return Features(values, clips.labels.cpu().numpy(), names, time.monotonic() - started)
 
 
 @dataclass(frozen=True)

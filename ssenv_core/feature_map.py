@@ -6,17 +6,12 @@ large distances mean something, too (Kobak and Berens 2019).
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from sklearn.manifold import TSNE
 from sklearn.metrics import pairwise_distances
 
-from ssenv_core.classifier import Classifier
-from ssenv_core.devices import resolve_device
+from ssenv_core.classifier import Classifier, Features
 from ssenv_core.errors import SsenvError
-from ssenv_core.tokens import TokenSet
-from ssenv_core.validation import Clips
 
-BATCH = 16
 PERPLEXITY = 30.0  # neighbours that a clip is placed by
 
 
@@ -37,24 +32,16 @@ class FeatureMap:
     points: np.ndarray
 
 
-@torch.inference_mode()
-def map_features(classifier: Classifier, tokens: TokenSet, seed: int, device: str = "auto") -> FeatureMap:
-    """Lay out clips by a classifier's features; the same seed gives the same map on the same machine.
+def map_features(classifier: Classifier, heard: Features, seed: int) -> FeatureMap:
+    """Lay out clips by features that `classifier` read of them; the same seed gives the same map on the same machine.
 
     Raises:
         SsenvError: fewer than 4 clips are not silent throughout: there is nothing to lay out.
     """
-    device = resolve_device(device)
-    classifier.to(device).eval()
-    clips = Clips(tokens, device)
-    if len(clips) < 4:
-        raise SsenvError(f"a map needs at least 4 clips that are not silent throughout, and there are {len(clips)}")
-    batches = (clips.batch(index) for index in torch.arange(len(clips)).split(BATCH))
-    pooled = torch.cat([classifier.pooled(batch.codes, batch.padding) for batch in batches])
-    features = ((pooled - classifier.mean) / classifier.std).double().cpu().numpy()
-    silent = set(clips.left_out)
-    names = tuple(name for name in tokens.names if name not in silent)
-    return FeatureMap(names, clips.labels.cpu().numpy(), features, lay_out(features, seed))
+    if len(heard.names) < 4:
+        raise SsenvError(f"a map needs at least 4 clips that are not silent throughout, and there are {len(heard.names)}")
+    features = (heard.values - classifier.mean.double().cpu().numpy()) / classifier.std.double().cpu().numpy()
+    return FeatureMap(heard.names, heard.labels, features, lay_out(features, seed))
 
 
 def lay_out(features: np.ndarray, seed: int) -> np.ndarray:

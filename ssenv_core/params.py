@@ -172,7 +172,7 @@ class ClassifyParams(Params):
     classifier_batch_size: Count
     classifier_learning_rate: Positive
     classifier_layer: Annotated[int, Field(ge=0)] | None
-    classifier_pooling: Literal["mean", "attentive"]
+    classifier_pooling: Literal["mean", "attentive", "statistics"]
     classifier_crop_frames: Count | None
     classifier_token_masking: Fraction
     classifier_mixup: NotNegative

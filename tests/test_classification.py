@@ -11,7 +11,7 @@ from tiny import tiny_codec
 
 from ssenv_core import classification
 from ssenv_core.classification import Classification, ClassifierSettings, fine_tune, gain, learning_curve, probe
-from ssenv_core.classifier import Classifier, Reading, TrainedClassifier, load_classifier, save_classifier
+from ssenv_core.classifier import Classifier, Reading, TrainedClassifier, load_classifier, read_features, save_classifier
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TENSORS, TokenSet
@@ -35,6 +35,10 @@ def tokens(clips: int, seed: int, separable: bool = True) -> TokenSet:
     )
 
 
+def probed(classifier: Classifier, training: TokenSet, heldout: TokenSet) -> Classification:
+    return probe(classifier, read_features(classifier, training, "cpu"), read_features(classifier, heldout, "cpu"))
+
+
 @pytest.fixture
 def classifier() -> Classifier:
     torch.manual_seed(0)
@@ -43,7 +47,7 @@ def classifier() -> Classifier:
 
 def test_a_probe_names_separable_classes_and_leaves_the_model_alone(classifier: Classifier) -> None:
     before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
-    assert probe(classifier, tokens(60, 0), tokens(30, 1), "cpu").accuracy > 0.9
+    assert probed(classifier, tokens(60, 0), tokens(30, 1)).accuracy > 0.9
     assert all(torch.equal(before[name], value) for name, value in classifier.model.state_dict().items())
 
 
@@ -56,7 +60,7 @@ def of_classes(data: TokenSet, classes: tuple[int, ...]) -> TokenSet:
 @pytest.mark.parametrize("classes", [(0, 1, 2), (0, 2)])
 def test_the_head_is_left_holding_the_probe(classifier: Classifier, classes: tuple[int, ...]) -> None:
     training, heldout = of_classes(tokens(60, 0), classes), of_classes(tokens(30, 1), classes)
-    result = probe(classifier, training, heldout, "cpu")
+    result = probed(classifier, training, heldout)
     assert set(result.predictions) == set(classes)
     with torch.inference_mode():
         named = torch.stack(
@@ -66,10 +70,13 @@ def test_the_head_is_left_holding_the_probe(classifier: Classifier, classes: tup
 
 
 def test_a_probe_of_meaningless_codes_is_near_chance(classifier: Classifier) -> None:
-    assert probe(classifier, tokens(90, 0, separable=False), tokens(90, 1, separable=False), "cpu").accuracy < 0.55
+    assert probed(classifier, tokens(90, 0, separable=False), tokens(90, 1, separable=False)).accuracy < 0.55
 
 
-def test_padding_has_no_part_in_the_pooled_feature(classifier: Classifier) -> None:
+@pytest.mark.parametrize("pooling", ["mean", "attentive", "statistics"])
+def test_padding_has_no_part_in_the_pooled_feature(pooling: str) -> None:
+    torch.manual_seed(0)
+    classifier = Classifier(SoundStorm(CONFIG).eval(), 3, Reading(pooling=pooling))
     codes, padding = torch.randint(16, (1, 2, 12)), torch.arange(12)[None] >= 8
     other = codes.clone()
     other[..., 8:] = 3
@@ -116,9 +123,26 @@ def test_attentive_pooling_begins_as_the_mean_and_learns() -> None:
     assert attentive.attention.grad.abs().max() > 0
 
 
+def test_statistics_are_mean_deviation_and_maximum_over_frames_and_all_are_learnt_from() -> None:
+    torch.manual_seed(0)
+    classifier = Classifier(SoundStorm(CONFIG).eval(), 3, Reading(pooling="statistics"))
+    codes = torch.randint(16, (2, 2, 12))
+    hidden = classifier.model.features(codes)
+    expected = torch.cat([hidden.mean(1), hidden.std(1, correction=0), hidden.amax(1)], dim=1)
+    pooled = classifier.pooled(codes, None)
+    assert torch.allclose(pooled, expected, atol=1e-3)
+    for part in pooled.split(CONFIG.dim, dim=1):
+        (gradient,) = torch.autograd.grad(part.square().sum(), classifier.model.code_embedding.weight, retain_graph=True)
+        assert gradient.isfinite().all()
+        assert gradient.abs().max() > 0
+    steady = classifier.pooled(codes[..., :1], None)  # one frame, which does not deviate
+    steady.sum().backward()
+    assert classifier.model.code_embedding.weight.grad.isfinite().all()
+
+
 def test_fine_tuning_starts_from_the_probe_and_lowers_the_loss(classifier: Classifier, tmp_path: Path) -> None:
     training, heldout = tokens(60, 0), tokens(30, 1)
-    start = probe(classifier, training, heldout, "cpu")
+    start = probed(classifier, training, heldout)
     settings = ClassifierSettings(epochs=4, batch_size=10, learning_rate=1e-3)
     result = fine_tune(classifier, training, heldout, settings, tmp_path / "s.safetensors", "cpu")
     assert result.rows[-1]["loss"] < result.rows[0]["loss"]
@@ -180,12 +204,13 @@ def test_a_state_of_another_start_is_refused_while_its_training_is_unfinished(tm
 
 
 def test_more_labelled_clips_name_more_and_no_more_are_used_than_there_are(classifier: Classifier) -> None:
-    curve = learning_curve(classifier, tokens(60, 0), tokens(60, 1), [1, 8, 32], 3, 0, "cpu")
+    features = [read_features(classifier, tokens(60, seed), "cpu") for seed in (0, 1)]
+    curve = learning_curve(*features, [1, 8, 32], 3, 0)
     assert curve["clips"].tolist() == [1] * 3 + [8] * 3
     few, many = (curve.loc[curve["clips"] == count, "accuracy"] for count in (1, 8))
     assert many.mean() > few.mean()
     assert few.std() > 0
-    again = learning_curve(classifier, tokens(60, 0), tokens(60, 1), [8], 3, 0, "cpu")
+    again = learning_curve(*features, [8], 3, 0)
     assert again["accuracy"].tolist() == many.tolist()
 
 
@@ -205,7 +230,7 @@ def test_the_interval_is_wilson_s() -> None:
     assert result.interval == pytest.approx((middle - half, middle + half), abs=1e-6)
 
 
-@pytest.mark.parametrize("reading", [Reading(), Reading(levels=1, layer=0, pooling="attentive")])
+@pytest.mark.parametrize("reading", [Reading(), Reading(levels=1, layer=0, pooling="attentive"), Reading(pooling="statistics")])
 def test_what_is_saved_loads_to_the_same_logits(reading: Reading, tmp_path: Path) -> None:
     torch.manual_seed(0)
     data, classifier = tokens(6, 2), Classifier(SoundStorm(CONFIG).eval(), 3, reading)
@@ -251,7 +276,7 @@ def test_a_file_of_another_classifier_is_refused_in_one_line(classifier: Classif
 def test_one_class_is_nothing_to_learn_and_is_said_in_one_line(classifier: Classifier) -> None:
     one = of_classes(tokens(12, 0), (1,))
     with pytest.raises(SsenvError, match="are of one class") as caught:
-        probe(classifier, one, one, "cpu")
+        probed(classifier, one, one)
     assert "\n" not in str(caught.value)
 
 

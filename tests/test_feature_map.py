@@ -14,7 +14,7 @@ import torch
 from plotly.callbacks import Points
 
 from ssenv_core.classification import Classification, probe
-from ssenv_core.classifier import Classifier
+from ssenv_core.classifier import Classifier, read_features
 from ssenv_core.datasets import Dataset
 from ssenv_core.datasets.synthetic import load_synthetic
 from ssenv_core.errors import SsenvError
@@ -41,7 +41,7 @@ def tokens(clips: int, seed: int) -> TokenSet:
 def classifier() -> Classifier:
     torch.manual_seed(0)
     classifier = Classifier(SoundStorm(CONFIG).eval(), 3)
-    probe(classifier, tokens(60, 0), tokens(30, 1), "cpu")
+    probe(classifier, read_features(classifier, tokens(60, 0), "cpu"), read_features(classifier, tokens(30, 1), "cpu"))
     return classifier
 
 
@@ -72,8 +72,9 @@ def test_the_nearest_other_point_decides_never_the_point_itself() -> None:
 def test_a_map_is_of_the_clips_that_are_heard_in_the_order_of_their_naming(classifier: Classifier) -> None:
     data = tokens(30, 1)
     data.active[4] = False
-    laid = map_features(classifier, data, 0, "cpu")
-    named = probe(classifier, tokens(60, 0), data, "cpu")
+    heard = read_features(classifier, data, "cpu")
+    named = probe(classifier, read_features(classifier, tokens(60, 0), "cpu"), heard)
+    laid = map_features(classifier, heard, 0)
     assert len(laid.names) == len(laid.points) == len(laid.features) == 29
     assert "clip4" not in laid.names
     assert laid.labels.tolist() == named.labels.tolist() == [int(name.removeprefix("clip")) % 3 for name in laid.names]
@@ -84,7 +85,7 @@ def test_a_map_is_of_the_clips_that_are_heard_in_the_order_of_their_naming(class
 
 def test_too_few_clips_are_one_line(classifier: Classifier) -> None:
     with pytest.raises(SsenvError, match=r"at least 4 clips .* there are 3") as caught:
-        map_features(classifier, tokens(3, 1), 0, "cpu")
+        map_features(classifier, read_features(classifier, tokens(3, 1), "cpu"), 0)
     assert "\n" not in str(caught.value)
 
 
