@@ -26,12 +26,13 @@ from ssenv_core.datasets import Dataset
 from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.judge import SAMPLE_RATE, Judge
+from ssenv_core.optimization import one_cycle
 from ssenv_core.progress import Progress, track
 from ssenv_core.soundstorm import SoundStorm
 from ssenv_core.tokens import TokenSet
 from ssenv_core.validation import Batch, Clips, derive_seed
 
-STATE_KIND = "classifier training state 2"
+STATE_KIND = "classifier training state 3"
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,14 @@ class ClassifierSettings:
 
     epochs: int = 50
     batch_size: int = 32
-    learning_rate: float = 5e-5
-    token_masking: float = 0.0  # share of the frames of each training clip that are hidden at every level
+    learning_rate: float = 5e-5  # the highest; annealed to 0 by a cosine
+    warmup: float = 0.0  # share of the steps in which it rises
+    weight_decay: float = 0.0  # of matrices, decoupled (AdamW)
+    label_smoothing: float = 0.0  # share of the target that all classes have alike
     crop_frames: int | None = None  # train on this many frames of each clip, from a random start; None: on whole clips
-    mixup: float = 0.0  # alpha of Beta(alpha, alpha), in whose shares pooled features and classes of two clips are mixed; 0 mixes none
+    token_masking: float = 0.0  # of each training clip's frames one span, this share of them on average, is hidden at every level
+    level_masking: float = 0.0  # share of the training clips of which the levels from a random one on are hidden
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), in whose shares the embeddings and classes of two clips are mixed; 0 mixes none
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 42
     checkpoint_minutes: float = 5.0
@@ -56,7 +61,7 @@ class Classification:
     Attributes:
         labels: (N,) int64.
         probabilities: (N, C) float64.
-        rows: {epoch, loss, accuracy} of a training by epochs; empty for a probe.
+        rows: {epoch, loss} of a training by epochs; empty for a probe.
         seconds: that training and naming took, with those before an interruption.
     """
 
@@ -136,7 +141,7 @@ def learning_curve(train: Features, test: Features, counts: Sequence[int], draws
 def fine_tune(
     classifier: Classifier, train: TokenSet, test: TokenSet, settings: ClassifierSettings, state_file: Path, device: str = "auto"
 ) -> Classification:
-    """Train head and model together from where they are: Adam, cosine annealing to 0, cross-entropy. No choice looks at the test clips.
+    """Train head and model together from where they are: Adam, cosine annealing to 0, cross-entropy. The test clips are named at the end.
 
     Resumes where `state_file` is of the same training, which the model that the classifier started from and this code are part of.
 
@@ -145,7 +150,13 @@ def fine_tune(
     """
     started, device = time.monotonic(), resolve_device(device)
     package = Path(__file__).parent
-    code = [Path(__file__), package / "classifier.py", package / "validation.py", *package.glob("soundstorm/*.py")]
+    code = [
+        Path(__file__),
+        package / "classifier.py",
+        package / "validation.py",
+        package / "optimization.py",
+        *package.glob("soundstorm/*.py"),
+    ]
     identity = {**asdict(settings), **asdict(classifier.reading), "code": sha256_files(code, package)}
     identity |= {"start": weights_hash(STATE_KIND, classifier.model), "train_tokens": train.digest, "test_tokens": test.digest}
     del identity["checkpoint_minutes"]
@@ -154,8 +165,10 @@ def fine_tune(
     classifier.to(device)
     train_clips, test_clips = Clips(train, device), Clips(test, device)
     steps = max(1, len(train_clips) // settings.batch_size)
-    optimizer = torch.optim.Adam(classifier.parameters(), settings.learning_rate)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * steps)
+    matrices, others = ([p for p in classifier.parameters() if (p.ndim > 1) == many] for many in (True, False))
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, settings.learning_rate)
+    scheduler = one_cycle(optimizer, settings.learning_rate, settings.epochs * steps, settings.warmup)
     parts, rows = {"classifier": classifier, "optimizer": optimizer, "scheduler": scheduler}, []
     if state := resume_state(state_file, STATE_KIND, identity):
         rows, started = state["rows"], started - state["seconds"]
@@ -178,10 +191,7 @@ def fine_tune(
                 optimizer.step()
                 scheduler.step()
                 losses.append(loss.item())
-            with autocast:
-                labels, probabilities = _name(classifier, test_clips)
-            right = probabilities.argmax(1) == labels
-            rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "accuracy": float(right.mean())})
+            rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses))})
             progress.update(note=f"loss {rows[-1]['loss']:.3f}")
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:
                 state = {name: part.state_dict() for name, part in parts.items()} | {"rows": rows, "seconds": time.monotonic() - started}
@@ -192,16 +202,39 @@ def fine_tune(
 
 
 def _training_loss(classifier: Classifier, batch: Batch, settings: ClassifierSettings) -> torch.Tensor:
-    """Cross-entropy in nat of one batch, with its frames hidden and its clips mixed as the settings say."""
-    hidden = torch.rand(len(batch.codes), 1, batch.codes.shape[2], device=batch.codes.device) < settings.token_masking
-    pooled = classifier.pooled(batch.codes.masked_fill(hidden, classifier.model.config.mask_token), batch.padding)
+    """Cross-entropy in nat of one batch, with parts of its clips hidden and its clips mixed as the settings say."""
+    codes, padding, labels = batch.codes, batch.padding, batch.labels
+    hidden = _span(codes, settings.token_masking)[:, None] | _finer_levels(codes, settings.level_masking)[..., None]
+    embedded = classifier.embed(codes.masked_fill(hidden, classifier.model.config.mask_token))
+    smoothing = settings.label_smoothing
     if settings.mixup == 0:
-        return F.cross_entropy(classifier.classify(pooled).float(), batch.labels)
-    share = torch.distributions.Beta(settings.mixup, settings.mixup).sample((len(pooled),)).to(pooled.device)
-    other = torch.randperm(len(pooled), device=pooled.device)
-    logits = classifier.classify(torch.lerp(pooled[other], pooled, share[:, None].to(pooled.dtype))).float()
-    losses = [F.cross_entropy(logits, labels, reduction="none") for labels in (batch.labels[other], batch.labels)]
+        return F.cross_entropy(classifier.classify(classifier.pool(embedded, padding)).float(), labels, label_smoothing=smoothing)
+    share = torch.distributions.Beta(settings.mixup, settings.mixup).sample((len(codes),)).to(codes.device)
+    other = torch.randperm(len(codes), device=codes.device)
+    if padding is not None:
+        embedded, padding = embedded * ~padding[..., None], padding & padding[other]
+    mixed = torch.lerp(embedded[other], embedded, share[:, None, None].to(embedded.dtype))
+    logits = classifier.classify(classifier.pool(mixed, padding)).float()
+    losses = [F.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing) for target in (labels[other], labels)]
     return torch.lerp(*losses, share).mean()
+
+
+def _span(codes: torch.Tensor, share: float) -> torch.Tensor:
+    """(B, T) bool: of each item of codes (B, Q, T) one span, anywhere, of any length up to 2 `share` of its frames."""
+    items, _, n_frames = codes.shape
+    length, place = torch.rand(2, items, 1, device=codes.device)
+    length = (2 * share * n_frames * length).round().clamp_max(n_frames)
+    first = (place * (n_frames - length + 1)).floor()
+    frame = torch.arange(n_frames, device=codes.device)
+    return (frame >= first) & (frame < first + length)
+
+
+def _finer_levels(codes: torch.Tensor, share: float) -> torch.Tensor:
+    """(B, Q) bool: of that share of the items of codes (B, Q, T) the levels from a random one on, never the first."""
+    items, n_q, _ = codes.shape
+    chosen = torch.rand(items, device=codes.device) < share
+    first = torch.randint(1, n_q + 1, (items,), device=codes.device)
+    return chosen[:, None] & (torch.arange(n_q, device=codes.device) >= first[:, None])
 
 
 def gain(better: Classification, worse: Classification, seed: int) -> tuple[float, float, float]:

@@ -57,10 +57,18 @@ class Classifier(nn.Module):
 
     def pooled(self, codes: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
         """codes (B, Q, T), padding (B, T) bool or None -> the feature (B, D), or (B, 3 D) statistics, over what is not padding."""
+        return self.pool(self.embed(codes), padding)
+
+    def embed(self, codes: torch.Tensor) -> torch.Tensor:
+        """codes (B, Q, T) -> the summed embeddings (B, T, D) of the levels that are read."""
         if self.reading.levels is not None:
             codes = codes.clone()
             codes[:, self.reading.levels :] = self.model.config.mask_token
-        hidden = self.model.features(codes, padding=padding, layer=self.reading.layer)
+        return self.model.embed(codes)
+
+    def pool(self, embedded: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
+        """Summed embeddings (B, T, D) -> the feature, as of `pooled`."""
+        hidden = self.model.conformer(embedded, padding, self.reading.layer)
         scores = hidden.new_zeros(hidden.shape[:2]) if self.attention is None else hidden @ self.attention
         if padding is not None:
             scores = scores.masked_fill(padding, -torch.inf)

@@ -171,10 +171,14 @@ class ClassifyParams(Params):
     classifier_epochs: Count
     classifier_batch_size: Count
     classifier_learning_rate: Positive
+    classifier_warmup: Fraction
+    classifier_weight_decay: NotNegative
+    classifier_label_smoothing: Fraction
     classifier_layer: Annotated[int, Field(ge=0)] | None
     classifier_pooling: Literal["mean", "attentive", "statistics"]
     classifier_crop_frames: Count | None
     classifier_token_masking: Fraction
+    classifier_level_masking: Fraction
     classifier_mixup: NotNegative
     ast_epochs: Annotated[int, Field(ge=0)]  # 0: no AST
     precision: Precision

@@ -147,11 +147,11 @@ def test_fine_tuning_starts_from_the_probe_and_lowers_the_loss(classifier: Class
     result = fine_tune(classifier, training, heldout, settings, tmp_path / "s.safetensors", "cpu")
     assert result.rows[-1]["loss"] < result.rows[0]["loss"]
     assert result.accuracy >= start.accuracy - 0.1
-    assert result.rows[-1]["accuracy"] == result.accuracy
+    assert [row["epoch"] for row in result.rows] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("options", [{"token_masking": 0.5}, {"mixup": 0.4}])
-def test_hidden_frames_and_mixed_clips_are_harder_and_still_learnt(options: dict, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{"token_masking": 0.5}, {"mixup": 0.4}, {"label_smoothing": 0.1}])
+def test_hidden_frames_mixed_clips_and_smooth_targets_are_harder_and_still_learnt(options: dict, tmp_path: Path) -> None:
     losses = {}
     for name, chosen in (("plain", {}), ("harder", options)):
         torch.manual_seed(0)
@@ -288,17 +288,58 @@ def test_fine_tuning_learns_from_crops_in_half_precision(classifier: Classifier,
     assert all(weight.dtype == torch.float32 for weight in classifier.parameters())
 
 
-def test_fine_tuning_sees_as_many_frames_as_asked(classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, pooled = set(), Classifier.pooled
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """All codes (B, Q, T) that a classifier is shown in training."""
+    seen, embed = [], Classifier.embed
 
-    def watched(self, codes, padding):
+    def watched(self, codes):
         if self.training:
-            seen.add(codes.shape[2])
-        return pooled(self, codes, padding)
+            seen.append(codes)
+        return embed(self, codes)
 
-    monkeypatch.setattr(Classifier, "pooled", watched)
+    monkeypatch.setattr(Classifier, "embed", watched)
+    return seen
+
+
+def test_fine_tuning_sees_as_many_frames_as_asked(classifier: Classifier, tmp_path: Path, shown: list[torch.Tensor]) -> None:
     fine_tune(classifier, tokens(24, 0), tokens(6, 1), ClassifierSettings(epochs=1, batch_size=8, crop_frames=5), tmp_path / "s", "cpu")
-    assert seen == {5}
+    assert {codes.shape[2] for codes in shown} == {5}
+
+
+def test_one_span_of_frames_is_hidden_at_every_level(classifier: Classifier, tmp_path: Path, shown: list[torch.Tensor]) -> None:
+    settings = ClassifierSettings(epochs=8, batch_size=30, token_masking=0.3)
+    fine_tune(classifier, tokens(60, 0), tokens(6, 1), settings, tmp_path / "s", "cpu")
+    hidden = torch.cat(shown) == CONFIG.mask_token
+    assert torch.equal(hidden[:, 0], hidden[:, 1])
+    begins = hidden[:, 0].int().diff(dim=1, prepend=torch.zeros(len(hidden), 1, dtype=torch.int)) == 1
+    assert begins.sum(1).max() == 1
+    assert hidden.float().mean() == pytest.approx(0.3, abs=0.03)
+    assert hidden[:, 0].sum(1).unique().tolist() == list(range(8))  # of 12 frames, up to 0.6
+    assert set(begins.nonzero()[:, 1].tolist()) == set(range(12))
+
+
+def test_finer_levels_are_hidden_in_their_share_of_the_clips_and_never_the_first(
+    classifier: Classifier, tmp_path: Path, shown: list[torch.Tensor]
+) -> None:
+    settings = ClassifierSettings(epochs=10, batch_size=30, level_masking=0.8)
+    fine_tune(classifier, tokens(60, 0), tokens(6, 1), settings, tmp_path / "s", "cpu")
+    hidden = torch.cat(shown) == CONFIG.mask_token
+    assert not hidden[:, 0].any()
+    assert torch.equal(hidden[:, 1].any(1), hidden[:, 1].all(1))
+    assert hidden[:, 1, 0].float().mean() == pytest.approx(0.4, abs=0.06)  # of two levels the finer, or none
+
+
+def test_a_clip_mixed_with_its_like_is_itself(tmp_path: Path) -> None:
+    """Of equal clips every mixture is the clip: mixing loses and adds nothing of it."""
+    one = tokens(12, 0).at(torch.full((12,), 4))
+    losses = []
+    for mixup in (0.0, 0.4):
+        torch.manual_seed(0)
+        fresh = Classifier(SoundStorm(CONFIG), 3)
+        result = fine_tune(fresh, one, one, ClassifierSettings(epochs=3, batch_size=4, mixup=mixup), tmp_path / f"{mixup}", "cpu")
+        losses.append([row["loss"] for row in result.rows])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def named(right: list[bool]) -> Classification:

@@ -150,6 +150,10 @@ class SoundStorm(nn.Module):
         layer: int | None = None,
     ) -> Tensor:
         """Frames (B, T, D) after `layer` Conformer blocks (0: the summed embeddings; None: all), without a class where `labels` is None."""
+        return self.conformer(self.embed(codes, labels, controls), padding, layer)
+
+    def embed(self, codes: Tensor, labels: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
+        """The summed embeddings of frames (B, T, D), which the Conformer reads."""
         if labels is None:
             labels = codes.new_full(codes.shape[:1], self.config.null_label)
         rows = (codes + self.level_offset[:, None]).transpose(1, 2)
@@ -158,7 +162,7 @@ class SoundStorm(nn.Module):
             x = x + self.control_embedding(torch.full((1, 1, 2), torch.nan, device=x.device) if controls is None else controls)
         elif controls is not None:
             raise ValueError("this SoundStorm was built without controls")
-        return self.conformer(x, padding, layer)
+        return x
 
     def logits(self, hidden: Tensor, level: int) -> Tensor:
         """Logits (..., K) of the codes of `level` from hidden frames (..., D); any selection of frames will do."""
