@@ -1,6 +1,7 @@
 """The classifier: features of a SoundStorm, pooled over frames, and a linear head; its file; and what it says of a file of sound."""
 
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -104,6 +105,11 @@ class Features:
     labels: np.ndarray
     names: tuple[str, ...]
     seconds: float
+
+    def of(self, names: Collection[str]) -> "Features":
+        """Those of these clips alone."""
+        kept = [i for i, name in enumerate(self.names) if name in names]
+        return Features(self.values[kept], self.labels[kept], tuple(self.names[i] for i in kept), self.seconds)
 
 
 @torch.inference_mode()

@@ -214,6 +214,16 @@ def test_more_labelled_clips_name_more_and_no_more_are_used_than_there_are(class
     assert again["accuracy"].tolist() == many.tolist()
 
 
+def test_features_can_be_had_of_some_clips_alone(classifier: Classifier) -> None:
+    data = tokens(9, 0)
+    data.active[4] = False
+    features = read_features(classifier, data, "cpu")
+    some = features.of({"clip7", "clip2", "clip4", "other"})
+    assert some.names == ("clip2", "clip7")
+    assert some.labels.tolist() == [2, 1]
+    assert np.array_equal(some.values, features.values[[2, 6]])
+
+
 @pytest.mark.parametrize("reading", [Reading(levels=3), Reading(layer=2)])
 def test_a_reading_that_the_model_does_not_have_is_refused(reading: Reading) -> None:
     with pytest.raises(SsenvError, match="more than the generator's"):
