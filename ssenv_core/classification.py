@@ -46,9 +46,13 @@ class ClassifierSettings:
     weight_decay: float = 0.0  # of matrices, decoupled (AdamW)
     label_smoothing: float = 0.0  # share of the target that all classes have alike
     crop_frames: int | None = None  # train on this many frames of each clip, from a random start; None: on whole clips
-    token_masking: float = 0.0  # of each training clip's frames one span, this share of them on average, is hidden at every level
+    token_masking: float = (
+        0.0  # of each training clip's frames one span, this share of them on average, is hidden at every level; at most 0.5
+    )
     level_masking: float = 0.0  # share of the training clips of which the levels from a random one on are hidden
-    mixup: float = 0.0  # alpha of Beta(alpha, alpha), in whose shares the embeddings and classes of two clips are mixed; 0 mixes none
+    mixup: float = (
+        0.0  # alpha of Beta(alpha, alpha), in whose shares embeddings and classes of clips get a lesser part of another's; 0: none
+    )
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 42
     checkpoint_minutes: float = 5.0
@@ -118,7 +122,7 @@ def probe(classifier: Classifier, train: Features, test: Features) -> Classifica
 def learning_curve(train: Features, test: Features, counts: Sequence[int], draws: int, seed: int) -> pd.DataFrame:
     """The accuracy of probes that are given few labelled clips: one row for each draw of `count` random clips of each class.
 
-    Counts of which some class has fewer training clips are left out.
+    Counts of which some class has fewer training clips are left out; where a count takes all clips, there is one draw.
 
     Returns:
         Columns `clips` (of each class) and `accuracy`.
@@ -130,7 +134,7 @@ def learning_curve(train: Features, test: Features, counts: Sequence[int], draws
     known, rows = train.labels, []
     most = np.unique(known, return_counts=True)[1].min()
     for count in (count for count in counts if count <= most):
-        for draw in range(draws):
+        for draw in range(1 if count * len(np.unique(known)) == len(known) else draws):
             order = np.random.default_rng([seed, count, draw]).permutation(len(known))
             chosen = np.concatenate([order[known[order] == label][:count] for label in np.unique(known)])
             scaler, linear = _fit_linear(train.values[chosen], known[chosen])
@@ -189,8 +193,9 @@ def fine_tune(
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
-                scheduler.step()
                 losses.append(loss.item())
+                if epoch * steps + len(losses) < settings.epochs * steps:
+                    scheduler.step()
             rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses))})
             progress.update(note=f"loss {rows[-1]['loss']:.3f}")
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:
@@ -204,29 +209,29 @@ def fine_tune(
 def _training_loss(classifier: Classifier, batch: Batch, settings: ClassifierSettings) -> torch.Tensor:
     """Cross-entropy in nat of one batch, with parts of its clips hidden and its clips mixed as the settings say."""
     codes, padding, labels = batch.codes, batch.padding, batch.labels
-    hidden = _span(codes, settings.token_masking)[:, None] | _finer_levels(codes, settings.level_masking)[..., None]
+    lengths = torch.full_like(labels, codes.shape[2]) if padding is None else (~padding).sum(1)
+    hidden = _span(lengths, codes.shape[2], settings.token_masking)[:, None] | _finer_levels(codes, settings.level_masking)[..., None]
     embedded = classifier.embed(codes.masked_fill(hidden, classifier.model.config.mask_token))
     smoothing = settings.label_smoothing
     if settings.mixup == 0:
         return F.cross_entropy(classifier.classify(classifier.pool(embedded, padding)).float(), labels, label_smoothing=smoothing)
     share = torch.distributions.Beta(settings.mixup, settings.mixup).sample((len(codes),)).to(codes.device)
-    other = torch.randperm(len(codes), device=codes.device)
+    share, other = torch.maximum(share, 1 - share), torch.randperm(len(codes), device=codes.device)
     if padding is not None:
-        embedded, padding = embedded * ~padding[..., None], padding & padding[other]
+        embedded = embedded * ~padding[..., None]
     mixed = torch.lerp(embedded[other], embedded, share[:, None, None].to(embedded.dtype))
     logits = classifier.classify(classifier.pool(mixed, padding)).float()
     losses = [F.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing) for target in (labels[other], labels)]
     return torch.lerp(*losses, share).mean()
 
 
-def _span(codes: torch.Tensor, share: float) -> torch.Tensor:
-    """(B, T) bool: of each item of codes (B, Q, T) one span, anywhere, of any length up to 2 `share` of its frames."""
-    items, _, n_frames = codes.shape
-    length, place = torch.rand(2, items, 1, device=codes.device)
-    length = (2 * share * n_frames * length).round().clamp_max(n_frames)
-    first = (place * (n_frames - length + 1)).floor()
-    frame = torch.arange(n_frames, device=codes.device)
-    return (frame >= first) & (frame < first + length)
+def _span(lengths: torch.Tensor, n_frames: int, share: float) -> torch.Tensor:
+    """(B, n_frames) bool: of each item, lengths (B,) frames long, one span, anywhere, of any length up to 2 `share` of its frames."""
+    size, place = torch.rand(2, len(lengths), device=lengths.device)
+    size = (2 * share * lengths * size).round()
+    first = (place * (lengths - size + 1)).floor()
+    frame = torch.arange(n_frames, device=lengths.device)
+    return (frame >= first[:, None]) & (frame < (first + size)[:, None])
 
 
 def _finer_levels(codes: torch.Tensor, share: float) -> torch.Tensor:
@@ -241,7 +246,7 @@ def gain(better: Classification, worse: Classification, seed: int) -> tuple[floa
     """What one classifier's accuracy has over another's on the same clips, and its 95 % interval: percentiles of a bootstrap over clips.
 
     Raises:
-        SsenvError: they named different clips.
+        SsenvError: they named clips of other classes, or in another order.
     """
     if not np.array_equal(better.labels, worse.labels):
         raise SsenvError("two classifiers are compared on the same clips, in the same order")

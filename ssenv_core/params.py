@@ -177,7 +177,7 @@ class ClassifyParams(Params):
     classifier_layer: Annotated[int, Field(ge=0)] | None
     classifier_pooling: Literal["mean", "attentive", "statistics"]
     classifier_crop_frames: Count | None
-    classifier_token_masking: Fraction
+    classifier_token_masking: Annotated[float, Field(ge=0, le=0.5)]
     classifier_level_masking: Fraction
     classifier_mixup: NotNegative
     ast_epochs: Annotated[int, Field(ge=0)]  # 0: no AST

@@ -1,8 +1,9 @@
 """AST, the Audio Spectrogram Transformer (Gong, Chung and Glass 2021), the paper's baseline, through `transformers`, the extra `ast`.
 
 It hears waveforms, not tokens. Pretrained on AudioSet it is fine-tuned on the training folds; where its weights are not to be had its row
-says so, and a small AST that begins at random stands in, under its own name. Features, masks over time and frequency, and the rate are
-those of its authors' recipe for ESC-50; positions beyond a clip's length are cut off, as theirs are.
+says so, and a small AST that begins at random stands in, under its own name. Masks over time and frequency and the rate are those of its
+authors' recipe for ESC-50, features those of the pretraining, whose statistics normalize them too; the schedule is one cycle. Positions
+beyond a clip's length are cut off.
 """
 
 import os

@@ -221,10 +221,10 @@ def test_a_classifier_as_sure_as_it_is_right_lies_on_the_diagonal():
 
 
 def test_accuracy_by_clips_is_the_mean_of_the_draws_with_their_spread():
-    curve = pd.DataFrame({"clips": [1, 1, 2, 2], "accuracy": [0.2, 0.4, 0.5, 0.5]})
+    curve = pd.DataFrame({"clips": [1, 1, 2, 2, 4], "accuracy": [0.2, 0.4, 0.5, 0.5, 0.6]})
     (line,) = plots.accuracy_by_clips({"frozen": curve}).data
-    assert (list(line.x), list(line.y)) == ([1, 2], pytest.approx([0.3, 0.5]))
-    assert list(line.error_y.array) == pytest.approx([0.1, 0.0])
+    assert (list(line.x), list(line.y)) == ([1, 2, 4], pytest.approx([0.3, 0.5, 0.6]))
+    assert list(line.error_y.array) == pytest.approx([0.02**0.5, 0.0, np.nan], nan_ok=True)  # one draw has no spread
 
 
 def diagnosis(mode, measure, gap, floor):

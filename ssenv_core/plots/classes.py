@@ -71,14 +71,14 @@ def reliability(labels: np.ndarray, probabilities: Mapping[str, np.ndarray], bin
 
 
 def accuracy_by_clips(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """Accuracy against labelled clips of each class: the mean over draws, and their spread (one standard deviation).
+    """Accuracy against labelled clips of each class: the mean over draws, and their standard deviation where there are several.
 
     curves: by features, columns `clips` and `accuracy`.
     """
     fig = go.Figure()
     for number, (label, curve) in enumerate(curves.items()):
         groups = curve.groupby("clips")["accuracy"]
-        means, spread = groups.mean(), groups.std(ddof=0)
+        means, spread = groups.mean(), groups.std()
         line = {"color": OTHERS[number], "width": 1.5}
         fig.add_scatter(x=means.index, y=means, error_y={"array": spread, "thickness": 1}, name=label, mode="lines+markers", line=line)
     fig.update_xaxes(title="labelled clips of each class", type="log", tickvals=[1, 2, 4, 8, 16, 32])
