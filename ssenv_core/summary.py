@@ -29,6 +29,8 @@ class Summary:
         best: indexed as `numbers`: the study with the best value, "" where there is no better and worse, or no single best.
         settings: indexed by parameter, a column per study: those that are not the same in all of them, as JSON; "" where a study has none.
         unknown: studies without a manifest, whose settings nobody wrote down: `ssenv run` does, notebooks run one by one do not.
+        over_folds: indexed as `numbers`: "mean", "std" (of the sample) and how many "folds", of studies that hold out different folds and
+            else differ in nothing but the file of a generator that does not know the fold; None where they do.
     """
 
     numbers: pd.DataFrame
@@ -36,6 +38,7 @@ class Summary:
     best: pd.Series
     settings: pd.DataFrame
     unknown: tuple[str, ...]
+    over_folds: pd.DataFrame | None
 
 
 def summarise_studies(studies: Sequence[str]) -> Summary:
@@ -53,7 +56,15 @@ def summarise_studies(studies: Sequence[str]) -> Summary:
     settings = pd.DataFrame({study: _settings(folder) for study, folder in folders.items()}).fillna("")
     settings = settings[settings.nunique(axis=1) > 1].rename_axis("parameter")
     unknown = tuple(study for study, folder in folders.items() if not folder.manifest.exists())
-    return Summary(numbers, numbers.iloc[:, 1:].sub(numbers.iloc[:, 0], axis=0), best, settings, unknown)
+    differences = numbers.iloc[:, 1:].sub(numbers.iloc[:, 0], axis=0)
+    return Summary(numbers, differences, best, settings, unknown, None if unknown else _over_folds(numbers, settings))
+
+
+def _over_folds(numbers: pd.DataFrame, settings: pd.DataFrame) -> pd.DataFrame | None:
+    differing = set(settings.index)
+    if "fold" not in differing or not differing <= {"fold", "generator"} or settings.loc["fold"].nunique() < numbers.shape[1]:
+        return None
+    return pd.DataFrame({"mean": numbers.mean(axis=1), "std": numbers.std(axis=1), "folds": numbers.count(axis=1)})
 
 
 def _headlines(study: str, folder: StudyFolder) -> pd.Series:

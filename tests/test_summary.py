@@ -98,3 +98,16 @@ def test_the_best_is_bold_in_the_table_and_what_is_missing_a_dash() -> None:
     assert "3.5" in html
     assert "–" in study_table(pd.DataFrame({"a": [np.nan]}, index)).to_html()
     assert "+0.5" in study_table(pd.DataFrame({"a": [0.5]}, index), signed=True).to_html()
+
+
+def test_studies_that_differ_in_the_fold_alone_have_a_mean_and_a_spread() -> None:
+    for fold, accuracy in ((1, 0.5), (2, 0.6), (3, 0.7)):
+        parameters = {"study": f"f{fold}", "fold": fold, "generator": f"{fold}.safetensors", "seed": 1}
+        study(f"f{fold}", {"06_classify": {"frozen, probe": accuracy}}, {"06_classify": parameters})
+    study("again", {"06_classify": {"frozen, probe": 0.5}}, {"06_classify": {"fold": 1, "generator": "1.safetensors", "seed": 1}})
+    study("seed", {"06_classify": {"frozen, probe": 0.5}}, {"06_classify": {"fold": 4, "generator": "1.safetensors", "seed": 2}})
+    study("unknown", {"06_classify": {"frozen, probe": 0.5}})
+    found = summarise_studies(["f1", "f2", "f3"]).over_folds
+    assert found.loc[("06_classify", "frozen, probe")].tolist() == pytest.approx([0.6, 0.1, 3])
+    for others in (["f1"], ["f1", "f2", "again"], ["f1", "seed"], ["f1", "unknown"]):
+        assert summarise_studies(others).over_folds is None
