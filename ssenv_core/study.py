@@ -8,10 +8,8 @@ run goes on where it stopped.
 import ast
 import logging
 import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from os import environ
@@ -19,7 +17,6 @@ from pathlib import Path
 
 import nbformat
 import papermill
-import psutil
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
@@ -31,6 +28,7 @@ from ssenv_core.codecs import codec_levels
 from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError, did_you_mean
 from ssenv_core.fingerprint import code_hashes
+from ssenv_core.memory import child_processes, peak_memory
 from ssenv_core.params import NOTEBOOK_PARAMS, Params, read_params, refuse_unknown
 from ssenv_core.report import format_headline, format_seconds, write_report
 
@@ -39,7 +37,7 @@ TRAINING_STATES = {  # in checkpoints/
     "01_tokenize": ("judge.state.safetensors",),
     "02_train": ("generator.state.safetensors",),
     "06_classify": ("classifier.state.safetensors", "ast.state.safetensors"),
-    "08_train_codec": ("encoder.state.safetensors", "decoder.state.safetensors"),
+    "08_train_codec": ("encoder.state.safetensors", "decoder.state.safetensors", "judge.state.safetensors", "finish.state.safetensors"),
 }
 
 
@@ -220,7 +218,7 @@ def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
     executed, step_record = folder.notebooks / f"{step.name}.ipynb", folder.step_record(step.name)
     before = step_record.stat().st_mtime_ns if step_record.exists() else None
     started, clock = datetime.now(UTC), time.monotonic()
-    with _peak_memory() as memory:
+    with peak_memory(child_processes) as memory:
         _execute(step, executed, root)
     seconds = time.monotonic() - clock
     if not step_record.exists() or step_record.stat().st_mtime_ns == before:
@@ -232,7 +230,7 @@ def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
         "environment": environment(resolve_device(step.parameters.get("device", "cpu"))),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
-        "peak_memory_mb": round(memory["bytes"] / 2**20),
+        "peak_memory_mb": round(memory.megabytes),
         "headline": record["headline"],
         "inputs": record["inputs"],
         "outputs": {**record["outputs"], str(step_record.relative_to(folder.root)): sha256_file(step_record)},
@@ -282,28 +280,6 @@ def _execute(step: Step, executed: Path, root: Path) -> None:
         raise SsenvError(f"{step.name}, cell [{number}]: the kernel died, killed from outside or out of memory (see {executed})") from None
     except OSError as error:
         raise SsenvError(f"{step.name} cannot run or write {executed}: {error.strerror or error}") from None
-
-
-@contextmanager
-def _peak_memory() -> Iterator[dict[str, int]]:
-    """Watch the resident memory of all child processes, twice a second; the largest sum ends up under "bytes"."""
-    peak, done = {"bytes": 0}, threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.5):
-            total = 0
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error):  # it may end between being listed and being asked
-                    total += process.memory_info().rss
-            peak["bytes"] = max(peak["bytes"], total)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        watcher.join()
 
 
 def _print_table(states: dict[str, str], records: dict[str, dict]) -> None:
