@@ -22,7 +22,7 @@ def test_the_peak_is_what_was_held_and_let_go_again() -> None:
     assert during.megabytes - after.megabytes > 250
 
 
-def test_children_are_seen_and_this_process_is_none() -> None:
+def test_children_are_seen() -> None:
     with peak_memory(child_processes) as before:  # other tests' children, if any
         pass
     holding = "import sys; held = bytearray(b'1') * (200 * 2**20); print(flush=True); sys.stdin.read()"
