@@ -315,8 +315,11 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_state(sounds: Sou
         train_decoder(broken, sounds, encode_all(codec, sounds), decoder_training(2), tmp_path / "s.safetensors")
 
 
-def test_levels_are_those_of_six_kbps_half_of_the_time_and_any_else() -> None:
+@pytest.mark.parametrize("favoured", [(8,), (8, 16)])
+def test_levels_are_each_favoured_number_as_often_as_any(favoured: tuple[int, ...]) -> None:
     rng = torch.Generator().manual_seed(0)
-    drawn = torch.tensor([module.draw_levels(rng) for _ in range(2000)])
-    assert 0.48 < (drawn == module.DEFAULT_LEVELS).float().mean() < 0.58
+    drawn = torch.tensor([module.draw_levels(rng, favoured) for _ in range(2000)])
+    share = 1 / (len(favoured) + 1) * (1 + 1 / MAX_LEVELS)
+    for levels in favoured:
+        assert (drawn == levels).float().mean() == pytest.approx(share, abs=0.03)
     assert set(drawn.tolist()) == set(range(1, MAX_LEVELS + 1))

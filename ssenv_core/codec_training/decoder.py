@@ -28,6 +28,7 @@ from ssenv_core.progress import track
 Described = list[torch.Tensor]  # of a batch of waveforms, what a distance looks at
 RESOLUTIONS = (128, 256, 512, 1024, 2048)
 EMA_DECAY = 0.999
+FAVOURED = (8, 16)  # numbers of levels: those of 6 and 12 kbps
 GAIN_SEGMENTS, GAIN_BATCH = 256, 8
 
 
@@ -97,7 +98,7 @@ def train_decoder(
 
     def take_step(rng: torch.Generator) -> float:
         clip, frame = sounds.segments(settings.batch_size, settings.segment_frames, rng)
-        levels = draw_levels(rng)
+        levels = draw_levels(rng, FAVOURED)
         x = sounds.waveforms(clip, frame).to(device)
         chosen = codes[clip, frame, :levels].transpose(1, 2).to(device, torch.int64)
         latents, gate = codec.encoder.dequantize(chosen), audible(chosen)

@@ -26,7 +26,7 @@ COMMITMENT = 0.05
 DECAY = 0.98  # of the codebooks' moving averages
 FIRST_FRAMES, FIRST_ITERATIONS = 30_000, 5
 DEAD = 0.03  # of the mean use; a code used less is moved to where latents are
-DEFAULT_LEVELS = 8
+FAVOURED = (8,)  # numbers of levels: those of 6 kbps
 DECIBEL = 20 / math.log(10)  # of a natural logarithm of amplitude
 
 
@@ -59,7 +59,7 @@ def train_encoder(
     def take_step(rng: torch.Generator) -> float:
         wav = sounds.draw(settings.batch_size, settings.segment_frames, FRAMES_SEEN, rng, device)
         features, live = (part[:, FRAMES_SEEN:-FRAMES_SEEN] for part in (codec.features(wav), ~silent_frames(wav)))
-        levels = draw_levels(rng)
+        levels = draw_levels(rng, FAVOURED)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             latents = encoder(features)
         heard = latents[live]
@@ -135,10 +135,10 @@ def _revive(book: EuclideanCodebook, vectors: torch.Tensor) -> None:
         book.embed[dead], book.embed_avg[dead], book.cluster_size[dead] = chosen, chosen * use, use
 
 
-def draw_levels(rng: torch.Generator) -> int:
-    """8, the levels of 6 kbps, every other time; else any number, so that one codec serves every bandwidth."""
-    use_default, any_levels = torch.rand((), generator=rng) < 0.5, int(torch.randint(1, MAX_LEVELS + 1, (), generator=rng))
-    return DEFAULT_LEVELS if use_default else any_levels
+def draw_levels(rng: torch.Generator, favoured: tuple[int, ...]) -> int:
+    """One of the favoured numbers or, as often as each of them, any number, so that one codec serves every bandwidth."""
+    pick, any_levels = torch.rand((), generator=rng) * (len(favoured) + 1), int(torch.randint(1, MAX_LEVELS + 1, (), generator=rng))
+    return (*favoured, any_levels)[int(pick)]
 
 
 @torch.inference_mode()
