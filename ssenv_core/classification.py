@@ -46,13 +46,9 @@ class ClassifierSettings:
     weight_decay: float = 0.0  # of matrices, decoupled (AdamW)
     label_smoothing: float = 0.0  # share of the target that all classes have alike
     crop_frames: int | None = None  # train on this many frames of each clip, from a random start; None: on whole clips
-    token_masking: float = (
-        0.0  # of each training clip's frames one span, this share of them on average, is hidden at every level; at most 0.5
-    )
+    token_masking: float = 0.0  # of each training clip's frames a span, this share of them on average, is hidden; at most 0.5
     level_masking: float = 0.0  # share of the training clips of which the levels from a random one on are hidden
-    mixup: float = (
-        0.0  # alpha of Beta(alpha, alpha), in whose shares embeddings and classes of clips get a lesser part of another's; 0: none
-    )
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), in whose shares a clip and a lesser part of another are mixed; 0 mixes none
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 42
     checkpoint_minutes: float = 5.0
@@ -154,13 +150,8 @@ def fine_tune(
     """
     started, device = time.monotonic(), resolve_device(device)
     package = Path(__file__).parent
-    code = [
-        Path(__file__),
-        package / "classifier.py",
-        package / "validation.py",
-        package / "optimization.py",
-        *package.glob("soundstorm/*.py"),
-    ]
+    used = [package / name for name in ("classifier.py", "validation.py", "optimization.py")]
+    code = [Path(__file__), *used, *package.glob("soundstorm/*.py")]
     identity = {**asdict(settings), **asdict(classifier.reading), "code": sha256_files(code, package)}
     identity |= {"start": weights_hash(STATE_KIND, classifier.model), "train_tokens": train.digest, "test_tokens": test.digest}
     del identity["checkpoint_minutes"]

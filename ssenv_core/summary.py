@@ -30,7 +30,7 @@ class Summary:
         settings: indexed by parameter, a column per study: those that are not the same in all of them, as JSON; "" where a study has none.
         unknown: studies without a manifest, whose settings nobody wrote down: `ssenv run` does, notebooks run one by one do not.
         over_folds: indexed as `numbers`: "mean", "std" (of the sample) and how many "folds", of studies that hold out different folds and
-            else differ in nothing but the file of a generator that does not know the fold; None where they do.
+            else differ in nothing but the file of a generator that does not know the fold; None of other studies.
     """
 
     numbers: pd.DataFrame
