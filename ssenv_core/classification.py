@@ -184,9 +184,8 @@ def fine_tune(
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
+                scheduler.step()
                 losses.append(loss.item())
-                if epoch * steps + len(losses) < settings.epochs * steps:
-                    scheduler.step()
             rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses))})
             progress.update(note=f"loss {rows[-1]['loss']:.3f}")
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:

@@ -10,8 +10,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 def one_cycle(
     optimizer: torch.optim.Optimizer, learning_rate: float, steps: int, warmup: float, cycle_momentum: bool = False
 ) -> OneCycleLR:
-    """OneCycleLR that rises for the share `warmup` of the steps; where that is one step or less, at once, as it would divide by zero."""
-    rise = float(warmup) if warmup * steps > 1 else 0.0
+    """OneCycleLR that rises for the share `warmup` of the steps, but not in the last; where that is one step or less, at once.
+
+    Rising in all of them, or in one, it would divide by zero.
+    """
+    rise = min(float(warmup), 1 - 1 / steps) if warmup * steps > 1 else 0.0
     return OneCycleLR(optimizer, learning_rate, steps, pct_start=rise, cycle_momentum=cycle_momentum)
 
 

@@ -145,8 +145,7 @@ class Trainer:
         self.optimizer.step()
         self.average.update_parameters(self.model)
         self.step += 1
-        if self.step < self.total:
-            self.scheduler.step()
+        self.scheduler.step()
         self.losses.append(loss.item())
         return self.losses[-1]
 
