@@ -256,6 +256,19 @@ def test_halton_spreads_over_the_tokens_to_fill_in_alone():
     assert torch.diff((half.masked[0]).nonzero()[:, 0]).tolist() == [4] * 7
 
 
+@pytest.mark.parametrize("sampler", [Confidence(), HaltonOrder(), RandomOrder()])
+def test_a_level_given_whole_draws_nothing_where_another_item_has_to_decode_it(sampler):
+    """What the item draws at its next level would else depend on the company it is in."""
+    codes, given = blank(1, 2, 12)[0].expand(2, -1, -1), torch.zeros(2, 2, 12, dtype=torch.bool)
+    given[0, 0] = True
+    settings = Sampling((3, 3), sampler=sampler)
+    together, alone = (
+        decode(TableModel(torch.zeros(2, 12, 9)), codes[:n], given[:n], torch.zeros(n, dtype=torch.int64), settings, seeds=[5, 6][:n]).codes
+        for n in (2, 1)
+    )
+    assert torch.equal(together[:1], alone)
+
+
 @pytest.mark.parametrize(
     ("schedule", "expected"), [("constant", [3, 3, 3, 3]), ("rising", [1.5, 2, 2.5, 3]), ("falling", [3, 2.5, 2, 1.5])]
 )

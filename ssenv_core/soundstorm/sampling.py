@@ -92,8 +92,8 @@ class HaltonOrder:
     over the tokens to fill in; each item begins at a random one."""
 
     def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
-        starts = noise.uniform([1] * len(totals))
-        order = torch.cat([_halton(total, start) for total, start in zip(totals, starts, strict=True)])
+        starts = noise.uniform([min(total, 1) for total in totals])  # an item with nothing to fill in draws nothing
+        order = torch.cat([_halton(total, start) for total, start in zip(filter(None, totals), starts, strict=True)])
         return lambda log_p, index, counts, progress: order[index]
 
 
@@ -101,7 +101,7 @@ def _halton(total: int, start: Tensor) -> Tensor:
     """(total,) float32 ranks, the first kept the highest; `start` () in [0, 1) says where that is."""
     turn = torch.from_numpy(Halton(1, scramble=False).random(total)[:, 0]).argsort().to(start.device)  # of each place
     place = torch.arange(total, device=start.device)
-    return -turn[(place - (start * total).long()) % max(1, total)].float()
+    return -turn[(place - (start * total).long()) % total].float()
 
 
 def sampler_named(name: str, choice_temperature: float) -> Sampler:
