@@ -11,7 +11,7 @@ import torch
 from scipy.stats import spearmanr
 
 from ssenv_core.audio import fit_length, resample
-from ssenv_core.codecs import codec_levels, load_codec, reconstruct
+from ssenv_core.codecs import codec_levels, load_codec, reconstructions
 from ssenv_core.codecs.base import Codec
 from ssenv_core.datasets.base import Clip, Dataset
 from ssenv_core.errors import SsenvError
@@ -24,6 +24,7 @@ from ssenv_core.metrics.stats import compare
 from ssenv_core.progress import track
 
 REAL = "real"
+DRAWS = 4  # of a decoder's noise that the judge hears
 SIX = tuple(name for name in METRICS if name != "duration")
 
 
@@ -57,8 +58,9 @@ def measure_ceiling(
     device: str | torch.device,
     native_rate: int = 44_100,
 ) -> pd.DataFrame:
-    """One row per version and clip: `version`, `clip`, `class`, METRICS, `log_mel_distance` (dB), `si_sdr` (dB), and, with a judge, whether
-    it names the clip rightly (`right`).
+    """One row per version and clip: `version`, `clip`, `class`, METRICS, `log_mel_distance` (dB), `si_sdr` (dB), and, with a judge, the
+    share of `DRAWS` draws of the decoder's noise of which it names the clip rightly (`right`), and the total variation, their mean, between
+    its probabilities for `real` and for them (`total_variation`, 0 to 1). All else is of the first draw.
 
     Versions: `real 44.1 kHz`, the clips at `native_rate`; `real`, at `sample_rate`; then each of `codecs`, brought to `sample_rate` to be
     measured. The distances are to `real`; a clip that is silent throughout has NaN metrics (see `metrics.acoustic.measure`).
@@ -73,28 +75,37 @@ def measure_ceiling(
         native = measure([(sounds.read(clip, native_rate), native_rate)], convention="matched", sample_rate=native_rate).iloc[0]
         rows.append({"version": f"real {native_rate / 1000:g} kHz", **about, **native})
         real = sounds.read(clip, sample_rate)
+        heard_real = judge.probabilities(real, sample_rate) if judge else None
         for version, codec in versions.items():
-            wav = real if codec is None else through(codec, sounds, clip, sample_rate, device)
+            draws = [real] if codec is None else draws_through(codec, sounds, clip, sample_rate, device, DRAWS if judge else 1)
+            wav = draws[0]
             row = {"version": version, **about, **measure([(wav, sample_rate)], convention="matched", sample_rate=sample_rate).iloc[0]}
             if codec is not None:
                 row |= {"log_mel_distance": log_mel_distance(real, wav, sample_rate), "si_sdr": si_sdr(real, wav)}
             if judge is not None:
-                row["right"] = judge.name(wav, sample_rate) == clip.label
+                heard = np.stack([judge.probabilities(draw, sample_rate) for draw in draws])
+                row |= {"right": (heard.argmax(1) == clip.label).mean()}
+                row |= {} if codec is None else {"total_variation": np.abs(heard - heard_real).sum(1).mean() / 2}
             rows.append(row)
     return pd.DataFrame(rows).drop(columns=["sample_rate", "duration"])
 
 
 def through(codec: Codec, sounds: Dataset, clip: Clip, sample_rate: int, device: str | torch.device) -> np.ndarray:
     """A clip read at the codec's rate, through it, and brought to `sample_rate`: (S,) float32 of the clip's length there."""
-    wav = reconstruct(codec, sounds.read(clip, codec.sample_rate), device)
-    return fit_length(resample(wav, codec.sample_rate, sample_rate), round(sounds.duration * sample_rate))
+    return draws_through(codec, sounds, clip, sample_rate, device, 1)[0]
+
+
+def draws_through(codec: Codec, sounds: Dataset, clip: Clip, sample_rate: int, device: str | torch.device, draws: int) -> list[np.ndarray]:
+    """`through` with several draws of the decoder's noise, of a codec without noise once."""
+    wavs = reconstructions(codec, sounds.read(clip, codec.sample_rate), device, draws)
+    return [fit_length(resample(wav, codec.sample_rate, sample_rate), round(sounds.duration * sample_rate)) for wav in wavs]
 
 
 def summarise(clips: pd.DataFrame) -> pd.DataFrame:
     """One row per version of `measure_ceiling`: for each of the six metrics its mean, its difference from `real` in percent (`_percent`),
     KS D against `real` (`_ks`) and how far a clip is from itself (`_apart`: the mean absolute difference, in percent of the real mean, in
     which errors of two clips cannot cancel); mean `log_mel_distance`, median `si_sdr`; if judged, the share of clips named rightly
-    (`right`)."""
+    (`right`) and the mean `total_variation`."""
     sides = {version: table for version, table in clips.groupby("version", sort=False)}
     itself = sides[REAL].set_index("clip")
     rows = {}
@@ -108,7 +119,7 @@ def summarise(clips: pd.DataFrame) -> pd.DataFrame:
             row |= {f"{name}_apart": 100 * moved[name]}
         row |= {"log_mel_distance": table["log_mel_distance"].mean(), "si_sdr": table["si_sdr"].median()}
         if "right" in table:
-            row["right"] = table["right"].astype(float).mean()
+            row |= {"right": table["right"].mean(), "total_variation": table["total_variation"].mean()}
         rows[version] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("version")
 

@@ -1,6 +1,6 @@
 """What a codec keeps, measured on codecs whose loss is known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ class Gain:
 
     gain: float
     sample_rate: int = RATE
+    stochastic: bool = False
 
     def encode(self, wav):
         return (wav * 32767).round().long()
@@ -34,8 +35,8 @@ class Stubborn:
 
     label: int
 
-    def name(self, wav, sample_rate):
-        return self.label
+    def probabilities(self, wav, sample_rate):
+        return np.eye(10, dtype=np.float32)[self.label]
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +98,34 @@ def test_what_a_listener_names_is_counted_by_version_and_class(sounds, clips):
     assert classes["rms_percent"].to_numpy() == pytest.approx(-50, abs=0.5)
 
 
+@dataclass
+class Flaky(Gain):
+    """Comes back silent from every draw of noise but the first."""
+
+    stochastic: bool = True
+
+    def decode(self, codes, generator=None):
+        return super().decode(codes) * (generator.initial_seed() == 0)
+
+
+class Loudness:
+    """A judge that is three quarters sure of class 1 in sound, of class 0 in silence."""
+
+    def probabilities(self, wav, sample_rate):
+        return np.array([0.25, 0.75] if wav.any() else [0.75, 0.25], np.float32)
+
+
+def test_the_judge_hears_several_draws_of_the_noise_and_the_metrics_are_of_the_first(sounds):
+    only = replace(sounds, clips=[replace(sounds.clips[0], label=1)])
+    row = summarise(measure_ceiling(only, {"flaky": Flaky(1.0), "same": Gain(1.0)}, Loudness(), sample_rate=RATE, device="cpu"))
+    assert row["right"].to_dict() == pytest.approx({"real 44.1 kHz": np.nan, "real": 1, "flaky": 1 / 4, "same": 1}, nan_ok=True)
+    assert row["total_variation"][["flaky", "same"]].tolist() == pytest.approx([0.5 * 3 / 4, 0])
+    assert row["rms_percent"]["flaky"] == pytest.approx(0, abs=0.1)
+
+
 def test_the_class_that_suffers_most_comes_first():
     def table(version, values):
-        return pd.DataFrame({"version": version, "class": list("abc"), "rms": 1.0, "right": True, "log_mel_distance": values})
+        return pd.DataFrame({"version": version, "class": list("abc"), "rms": 1.0, "right": 1.0, "log_mel_distance": values})
 
     clips = pd.concat([table("real", np.nan), table("codec", [1.0, 3.0, 2.0])])
     classes = by_class(clips, "codec")

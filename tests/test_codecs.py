@@ -11,7 +11,7 @@ from tiny import tiny_codec
 
 from ssenv_core import codecs
 from ssenv_core.artifacts import sha256_file
-from ssenv_core.codecs import CODEC_NAMES, codec_levels, load_codec, reconstruct
+from ssenv_core.codecs import CODEC_NAMES, codec_levels, load_codec, reconstruct, reconstructions
 from ssenv_core.codecs.encodec import untrained_encodec
 from ssenv_core.codecs.melrvq import MelRVQ
 from ssenv_core.codecs.vocos_encodec import VocosEnCodec, untrained_vocos
@@ -93,6 +93,13 @@ def test_reconstruction_keeps_the_length(small_codec, samples):
     decoded = reconstruct(small_codec, wav)
     assert decoded.shape == wav.shape
     assert decoded.dtype == np.float32
+
+
+def test_draws_of_the_noise_are_seeds_of_which_the_first_is_the_reconstruction(small_codec):
+    wav = 0.1 * np.random.default_rng(0).standard_normal(1_000).astype(np.float32)
+    first, second = reconstructions(small_codec, wav, "cpu", 2)
+    assert np.array_equal(first, reconstruct(small_codec, wav))
+    assert not np.array_equal(first, second)
 
 
 def test_reconstruction_is_what_the_codec_decodes(small_codec):

@@ -55,10 +55,16 @@ def codec_levels(name: str, bandwidth: float) -> int:
 def reconstruct(codec: Codec, wav: np.ndarray, device: str | torch.device = "cpu") -> np.ndarray:
     """One waveform (S,) float32 at `codec.sample_rate` through the codec and back: (S,) float32, cropped or zero-padded to its length;
     the same one at every call, as noise is drawn with seed 0."""
+    return reconstructions(codec, wav, device, 1)[0]
+
+
+def reconstructions(codec: Codec, wav: np.ndarray, device: str | torch.device, draws: int) -> list[np.ndarray]:
+    """`reconstruct` with noise of the seeds 0 to draws - 1; of a codec that draws none, the one that there is."""
     with torch.inference_mode():
         codes = codec.encode(torch.tensor(wav, dtype=torch.float32, device=device)[None, None])
-        decoded = codec.decode(codes, torch.Generator(codes.device).manual_seed(0))
-    return fit_length(decoded[0, 0].cpu().numpy(), len(wav))
+        seeds = range(draws if codec.stochastic else 1)
+        decoded = [codec.decode(codes, torch.Generator(codes.device).manual_seed(seed))[0, 0].cpu().numpy() for seed in seeds]
+    return [fit_length(one, len(wav)) for one in decoded]
 
 
 def _load_melrvq(bandwidth: float) -> MelRVQ:

@@ -27,6 +27,7 @@ class Codec(Protocol):
         n_q: quantizer levels in use.
         codebook_size: codes per level.
         codebooks: (n_q, codebook_size, D) float32, what each code adds to its frame: codes with close entries sound alike.
+        stochastic: `decode` draws noise.
         token_hash: SHA-256 of everything that decides which codes a waveform gets; part of every token file's identity.
     """
 
@@ -37,6 +38,7 @@ class Codec(Protocol):
     n_q: int
     codebook_size: int
     codebooks: torch.Tensor
+    stochastic: bool
     token_hash: str
 
     def encode(self, wav: torch.Tensor) -> torch.Tensor:

@@ -57,6 +57,7 @@ class DescriptCodec(nn.Module):
 
     name = NAME
     sample_rate, frame_rate, codebook_size = SAMPLE_RATE, FRAME_RATE, CODEBOOK_SIZE
+    stochastic = False
 
     def __init__(self, model: "DAC", bandwidth: float = PUBLISHED_BANDWIDTH) -> None:
         super().__init__()

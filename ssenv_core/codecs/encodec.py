@@ -38,6 +38,7 @@ class EnCodec(nn.Module):
     """
 
     definition = ""  # what decides the codes besides the weights
+    stochastic = False
 
     def __init__(self, model: EncodecModel, bandwidth: float = 6.0) -> None:
         super().__init__()

@@ -47,6 +47,7 @@ class MelRVQ(nn.Module):
 
     name = "melrvq_24khz"
     sample_rate, frame_rate, codebook_size = SAMPLE_RATE, SAMPLE_RATE / HOP, CODEBOOK_SIZE
+    stochastic = True
 
     def __init__(self, config: MelRVQConfig | None = None, bandwidth: float = 6.0) -> None:
         super().__init__()
