@@ -252,7 +252,12 @@ def share_interval(right: int, clips: int) -> tuple[float, float]:
 
 
 def judged(judge: Judge, sounds: Dataset, fold: int) -> Classification:
-    """What a judge, trained on the waveforms of the other folds, makes of this one's; its training's seconds included."""
+    """What a judge, trained on the waveforms of the other folds, makes of this one's; its training's seconds included.
+
+    Raises:
+        SsenvError: the judge was trained on this fold.
+    """
+    judge.require_heldout(fold)
     started, clips = time.monotonic() - judge.metadata["seconds"], sounds.subset(folds=[fold]).clips
     heard = track(clips, len(clips), "judge", "clip")
     probabilities = np.stack([judge.probabilities(sounds.read(clip, SAMPLE_RATE), SAMPLE_RATE) for clip in heard])

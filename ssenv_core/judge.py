@@ -117,9 +117,24 @@ class Judge:
         """`name` of each of several waveforms: (N,) int64."""
         return np.array([self.name(wav, sample_rate) for wav in wavs], np.int64)
 
-    def save(self, path: str | Path) -> Path:
-        """Write it as one safetensors file."""
-        return save_tensors(path, self.network.state_dict(), {"kind": KIND, "class_names": self.class_names, **self.metadata})
+    def require_heldout(self, fold: int) -> None:
+        """Refuse to ask it about what it was trained on.
+
+        Raises:
+            SsenvError: its training used this fold, or its file does not say which folds were used.
+        """
+        folds = self.metadata.get("folds")
+        if folds is None:
+            raise SsenvError("the judge's file does not say which folds it was trained on: run 01_tokenize again")
+        if fold in folds:
+            trained = ", ".join(map(str, folds))
+            raise SsenvError(f"fold {fold} is not held out: the judge was trained on folds {trained}; run 01_tokenize with fold={fold}")
+
+    def save(self, path: str | Path, *, folds: Sequence[int]) -> Path:
+        """Write it as one safetensors file, with the folds of the clips that it was trained on."""
+        return save_tensors(
+            path, self.network.state_dict(), {"kind": KIND, "class_names": self.class_names, **self.metadata, "folds": list(folds)}
+        )
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "auto") -> "Judge":
@@ -189,7 +204,13 @@ def train_judge(
     precision = resolve_precision("auto", device)
     package = Path(__file__).parent
     code = sha256_files([Path(__file__), package / "optimization.py"], package)
-    identity = {**asdict(settings), "labels": np.asarray(labels).tolist(), "sound": digest.hexdigest(), "code": code}
+    identity = {
+        **asdict(settings),
+        "precision": precision,
+        "labels": np.asarray(labels).tolist(),
+        "sound": digest.hexdigest(),
+        "code": code,
+    }
     del identity["checkpoint_minutes"]
     epoch = 0
     if state := resume_state(state_file, STATE_KIND, identity):

@@ -11,9 +11,11 @@ import torch
 from tiny import tiny_codec
 
 from ssenv_core import classification
-from ssenv_core.classification import Classification, ClassifierSettings, fine_tune, gain, learning_curve, probe
+from ssenv_core.classification import Classification, ClassifierSettings, fine_tune, gain, judged, learning_curve, probe
 from ssenv_core.classifier import Classifier, Reading, TrainedClassifier, load_classifier, read_features, save_classifier
+from ssenv_core.datasets import load_dataset
 from ssenv_core.errors import SsenvError
+from ssenv_core.judge import Judge, LogMelCNN
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TENSORS, TokenSet
 
@@ -396,3 +398,13 @@ def test_the_gain_of_one_classifier_over_another_is_paired_by_clip() -> None:
     assert gain(better, better, seed=0) == (0.0, 0.0, 0.0)
     with pytest.raises(SsenvError, match="same clips"):
         gain(better, named([True] * 99), seed=0)
+
+
+def test_a_judge_is_not_asked_about_the_fold_that_it_was_trained_on() -> None:
+    judge, sounds = (
+        Judge(LogMelCNN(10), ("a",) * 10, {"folds": [1, 2], "seconds": 0.0}, "cpu"),
+        load_dataset("synthetic", clips_per_class=5, seed=0),
+    )
+    assert len(judged(judge, sounds, 3).labels) == 10
+    with pytest.raises(SsenvError, match=r"^fold 2 is not held out: the judge"):
+        judged(judge, sounds, 2)

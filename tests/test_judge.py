@@ -64,14 +64,23 @@ def test_padding_does_not_matter(judge):
 
 
 def test_file_holds_the_whole_judge(judge, tmp_path):
-    again = Judge.load(judge.save(tmp_path / "judge.safetensors"), "cpu")
+    again = Judge.load(judge.save(tmp_path / "judge.safetensors", folds=(2, 3)), "cpu")
     assert again.class_names == NAMES
-    assert again.metadata == judge.metadata
+    assert again.metadata == judge.metadata | {"folds": [2, 3]}
     assert np.array_equal(again.probabilities(sound(0, 9), SAMPLE_RATE), judge.probabilities(sound(0, 9), SAMPLE_RATE))
 
 
+def test_it_is_asked_only_about_folds_that_it_was_not_trained_on(judge, tmp_path):
+    again = Judge.load(judge.save(tmp_path / "judge.safetensors", folds=(2, 3)), "cpu")
+    again.require_heldout(1)
+    with pytest.raises(SsenvError, match=r"^fold 3 is not held out: the judge was trained on folds 2, 3; run 01_tokenize with fold=3$"):
+        again.require_heldout(3)
+    with pytest.raises(SsenvError, match="does not say which folds"):
+        judge.require_heldout(1)
+
+
 def test_a_judge_of_another_size_is_refused_in_one_line(judge, tmp_path, monkeypatch):
-    path = judge.save(tmp_path / "judge.safetensors")
+    path = judge.save(tmp_path / "judge.safetensors", folds=(2, 3))
     monkeypatch.setattr(module, "CHANNELS", (8, 8))
     with pytest.raises(SsenvError, match="another judge than this version"):
         Judge.load(path, "cpu")
@@ -102,6 +111,17 @@ def test_an_interrupted_training_ends_in_the_same_judge(tmp_path, monkeypatch):
     assert len(calls) == 3  # the first epoch was not repeated
     for a, b in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_state_of_another_precision_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "state.safetensors"
+    train(path, epochs=1)
+    state, metadata = load_state(path, module.STATE_KIND)
+    module.save_state(path, state, metadata | {"finished": False})
+    resolved = {"bf16": "fp32", "fp32": "bf16"}[metadata["identity"]["precision"]]
+    monkeypatch.setattr(module, "resolve_precision", lambda wanted, device: resolved)
+    with pytest.raises(SsenvError, match="interrupted training with other precision: remove it"):
+        train(path, epochs=1)
 
 
 def test_state_of_other_sounds_is_refused_unless_it_ended(tmp_path):

@@ -64,7 +64,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         n_q=codec.n_q, codebook_size=1024, num_classes=len(sounds.class_names), dim=64, depth=1, heads=2, kernel_size=3, controls=True
     )
     save_generator(folder.generator, TrainedGenerator(SoundStorm(config), sounds.class_names, tokens.metadata, {"folds": [2]}))
-    Judge(LogMelCNN(len(sounds.class_names)), sounds.class_names, {}, "cpu").save(folder.judge)
+    Judge(LogMelCNN(len(sounds.class_names)), sounds.class_names, {}, "cpu").save(folder.judge, folds=[2])
     return root
 
 
