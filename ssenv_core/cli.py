@@ -80,19 +80,24 @@ def run(params: Path, overrides: tuple[str, ...], force: bool, start: str | None
 @main.command()
 @click.argument("params", type=click.Path(dir_okay=False, path_type=Path), metavar="PARAMS.yaml")
 @click.argument("axes", nargs=-1, metavar="[NAME=VALUE,VALUE,...]...")
-@click.option("--grid", multiple=True, required=True, metavar="NAME=VALUE,VALUE,...", help="Values of a parameter; more may follow it.")
+@click.option("--grid", multiple=True, metavar="NAME=VALUE,VALUE,...", help="Values to combine with all others; more may follow.")
+@click.option("--vary", multiple=True, metavar="NAME=VALUE,VALUE,...", help="Values to try one at a time; more may follow.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Replace a value of the file in all of them; may be repeated."
 )
-def sweep(params: Path, axes: tuple[str, ...], grid: tuple[str, ...], overrides: tuple[str, ...]) -> None:
-    """Run a study for every combination of values: --grid fold=1,2,3 guidance=1,3 makes six.
+def sweep(params: Path, axes: tuple[str, ...], grid: tuple[str, ...], vary: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+    """Run a study for every combination of values: --grid fold=1,2,3 guidance=1,3 makes six. Or as it is and with each value alone:
+    --vary ema_decay=0 crop_frames=null,256 makes four.
 
     Each is a study of its own, named after its values. Steps that the changed parameters do not reach are made once.
     """
     from ssenv_core.params import parse_override
-    from ssenv_core.sweep import parse_axis, run_sweep, sweep_table
+    from ssenv_core.sweep import every_combination, one_at_a_time, parse_axis, run_sweep, sweep_table
 
-    studies = run_sweep(params, _once(map(parse_axis, (*grid, *axes))), dict(map(parse_override, overrides)))
+    if bool(grid) == bool(vary):
+        raise click.UsageError("name values to sweep with --grid or --vary" + ": the two exclude each other" * bool(grid))
+    choices = (every_combination if grid else one_at_a_time)(_once(map(parse_axis, (*grid, *vary, *axes))))
+    studies = run_sweep(params, choices, dict(map(parse_override, overrides)))
     click.echo(f"\n{sweep_table(studies)}\n\nnotebooks/90_summary shows them with studies = {json.dumps(studies)}")
 
 

@@ -1,4 +1,5 @@
-"""Runs a study once for every combination of some parameters' values, each as a study of its own whose name says which.
+"""Runs a study for several choices of some parameters' values, each as a study of its own whose name says which: for every combination
+of them, or for each alone beside the study as it is, as ablations are done.
 
 Steps that the changed parameters do not reach are made once: a study begins with copies of what an earlier one of the sweep made with equal
 parameters, and `study.run_study` skips them as it skips whatever is unchanged.
@@ -32,39 +33,51 @@ def parse_axis(text: str) -> tuple[str, list]:
     except yaml.YAMLError:
         found = []
     if not equals or not name.strip() or not found:
-        raise SsenvError(f"--grid {text}: write name=value,value,...")
+        raise SsenvError(f"sweep {text}: write name=value,value,...")
     if len({json.dumps(value) for value in found}) < len(found):
-        raise SsenvError(f"--grid {text}: each value is to be named once")
+        raise SsenvError(f"sweep {text}: each value is to be named once")
     return name.strip(), found
 
 
+def every_combination(axes: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
+    """Of the values of all axes; those of the last one change fastest."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def one_at_a_time(axes: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
+    """No value, which leaves the study as it is, and then each one alone."""
+    return [{}, *({name: value} for name, values in axes.items() for value in values)]
+
+
 def run_sweep(
-    params_path: str | Path, grid: Mapping[str, Sequence[object]], overrides: Mapping[str, object] | None = None, root: Path | None = None
+    params_path: str | Path,
+    choices: Sequence[Mapping[str, object]],
+    overrides: Mapping[str, object] | None = None,
+    root: Path | None = None,
 ) -> list[str]:
-    """Run a study for every combination of the values in `grid`, into outputs/<study>_<name>=<value>.../.
+    """Run a study for each of several choices of values, into outputs/<study>_<name>=<value>.../.
 
     One that fails does not keep the others from running.
 
     Args:
         params_path, overrides, root: as for `study.run_study`.
-        grid: values by parameter.
+        choices: values by parameter, as `every_combination` and `one_at_a_time` make them.
 
     Returns:
-        The names of the studies, in order; the values of the last parameter change fastest.
+        The names of the studies, in order.
 
     Raises:
         SsenvError: before anything runs, for a parameter that is unknown, wrong, or both swept and set; or at the end, for what failed.
     """
     root, overrides = root or project_root(), dict(overrides or {})
-    if both := sorted(set(grid) & {*overrides, "study", "notebooks"}):
-        raise SsenvError(f"--grid {both[0]}: it cannot be swept" + " and set" * (both[0] in overrides))
+    if both := sorted({name for chosen in choices for name in chosen} & {*overrides, "study", "notebooks"}):
+        raise SsenvError(f"sweep {both[0]}: it cannot be swept" + " and set" * (both[0] in overrides))
     base, _ = read_study(params_path, overrides, root)
-    studies: dict[str, dict] = {}
-    for values in itertools.product(*grid.values()):
-        chosen = dict(zip(grid, values, strict=True))
+    studies: dict[str, Mapping[str, object]] = {}
+    for chosen in choices:
         study = "_".join([base, *(f"{name}={_spelled(value)}" for name, value in chosen.items())])
         if study in studies:
-            raise SsenvError(f"--grid: two combinations would both be called {study}: sweep them one by one, with --set study=NAME")
+            raise SsenvError(f"sweep: two studies would both be called {study}: sweep them one by one, with --set study=NAME")
         studies[study] = chosen
     plans = {name: {**overrides, **chosen, "study": name} for name, chosen in studies.items()}
     steps = {name: read_study(params_path, plan, root)[1] for name, plan in plans.items()}

@@ -99,15 +99,25 @@ def test_help_comes_without_the_heavy_imports():
 
 def test_a_sweep_takes_axes_after_grid_and_each_once(monkeypatch):
     seen = []
-    monkeypatch.setattr("ssenv_core.sweep.run_sweep", lambda params, grid, overrides: seen.append((str(params), grid, overrides)) or ["a"])
+    monkeypatch.setattr(
+        "ssenv_core.sweep.run_sweep", lambda params, choices, overrides: seen.append((str(params), choices, overrides)) or ["a"]
+    )
     monkeypatch.setattr("ssenv_core.sweep.sweep_table", lambda studies: f"table of {studies}")
     result = CliRunner().invoke(main, ["sweep", "p.yaml", "--grid", "fold=1,2", "guidance=1,3", "--set", "seed=7"])
     assert result.exit_code == 0
-    assert seen == [("p.yaml", {"fold": [1, 2], "guidance": [1, 3]}, {"seed": 7})]
+    combined = [{"fold": fold, "guidance": guidance} for fold in (1, 2) for guidance in (1, 3)]
+    assert seen == [("p.yaml", combined, {"seed": 7})]
     assert "table of ['a']" in result.output
+    assert CliRunner().invoke(main, ["sweep", "p.yaml", "--vary", "fold=1,2", "guidance=3"]).exit_code == 0
+    assert seen[1:] == [("p.yaml", [{}, {"fold": 1}, {"fold": 2}, {"guidance": 3}], {})]
     result = CliRunner().invoke(main, ["sweep", "p.yaml", "--grid", "fold=1,2", "fold=3"])
     assert result.exit_code == 2
     assert "fold is named twice" in result.output
+    for axes in (["fold=1,2"], ["--grid", "fold=1", "--vary", "seed=2"]):
+        result = CliRunner().invoke(main, ["sweep", "p.yaml", *axes])
+        assert result.exit_code == 2
+        assert "name values to sweep with --grid or --vary" in result.output
+    assert len(seen) == 2
 
 
 ROOT = Path(__file__).parents[1]

@@ -24,7 +24,7 @@ from ssenv_core.datasets import load_dataset
 from ssenv_core.errors import SsenvError
 from ssenv_core.report import format_seconds, write_report
 from ssenv_core.study import run_study
-from ssenv_core.sweep import parse_axis, run_sweep
+from ssenv_core.sweep import every_combination, one_at_a_time, parse_axis, run_sweep
 
 FIRST = """from ssenv_core.artifacts import StudyFolder, finish_step
 folder = StudyFolder.of(study)
@@ -458,7 +458,8 @@ def test_times_are_readable(seconds, text):
 
 
 def test_a_sweep_runs_every_combination_and_makes_once_what_does_not_change(project, in_process, capsys):
-    names = run_sweep("params/tiny.yaml", {"count": [1, 3], "colour": ["red", "light blue"]}, root=project)
+    choices = every_combination({"count": [1, 3], "colour": ["red", "light blue"]})
+    names = run_sweep("params/tiny.yaml", choices, root=project)
     assert names == ["tiny_count=1_colour=red", "tiny_count=1_colour=lightblue", "tiny_count=3_colour=red", "tiny_count=3_colour=lightblue"]
     assert in_process == ["10_make", "20_use", "20_use", "10_make", "20_use", "20_use"]
     folders = [project / "outputs" / name for name in names]
@@ -473,16 +474,27 @@ def test_a_sweep_runs_every_combination_and_makes_once_what_does_not_change(proj
     assert manifest["10_make"]["parameters"]["study"] == names[1]
     assert "made_by" not in manifest["20_use"]
     in_process.clear()
-    run_sweep("params/tiny.yaml", {"count": [1, 3], "colour": ["red", "light blue"]}, root=project)
+    run_sweep("params/tiny.yaml", choices, root=project)
     assert in_process == []
     run_study("params/tiny.yaml", {"count": 1, "colour": "light blue", "study": names[1]}, root=project)
     assert in_process == []
 
 
+def test_ablations_are_the_study_as_it_is_and_each_value_alone(project, in_process):
+    names = run_sweep("params/tiny.yaml", one_at_a_time({"count": [3], "colour": ["light blue"]}), root=project)
+    assert names == ["tiny", "tiny_count=3", "tiny_colour=lightblue"]
+    assert in_process == ["10_make", "20_use", "10_make", "20_use", "20_use"]
+    assert [(project / "outputs" / name / "figures" / "all.txt").read_text() for name in names] == [
+        "red sound 0 sound 1",
+        "red sound 0 sound 1 sound 2",
+        "light blue sound 0 sound 1",
+    ]
+
+
 def test_a_study_that_fails_does_not_stop_the_sweep(project, in_process, capsys):
     write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'"], FAILING, SECOND)
     with pytest.raises(SsenvError, match=r"^1 of 3 studies failed: tiny_colour=blue$"):
-        run_sweep("params/tiny.yaml", {"colour": ["red", "blue", "green"]}, root=project)
+        run_sweep("params/tiny.yaml", every_combination({"colour": ["red", "blue", "green"]}), root=project)
     assert (project / "outputs" / "tiny_colour=green" / "figures" / "all.txt").exists()
     assert "no blue" in capsys.readouterr().err
 
@@ -492,14 +504,14 @@ def test_a_study_that_fails_does_not_stop_the_sweep(project, in_process, capsys)
     [
         ({"count": [1], "color": ["red"]}, {}, "color"),
         ({"count": [1], "seed": [1, "often"]}, {}, "parameter seed = 'often'"),
-        ({"count": [1]}, {"count": 2}, "--grid count: it cannot be swept and set"),
-        ({"study": ["a", "b"]}, {}, "--grid study: it cannot be swept$"),
-        ({"colour": ["light blue", "lightblue"]}, {}, "two combinations would both be called tiny_colour=lightblue"),
+        ({"count": [1]}, {"count": 2}, "sweep count: it cannot be swept and set"),
+        ({"study": ["a", "b"]}, {}, "sweep study: it cannot be swept$"),
+        ({"colour": ["light blue", "lightblue"]}, {}, "two studies would both be called tiny_colour=lightblue"),
     ],
 )
 def test_a_sweep_is_checked_before_anything_runs(project, in_process, grid, overrides, message):
     with pytest.raises(SsenvError, match=message):
-        run_sweep("params/tiny.yaml", grid, overrides, root=project)
+        run_sweep("params/tiny.yaml", every_combination(grid), overrides, root=project)
     assert in_process == []
 
 
@@ -510,5 +522,5 @@ def test_an_axis_is_a_name_and_values():
     for text in ("fold", "fold=", "=1", "fold=[1"):
         with pytest.raises(SsenvError, match=r"write name=value,value,\.\.\.$"):
             parse_axis(text)
-    with pytest.raises(SsenvError, match=r"--grid fold=1,1: each value is to be named once"):
+    with pytest.raises(SsenvError, match=r"sweep fold=1,1: each value is to be named once"):
         parse_axis("fold=1,1")
