@@ -12,6 +12,7 @@ SPEEDS = ((5, 6), (6, 5), (8, 9), (9, 8), (14, 15), (15, 14))  # played that man
 MIXED, LEAST_MIX = 0.25, -20.0  # share of the items with a neighbour mixed in; dB, of the softest
 RIPPLES, DEVIATION = 8, 3.0  # cosines over log frequency in a filter; dB, root mean square
 LOWEST = 30.0 / 12_000  # of the highest frequency; a filter is flat below
+TAIL = 4800  # samples in which what a filter adds before and after a sound has died away
 GAINS = (-15.0, 6.0)  # dB
 
 
@@ -39,12 +40,13 @@ def mix(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 
 
 def _filtered(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    spectrum = torch.fft.rfft(wavs)
+    n = wavs.shape[1] + TAIL  # what comes before the first sample would else be heard after the last one
+    spectrum = torch.fft.rfft(wavs, n)
     position = 1 - torch.linspace(0, 1, spectrum.shape[1]).clamp_min(LOWEST).log() / math.log(LOWEST)  # 0 lowest, 1 highest
     order = torch.arange(1, RIPPLES + 1)
     ripples = torch.cos(math.pi * order[:, None] * position) / order[:, None]
     weights = torch.randn(len(wavs), RIPPLES, generator=rng) * DEVIATION / (1 / order**2).sum().div(2).sqrt()
-    return torch.fft.irfft(spectrum * _amplitude(weights @ ripples).to(wavs.device), n=wavs.shape[1])
+    return torch.fft.irfft(spectrum * _amplitude(weights @ ripples).to(wavs.device), n)[:, : wavs.shape[1]]
 
 
 def _at_level(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

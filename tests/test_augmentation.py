@@ -45,12 +45,19 @@ def test_levels_lie_where_they_are_said_to(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_filter_deviates_by_what_it_is_said_to_and_differs_from_item_to_item(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augmentation, "GAINS", (0.0, 0.0))
     impulses = torch.zeros(400, 4096)
-    impulses[:, 0] = 0.1
+    impulses[:, 2048] = 0.1
     response = 20 * (torch.fft.rfft(vary(impulses, rng())).abs() / 0.1).log10()
     steps = torch.linspace(math.log(2048 * augmentation.LOWEST), math.log(2048), 200).exp().long()  # evenly over log frequency
     assert abs(float(response[:, steps].square().mean().sqrt()) - augmentation.DEVIATION) < 0.3
     assert response[:, steps].std(0).min() > 1
     assert (response[:, 1:] - response[:, :-1])[:, 100:].abs().max() < 0.5  # smooth
+
+
+def test_what_follows_a_sound_stays_silent() -> None:
+    """A sound that begins at once has nothing before it that could come back behind it."""
+    wavs = torch.zeros(60, 48_000)
+    wavs[:, :12_000] = noise(60, 12_000, level=0.3)
+    assert vary(wavs, rng())[:, 24_000:].abs().max() < 1 / 32768
 
 
 def test_a_share_of_the_sounds_has_the_one_before_in_it() -> None:
