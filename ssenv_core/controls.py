@@ -72,8 +72,8 @@ def as_asked(asked: torch.Tensor, wav: np.ndarray, sample_rate: int, frame_rate:
 
     Returns:
         loudness_correlation: Pearson's, of the levels in dB; NaN where one of them is constant or nothing was asked.
-        onset_precision, onset_recall, onset_f1: of onsets within ONSET_WINDOW of each other, one to one (`mir_eval.onset`); NaN where
-            nothing was asked.
+        onset_precision, onset_recall, onset_f1: of onsets within ONSET_WINDOW of each other, one to one (`mir_eval.onset`); 1 where none
+            was to begin and none does; NaN where nothing was asked.
     """
     heard = measure_controls(wav, sample_rate, len(asked), frame_rate)
     told = ~asked[:, LOUDNESS].isnan()
@@ -83,6 +83,8 @@ def as_asked(asked: torch.Tensor, wav: np.ndarray, sample_rate: int, frame_rate:
     if asked[:, ONSET].isnan().all():
         return scores | dict.fromkeys(("onset_precision", "onset_recall", "onset_f1"), np.nan)
     times = [((controls[:, ONSET] == 1).nonzero()[:, 0] + 0.5).numpy() / frame_rate for controls in (asked, heard)]
+    if not any(map(len, times)):
+        return scores | dict.fromkeys(("onset_precision", "onset_recall", "onset_f1"), 1.0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* onsets are empty")
         f1, precision, recall = mir_eval.onset.f_measure(*times, window=ONSET_WINDOW)

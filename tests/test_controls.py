@@ -107,3 +107,10 @@ def test_what_was_not_asked_has_no_score() -> None:
     silent = as_asked(ask(150, FRAMES_PER_SECOND, onsets=[0.4], level=np.array([-40.0, -20.0])), np.zeros(2 * RATE, np.float32), RATE, 75.0)
     assert silent["onset_f1"] == 0
     assert np.isnan(silent["loudness_correlation"])
+
+
+def test_nothing_begins_as_asked_where_nothing_was_to_begin() -> None:
+    steady, none = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32), ask(150, FRAMES_PER_SECOND, onsets=[])
+    as_wanted = as_asked(none, steady, RATE, FRAMES_PER_SECOND)
+    assert [as_wanted[name] for name in SCORES if name.startswith("onset")] == [1, 1, 1]
+    assert as_asked(none, bursts([0.4]), RATE, FRAMES_PER_SECOND)["onset_f1"] == 0
