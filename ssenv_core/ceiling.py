@@ -105,13 +105,14 @@ def summarise(clips: pd.DataFrame) -> pd.DataFrame:
     """One row per version of `measure_ceiling`: for each of the six metrics its mean, its difference from `real` in percent (`_percent`),
     KS D against `real` (`_ks`) and how far a clip is from itself (`_apart`: the mean absolute difference, in percent of the real mean, in
     which errors of two clips cannot cancel); mean `log_mel_distance`, median `si_sdr`; if judged, the share of clips named rightly
-    (`right`) and the mean `total_variation`."""
+    (`right`) and the mean `total_variation`. The six are of the clips that are not silent throughout, whatever a codec makes of these."""
     sides = {version: table for version, table in clips.groupby("version", sort=False)}
     itself = sides[REAL].set_index("clip")
     rows = {}
     for version, table in sides.items():
+        heard = table[~table["clip"].isin(_silent(clips))]
         moved = (table.set_index("clip")[list(SIX)] - itself[list(SIX)]).abs().mean() / itself[list(SIX)].mean().abs()
-        comparison = compare(sides[REAL], table, metrics=SIX)
+        comparison = compare(sides[REAL], heard, metrics=SIX)
         row = {}
         for name in SIX:
             row |= {name: comparison.loc[name, "generated_mean"]}
@@ -124,12 +125,18 @@ def summarise(clips: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("version")
 
 
+def _silent(clips: pd.DataFrame) -> pd.Series:
+    """The clips of `measure_ceiling` that are silent throughout as they are."""
+    return clips.loc[(clips["version"] == REAL) & clips["rms"].isna(), "clip"]
+
+
 def by_class(clips: pd.DataFrame, version: str) -> pd.DataFrame:
     """One row per class, the ones that suffer most first: mean `log_mel_distance` through `version`, the RMS difference in percent and, if
     judged, the share named rightly of the real clips (`right_real`) and through the codec (`right`)."""
     real, codec = (clips[clips["version"] == side].groupby("class") for side in (REAL, version))
     table = pd.DataFrame({"log_mel_distance": codec["log_mel_distance"].mean()})
-    table["rms_percent"] = 100 * (codec["rms"].mean() / real["rms"].mean() - 1)
+    heard = clips[(clips["version"] == version) & ~clips["clip"].isin(_silent(clips))]
+    table["rms_percent"] = 100 * (heard.groupby("class")["rms"].mean() / real["rms"].mean() - 1)
     if "right" in clips:
         table["right_real"], table["right"] = real["right"].mean(), codec["right"].mean()
     return table.sort_values("log_mel_distance", ascending=False)

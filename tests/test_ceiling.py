@@ -84,6 +84,28 @@ def test_errors_that_cancel_in_the_mean_keep_a_clip_from_itself():
     assert row[[f"{name}_apart" for name in metrics]].tolist() == pytest.approx([100 * 2 / 3] * 6)
 
 
+class Silence:
+    def read(self, sample_rate, duration):
+        return np.zeros(round(duration * sample_rate), np.float32)
+
+
+class Hissing(Gain):
+    """Adds a soft hiss, to silence too."""
+
+    def decode(self, codes, generator=None):
+        return super().decode(codes) + 1e-4 * torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_silent_clip_counts_on_neither_side(sounds):
+    """A codec that makes sound of it would else be said to change the means."""
+    sound = sounds.clips[0]
+    pair = replace(sounds, clips=(sound, replace(sound, name="silence", source=Silence())))
+    clips = measure_ceiling(pair, {"hissing": Hissing(1.0)}, None, sample_rate=RATE, device="cpu")
+    row = summarise(clips).loc["hissing"]
+    assert row[["rms_percent", "zcr_percent", "spectral_centroid_percent"]].abs().max() < 5
+    assert by_class(clips, "hissing")["rms_percent"].abs().max() < 5
+
+
 def test_resampling_is_a_version_of_its_own(clips):
     table = summarise(clips)
     assert table.loc["real", [f"{name}_percent" for name in ("rms", "spectral_centroid")]].tolist() == [0, 0]
@@ -125,7 +147,9 @@ def test_the_judge_hears_several_draws_of_the_noise_and_the_metrics_are_of_the_f
 
 def test_the_class_that_suffers_most_comes_first():
     def table(version, values):
-        return pd.DataFrame({"version": version, "class": list("abc"), "rms": 1.0, "right": 1.0, "log_mel_distance": values})
+        return pd.DataFrame(
+            {"version": version, "clip": list("abc"), "class": list("abc"), "rms": 1.0, "right": 1.0, "log_mel_distance": values}
+        )
 
     clips = pd.concat([table("real", np.nan), table("codec", [1.0, 3.0, 2.0])])
     classes = by_class(clips, "codec")
