@@ -169,27 +169,30 @@ def generate_codes(
         raise ValueError(f"labels must lie in [0, {config.null_label}]: {list(labels)}")
     if len(labels) != len(canvas):
         raise ValueError(f"{len(labels)} labels for a canvas of {len(canvas)} clips")
-    model, spans = generator.model.to(device), _spans(generator, canvas.given)
-    given = canvas.given.expand(len(labels), -1, -1)
+    model, given = generator.model.to(device), canvas.given.expand(len(labels), -1, -1)
     controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
-    bf16, parts = resolve_precision(precision, device) == "bf16", torch.arange(len(labels)).split(batch_size)
-    made, total = [], len(parts) * len(spans)
+    bf16, alike = resolve_precision(precision, device) == "bf16", {}  # clips by the windows that they are made in
+    for i, one in enumerate(given):
+        alike.setdefault(tuple(_spans(generator, one)), []).append(i)
+    parts = [(spans, items) for spans, clips in alike.items() for items in torch.tensor(clips).split(batch_size)]
+    made, done, total = canvas.codes.to(device, copy=True), 0, sum(len(spans) for spans, _ in parts)
     progress = Progress(len(labels), "generate", "clip") if watch is None else None
     with progress or nullcontext(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        for items in parts:
+        for spans, items in parts:
             codes, fixed = canvas.codes[items].to(device), given[items].to(device, copy=True)
             batch = torch.tensor([labels[i] for i in items], device=device)
             for number, (start, stop) in enumerate(spans):
                 seeds = [derive_seed(seed, int(i), number, CODES) for i in items]
                 asked = None if controls is None else controls[items.to(device), start:stop]
                 window, kept = codes[..., start:stop], fixed[..., start:stop]
-                share = watch and _part_of(watch, len(made) * len(spans) + number, total)
+                share = watch and _part_of(watch, done, total)
                 decoded = decode(model, window, kept, batch, sampling, seeds=seeds, controls=asked, watch=share)
                 codes[..., start:stop], fixed[..., start:stop] = decoded.codes, True
-            made.append(codes)
+                done += 1
+            made[items.to(device)] = codes
             if progress:
                 progress.update(len(items))
-    return torch.cat(made)
+    return made
 
 
 def _part_of(watch: Callable[[float], None], number: int, total: int) -> Callable[[float], None]:
@@ -213,15 +216,15 @@ def windows(first: int, last: int, n_frames: int, length: int) -> Iterator[tuple
 
 
 def _spans(generator: TrainedGenerator, given: torch.Tensor) -> list[tuple[int, int]]:
-    """The windows of a canvas, given (N, Q, T); none where nothing is to be filled in."""
-    free = (~given).any(dim=(0, 1)).nonzero()[:, 0].tolist()
+    """The windows in which a clip of which given (Q, T) is there is made; none where nothing is to be filled in."""
+    free = (~given).any(dim=0).nonzero()[:, 0].tolist()
     length = frames_of(generator, generator.metadata["duration"])
-    return list(windows(free[0], free[-1] + 1, given.shape[2], length)) if free else []
+    return list(windows(free[0], free[-1] + 1, given.shape[1], length)) if free else []
 
 
 def joints(generator: TrainedGenerator, duration: float) -> list[float]:
     """The moments (s) of a clip of `duration` seconds at which another window begins to be filled in; none where it needs one only."""
-    spans = _spans(generator, Canvas.blank(generator, 1, duration).given)
+    spans = _spans(generator, Canvas.blank(generator, 1, duration).given[0])
     return [stop / generator.metadata["frame_rate"] for _, stop in spans[:-1]]
 
 

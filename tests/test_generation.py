@@ -152,6 +152,18 @@ def test_a_varied_sound_keeps_what_is_not_renewed_and_each_clip_renews_other_tok
         Canvas.varying(recording, 0.01, seed=1)
 
 
+def test_a_long_variation_is_the_same_whatever_is_varied_with_it(generator, recording):
+    """What is renewed of a clip says in which windows, and not what is renewed of the others."""
+    long, changed = recording[:1].repeat(4, 1, 3), 0
+    for seed in range(12):
+        canvas = Canvas.varying(long, 0.02, seed=seed)
+        together = generate(generator, [0] * 4, canvas)
+        assert torch.equal(together[canvas.given], long[canvas.given])
+        assert torch.equal(generate(generator, [0], replace(canvas, codes=long[:1], given=canvas.given[:1])), together[:1])
+        changed += int((together != long).sum())
+    assert changed > 100
+
+
 def test_what_is_asked_reaches_every_window_and_a_generator_without_controls_refuses_it(generator):
     with pytest.raises(SsenvError, match="trained without controls"):
         Canvas.blank(generator, 1, 0.2).asking(generator, onsets=[0.1])
