@@ -12,10 +12,10 @@ def one_cycle(
 ) -> OneCycleLR:
     """OneCycleLR that rises for the share `warmup` of the steps, but not in the last; where that is one step or less, at once.
 
-    Rising in all of them, or in one, it would divide by zero.
+    Rising in all of them, or in one, it would divide by zero. A single step is the first of two: it would else have no rate.
     """
     rise = min(float(warmup), 1 - 1 / steps) if warmup * steps > 1 else 0.0
-    return OneCycleLR(optimizer, learning_rate, steps, pct_start=rise, cycle_momentum=cycle_momentum)
+    return OneCycleLR(optimizer, learning_rate, max(2, steps), pct_start=rise, cycle_momentum=cycle_momentum)
 
 
 def warmed_up_average(decay: float) -> Callable:

@@ -146,12 +146,12 @@ class Trainer:
         self.average.update_parameters(self.model)
         self.step += 1
         self.scheduler.step()
-        self.losses.append(loss.item())
+        self.losses.append(self.accelerator.reduce(loss, "mean").item())  # the same in every process, as one saves for all
         return self.losses[-1]
 
     def close_row(self, validation_loss: float | None, seconds: float) -> dict:
         """Add a log row; its loss is the mean over processes and over the steps since the row before."""
-        mean = self.accelerator.reduce(torch.tensor(np.mean(self.losses), device=self.accelerator.device), "mean").item()
+        mean = float(np.mean(self.losses))
         row = {"step": self.step, "epoch": -(-self.step // self.epoch_steps), "loss": mean, "learning_rate": self.learning_rate}
         self.rows.append(row | {"validation_loss": validation_loss, "seconds": round(seconds, 1)})
         self.losses = []

@@ -20,6 +20,12 @@ def test_the_rate_of_a_cycle_peaks_where_the_warmup_ends_and_dies_out(steps, war
     assert rates.index(max(rates)) == pytest.approx(max(0, warmup * steps - 1), abs=1)
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.3, 1.0])
+def test_a_single_step_has_a_rate_to_learn_with(warmup):
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    assert one_cycle(optimizer, 0.01, 1, warmup).get_last_lr()[0] == pytest.approx(0.005, rel=0.01)
+
+
 def test_the_average_of_a_short_run_has_forgotten_its_start():
     model = torch.nn.Linear(1, 1)
     average = AveragedModel(model, multi_avg_fn=warmed_up_average(0.999))
