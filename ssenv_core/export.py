@@ -6,7 +6,6 @@
 
 import json
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -69,7 +68,7 @@ def export_generator(path: str | Path, generator: TrainedGenerator, codec: Codec
         raise SsenvError(f"steps {sampling.steps} must name the iterations of each of the generator's {generator.model.config.n_q} levels")
     original = Program(generator.model, codec, sampling, n_frames)
     program = torch.export.export(original, (torch.tensor([0]),))
-    described = {"class_names": generator.class_names, "tokens": generator.metadata, "sampling": asdict(sampling)}
+    described = {"class_names": generator.class_names, "tokens": generator.metadata, "sampling": sampling.settings()}
     described |= {"frames": n_frames, "sample_rate": codec.sample_rate}
     with atomic_path(path) as temporary, warnings.catch_warnings():
         for message in ("The given buffer is not writable", "No complete tensor found"):  # of PyTorch's own files

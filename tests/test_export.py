@@ -64,6 +64,7 @@ def test_pytorch_alone_generates_the_same_codes_and_sounds(generator, codec, tmp
     assert made[1] != made[2]
     assert (described["class_names"], described["frames"], described["tokens"]) == (["dog", "rain"], 15, generator.metadata)
     assert described["sample_rate"] == 24_000
+    assert Sampling.of(described["sampling"]) == sampling
 
 
 @pytest.mark.parametrize("name", ["encodec_24khz", "vocos_encodec_24khz"])

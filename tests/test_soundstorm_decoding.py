@@ -1,5 +1,6 @@
 """Decoding: what is kept, what is masked again, and what a result may depend on. Where that is enough, a table of logits is the model."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -529,3 +530,6 @@ def test_settings_of_a_recipe_make_the_sampling_that_wrote_them():
     assert Sampling.of({**recipe, "sampler": "halton", "temperature": 0.7}) == replace(wanted, temperature=0.7, sampler=HaltonOrder())
     with pytest.raises(SsenvError, match="'greedy' must be one of"):
         Sampling.of({**recipe, "sampler": "greedy"})
+    for sampler in (Confidence(3.0), HaltonOrder(), RandomOrder()):
+        chosen = replace(wanted, sampler=sampler)
+        assert Sampling.of(json.loads(json.dumps(chosen.settings()))) == chosen

@@ -104,15 +104,17 @@ def _halton(total: int, start: Tensor) -> Tensor:
     return -turn[(place - (start * total).long()) % total].float()
 
 
+SAMPLERS = {"confidence": Confidence, "halton": HaltonOrder, "random": RandomOrder}
+
+
 def sampler_named(name: str, choice_temperature: float) -> Sampler:
     """The sampler "confidence", "halton" or "random"; `choice_temperature` is of confidence alone.
 
     Raises `SsenvError` for another name.
     """
-    samplers = {"confidence": Confidence(choice_temperature), "halton": HaltonOrder(), "random": RandomOrder()}
-    if name not in samplers:
-        raise SsenvError(f"decoding: sampler {name!r} must be one of {', '.join(samplers)}")
-    return samplers[name]
+    if name not in SAMPLERS:
+        raise SsenvError(f"decoding: sampler {name!r} must be one of {', '.join(SAMPLERS)}")
+    return Confidence(choice_temperature) if SAMPLERS[name] is Confidence else SAMPLERS[name]()
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,12 @@ class Sampling:
         values = {field.name: settings[field.name] for field in fields(cls)}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return cls(**{**values, "sampler": sampler_named(values["sampler"], settings["choice_temperature"])})
+
+    def settings(self) -> dict[str, Any]:
+        """What `of` makes it from, and JSON holds."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        name = next(name for name, kind in SAMPLERS.items() if isinstance(self.sampler, kind))
+        return {**values, "sampler": name, "choice_temperature": getattr(self.sampler, "choice_temperature", Confidence.choice_temperature)}
 
     @property
     def temperatures(self) -> tuple[float, ...]:
