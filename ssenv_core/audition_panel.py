@@ -155,7 +155,9 @@ class AuditionPanel:
             "onsets": ipywidgets.Text(placeholder="any: 0.5, 1.2", description="Onsets (s)", **WIDE, disabled=not asked),
             "envelope": ipywidgets.Dropdown(options=envelopes, description="Envelope", **WIDE),
             "steps": Slider(value=steps[0], min=1, max=64, description="Steps, first level"),
-            "temperature": Slider(value=first, max=2, step=0.05, description="Temperature"),
+            "temperature": Slider(
+                value=first, max=2, step=0.05, description="Temperature" if first is temperature else "Temperature, first level"
+            ),
             "guidance": Slider(value=told["guidance"], max=8, step=0.25, description="Guidance"),
         }
 
@@ -164,8 +166,11 @@ class AuditionPanel:
 
     def _asked(self) -> dict[str, Any]:
         """The settings with what the form says of them."""
-        told = {name: self.form[name].value for name in ("temperature", "guidance")}
-        return {**self.settings, **told, "steps": (round(self.form["steps"].value), *self.settings["steps"][1:])}
+        steps, temperature = self.settings["steps"], self.form["temperature"].value
+        if not isinstance(self.settings["temperature"], int | float):
+            temperature = (temperature, *self.settings["temperature"][1:])  # as of the steps, the first level's
+        told = {"steps": (round(self.form["steps"].value), *steps[1:]), "temperature": temperature}
+        return {**self.settings, **told, "guidance": self.form["guidance"].value}
 
     def _onsets(self) -> list[float] | None:
         text = self.form["onsets"].value.strip()

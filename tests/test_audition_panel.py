@@ -111,6 +111,12 @@ def test_live_the_form_reaches_the_take_and_the_seed_goes_on(panel: AuditionPane
     assert str(path.with_suffix(".wav")) in panel.message.value
 
 
+def test_live_the_form_asks_of_the_first_level_where_each_has_a_temperature_of_its_own(panel: AuditionPanel) -> None:
+    panel.settings = {**panel.settings, "temperature": [1.0, 0.0]}
+    panel.form["temperature"].value = 0.5
+    assert panel._asked()["temperature"] == (0.5, 0.0)
+
+
 def test_live_stop_ends_a_take_that_is_being_made_and_another_can_be_made_then(panel: AuditionPanel, monkeypatch) -> None:
     begun, may_go_on = threading.Event(), threading.Event()
     watch = panel._watch
