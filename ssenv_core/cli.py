@@ -250,7 +250,7 @@ def generate(
     from ssenv_core.controls import file_level
     from ssenv_core.devices import resolve_device
     from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms
-    from ssenv_core.recipes import makers, recipe, write_sound
+    from ssenv_core.recipes import makers, recipe, refuse_other_sounds, write_sound
     from ssenv_core.soundstorm import Sampling
 
     resolved = resolve_device(device)
@@ -278,13 +278,17 @@ def generate(
     if onsets or envelope:
         times = _numbers(onsets, float, "--onsets") if onsets else None
         canvas = canvas.asking(generator, onsets=times, level=file_level(envelope) if envelope else None)
-    codes = generate_codes(generator, [label] * num_samples, Sampling.of(settings), canvas, seed=seed, device=resolved)
-    wavs = generate_waveforms(generator, codec, codes, seed=seed)
     made_by = makers(checkpoint, generator, codec, resolved)
     asked = {"start": start, "onsets": onsets, "envelope": envelope and str(envelope)}
-    for index, wav in enumerate(wavs):
-        path = output / f"{class_name}_{seed}_{index}.wav"
-        card = recipe(made_by, class_name, duration, settings, seed, **asked, index=index, num_samples=num_samples)
+    cards = {
+        output / f"{class_name}_{seed}_{index}.wav": recipe(
+            made_by, class_name, duration, settings, seed, **asked, index=index, num_samples=num_samples
+        )
+        for index in range(num_samples)
+    }
+    refuse_other_sounds(cards)
+    codes = generate_codes(generator, [label] * num_samples, Sampling.of(settings), canvas, seed=seed, device=resolved)
+    for (path, card), wav in zip(cards.items(), generate_waveforms(generator, codec, codes, seed=seed), strict=True):
         write_sound(path, wav, codec.sample_rate, card)
         click.echo(path)
 

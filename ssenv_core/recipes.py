@@ -2,6 +2,7 @@
 write the same one, by the same names as the options of `ssenv generate`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssenv_core.artifacts import environment, sha256_file, write_json
+from ssenv_core.artifacts import environment, read_json, sha256_file, write_json
 from ssenv_core.audio import write_audio
 from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.codecs.base import Codec
 from ssenv_core.devices import resolve_precision
+from ssenv_core.errors import SsenvError
 
 
 def makers(checkpoint: Path, generator: TrainedGenerator, codec: Codec, device: torch.device, precision: str = "auto") -> dict[str, Any]:
@@ -56,6 +58,25 @@ def recipe(
     asked = {"onsets": onsets, "envelope": envelope}
     what = {"class": class_name, "duration": duration, **(start or {}), **asked, **settings, "seed": seed}
     return {**what, **made_by, "index": index, "num_samples": num_samples}
+
+
+def refuse_other_sounds(recipes: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Refuse to replace sounds that were made otherwise; by the same recipe, of however many sounds, a sound may be made again.
+
+    Args:
+        recipes: by the wav file that each is to be written to.
+
+    Raises:
+        SsenvError: such a file is there; the line names it.
+    """
+    for path, wanted in recipes.items():
+        card = path.with_suffix(".json")
+        if path.exists() and (not card.exists() or _sound_of(read_json(card)) != _sound_of(json.loads(json.dumps(wanted)))):
+            raise SsenvError(f"{path} holds a sound that was made otherwise: choose another --output, or --seed")
+
+
+def _sound_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if name != "num_samples"}
 
 
 def write_sound(path: Path, wav: np.ndarray, sample_rate: int, recipe: Mapping[str, Any]) -> Path:

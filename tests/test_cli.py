@@ -284,6 +284,20 @@ def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tm
     assert sounds[0] != sounds[1]
 
 
+def test_generate_replaces_no_sound_that_was_made_otherwise(checkpoint, tmp_path):
+    assert generate(checkpoint, tmp_path, "--class", "rain", "--seed", 7).exit_code == 0
+    first = (tmp_path / "rain_7_0.wav").read_bytes()
+    assert generate(checkpoint, tmp_path, "--class", "rain", "--seed", 7, "--num-samples", 2).exit_code == 0  # one more
+    assert (tmp_path / "rain_7_0.wav").read_bytes() == first
+    other = ["--class", "rain", "--seed", 7, "--guidance", 3]
+    refused(
+        generate(checkpoint, tmp_path, *other), r".*rain_7_0\.wav holds a sound that was made otherwise: choose another --output, or --seed"
+    )
+    (tmp_path / "rain_7_0.json").unlink()
+    refused(generate(checkpoint, tmp_path, "--class", "rain", "--seed", 7), r".*rain_7_0\.wav holds a sound that was made otherwise.*")
+    assert (tmp_path / "rain_7_0.wav").read_bytes() == first
+
+
 def test_without_a_checkpoint_the_shipped_generator_is_used(checkpoint, tmp_path, monkeypatch):
     checkpoint.with_suffix(".json").write_text(json.dumps({"sha256": sha256_file(checkpoint)}))
     monkeypatch.setattr(checkpoints, "SHIPPED", checkpoint)
