@@ -307,6 +307,17 @@ def test_a_state_of_other_settings_is_refused_while_its_training_is_unfinished_a
     run(1)
 
 
+def test_a_training_that_ended_is_not_taken_for_that_of_as_many_other_sounds(sounds: Sounds, codec: MelRVQ, tmp_path) -> None:
+    """Another fold held out leaves equally many clips; its codec must not come back with what it was trained on before."""
+    other = Sounds(sounds.wavs.flip(0), sounds.live.flip(0))
+    losses = [
+        [row["loss"] for row in train_decoder(twin(codec), some, encode_all(codec, some), decoder_training(2), path)]
+        for some, path in ((sounds, tmp_path / "s"), (other, tmp_path / "s"), (other, tmp_path / "o"))
+    ]
+    assert losses[0] != losses[1]
+    assert losses[1] == losses[2]
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_state(sounds: Sounds, codec: MelRVQ, tmp_path) -> None:
     broken = twin(codec)
     with torch.no_grad():

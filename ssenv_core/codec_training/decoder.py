@@ -119,7 +119,7 @@ def train_decoder(
         return score.item()
 
     parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
-    about = {"clips": len(sounds), "precision": precision, "tokens": codec.token_hash, "config": str(codec.config.decoder)}
+    about = {"clips": sounds.fingerprint, "precision": precision, "tokens": codec.token_hash, "config": str(codec.config.decoder)}
     about |= {"start": weights_hash("decoder", decoder), "hearing": hearing and weights_hash("hearing", hearing)}
     rows = run(settings, take_step, parts, state_file, name="decoder", data=about, device=device, report=report)
     decoder.load_state_dict(average.module.state_dict())

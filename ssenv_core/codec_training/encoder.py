@@ -77,7 +77,7 @@ def train_encoder(
         return error.item()
 
     parts = {"learning": learning, "books": books, "optimizer": optimizer, "scheduler": scheduler}
-    about = {"clips": len(sounds), "precision": precision, "config": str(codec.config)}
+    about = {"clips": sounds.fingerprint, "precision": precision, "config": str(codec.config)}
     rows = run(settings, take_step, parts, state_file, name="encoder", data=about, device=device, report=report)
     codec.eval().requires_grad_(False).cpu()
     encoder.codebooks[:, 1:] = torch.stack([book.embed for book in books]).cpu()

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from ssenv_core.artifacts import resume_state, save_state
+from ssenv_core.artifacts import resume_state, save_state, sha256_files
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress
 
@@ -53,7 +53,7 @@ def run(
         take_step: one step, given the generator of its random draws -> its loss.
         parts: everything that a step changes.
         name: of what is trained, for messages.
-        data: JSON-able; together with the settings, what has to be the same for a run to be the same run.
+        data: JSON-able; together with the settings and the code, what has to be the same for a run to be the same run.
         report: called with each log row.
 
     Returns:
@@ -65,7 +65,10 @@ def run(
     rng = torch.Generator().manual_seed(settings.seed)
     torch.manual_seed(settings.seed)
     step, rows, losses, spent = 0, [], [], 0.0
-    identity = {**asdict(settings), "name": name, **data}
+    package = Path(__file__).parents[1]
+    code = [*(package / "codec_training").glob("*.py"), *(package / "codecs" / "melrvq").glob("*.py"), package / "optimization.py"]
+    code = sha256_files([*code, package / "augmentation.py"], package)
+    identity = {**asdict(settings), "name": name, **data, "code": code}
     del identity["checkpoint_minutes"], identity["log_every"]
     if state := resume_state(state_file, STATE_KIND, identity):
         step, rows, losses, spent = state["step"], state["rows"], state["losses"], state["seconds"]

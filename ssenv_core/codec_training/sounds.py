@@ -1,9 +1,11 @@
 """The clips a codec is trained on, in memory, and random segments of them, varied so that 2,000 clips are not all it ever hears."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -31,6 +33,11 @@ class Sounds:
 
     def __len__(self) -> int:
         return len(self.wavs)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of every sample."""
+        return hashlib.sha256(self.wavs.numpy().tobytes()).hexdigest()
 
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All clips in order, BATCH at a time: wavs (B, S) float in [-1, 1], live (B, T)."""
