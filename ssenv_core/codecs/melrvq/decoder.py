@@ -76,12 +76,13 @@ class Oscillators(Resolution):
 
     def __init__(self, n_fft: int, hop: int) -> None:
         super().__init__(n_fft, hop)
+        self.n_fft, self.hop = n_fft, hop
         self.cycles_per_bin = hop / n_fft  # per frame
         self.register_buffer("index", torch.arange(self.bins), persistent=False)
 
     def phase(self, raw: torch.Tensor) -> torch.Tensor:
         frame = torch.arange(raw.shape[1], device=raw.device)[:, None]
-        centre = frame * self.index * self.cycles_per_bin % 1
+        centre = frame * self.index * self.hop % self.n_fft / self.n_fft  # in integers: a long clip's product is no float32
         deviation = BINS_AROUND * torch.tanh(raw) * self.cycles_per_bin
         half_turn = 0.5 * (self.index % 2)  # the frame's middle, not its start, is time 0
         return 2 * math.pi * (centre + deviation.cumsum(1) + half_turn)
