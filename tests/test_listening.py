@@ -96,6 +96,18 @@ def test_a_silent_real_clip_is_no_reference_and_a_silent_generated_one_is_rated_
     assert sum(len(sides[1]) for sides in choice.classes.values()) == 3
 
 
+def test_equal_sounds_of_a_page_are_still_rated_one_by_one() -> None:
+    generated = [one._replace(wav=np.zeros_like(one.wav)) for one in recordings("made", 3, 2, 2)]
+    choice = choose_recordings(recordings("real", 3, 4, 1), generated, mushra_items=1, fit_classes=2, fit_clips=2, seed=0)
+    items = [choice.training, *choice.items]
+    made = make_test(choice, {"codec": Coded("a codec", {item.name: 0.5 * item.wav for item in items})}, sample_rate=RATE, seed=0)
+    for page in (page for page in made.pages if page.test == "fit"):
+        assert len({stimulus.name for stimulus in page.stimuli}) == len(page.stimuli) == 4
+    assert len(made.sounds()) == len({file for page in (made.training, *made.pages) for one in page.stimuli for file in one.files}) + len(
+        items
+    )
+
+
 def test_too_few_classes_or_too_many_sounds_on_a_page_are_one_line() -> None:
     real, generated = recordings("real", 3, 1, 1), recordings("made", 3, 1, 2)
     with pytest.raises(SsenvError, match=r"\Amushra_items = 3, and one to train with: only 3 classes [^\n]*\Z"):

@@ -104,7 +104,8 @@ class ListeningTest:
     def sounds(self) -> dict[str, np.ndarray]:
         """Every sound (S,) by the name of its file, in the order of these names, which says nothing."""
         stimuli = [stimulus for page in (self.training, *self.pages) for stimulus in (page.reference, *page.stimuli) if stimulus]
-        return dict(sorted((file, wav) for stimulus in stimuli for file, wav in zip(stimulus.files, stimulus.wavs, strict=True)))
+        played = [pair for stimulus in stimuli for pair in zip(stimulus.files, stimulus.wavs, strict=True)]
+        return dict(sorted(played, key=lambda pair: pair[0]))
 
 
 class Coded(NamedTuple):
@@ -190,8 +191,15 @@ def _page(name: str, test: str, label: str, stimuli: Sequence[Stimulus], referen
         raise SsenvError(
             f"page {name} would have {len(stimuli)} sounds to rate, and {MOST_STIMULI} is the most: take fewer codecs or clips"
         )
+    named: dict[str, Stimulus] = {}
+    for stimulus in stimuli:
+        own, again = stimulus.name, 0
+        while own in named:  # equal sounds, such as two silent ones
+            again += 1
+            own = hashlib.sha256(f"{stimulus.name}/{again}".encode()).hexdigest()[:12]
+        named[own] = replace(stimulus, name=own)
     question = QUESTIONS[test].format(label.replace("_", " "))
-    return Page(name, test, question, reference, tuple(sorted(stimuli, key=lambda stimulus: stimulus.name)))
+    return Page(name, test, question, reference, tuple(named[own] for own in sorted(named)))
 
 
 def _stimulus(seed: int, page: str, condition: str, recordings: Sequence[Recording], codec: str = "") -> Stimulus:
