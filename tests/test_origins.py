@@ -91,6 +91,8 @@ def test_only_codes_that_are_less_varied_lie_beyond_the_floor():
         by_iteration = entropy_by_iteration([Iteration(0, 1, made, decided)], real, 64).loc[1]
         assert (by_iteration["real"] - by_iteration["generated"] > by_iteration["noise_floor"]) == beyond
         assert by_iteration["real"] == pytest.approx(table.loc[1, "real"], abs=0.02)
+    shorter = entropy_beside_floor(real.numpy(), real[:, :, ::5].numpy(), 64)  # fewer frames look less varied
+    assert (shorter["real"] - shorter["generated"] < shorter["noise_floor"]).all()
     with pytest.raises(SsenvError, match="at least 2 real clips and a generated one, not 1 and 3"):
         entropy_beside_floor(real[:1].numpy(), like[:3].numpy(), 64)
 

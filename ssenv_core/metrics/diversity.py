@@ -89,11 +89,11 @@ def evenly(total: int, size: int) -> np.ndarray:
 def entropy_beside_floor(
     real: np.ndarray, generated: np.ndarray, codebook_size: int, *, repeats: int = 100, seed: int = 42
 ) -> pd.DataFrame:
-    """How varied the codes of each level are, in equally many real and generated clips.
+    """How varied the codes of each level are, in equally many real and generated clips of equally many frames.
 
     Args:
         real: (N, Q, T) int, N at least 2.
-        generated: (M, Q, T) int, M at least 1.
+        generated: (M, Q, U) int, M at least 1; of the longer side's clips the first min(T, U) frames count.
         codebook_size: codes per level.
 
     Returns:
@@ -103,6 +103,8 @@ def entropy_beside_floor(
     Raises:
         SsenvError: too few clips.
     """
+    frames = min(real.shape[2], generated.shape[2])
+    real, generated = real[..., :frames], generated[..., :frames]
     size = min(len(real) // 2, len(generated))
     if size < 1:
         raise SsenvError(f"entropies of codes take at least 2 real clips and a generated one, not {len(real)} and {len(generated)}")
