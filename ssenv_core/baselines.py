@@ -25,6 +25,7 @@ from ssenv_core.progress import track
 SAMPLE_RATE, HOP = 44_100, 512
 NUM_MFCC = 12
 RANGE = 80.0  # dB
+NEIGHBOURS = 8
 BASELINES = ("k-NN", "random forest", "SVM")
 
 
@@ -41,7 +42,7 @@ def baseline(name: str, seed: int) -> ClassifierMixin:
     """A classifier of BASELINES, not yet fitted, with the published settings: 8 neighbours, 500 trees, a linear kernel and C = 0.1."""
     if name == "random forest":
         return RandomForestClassifier(500, random_state=seed, n_jobs=-1)
-    return make_pipeline(StandardScaler(), {"k-NN": KNeighborsClassifier(8), "SVM": SVC(kernel="linear", C=0.1)}[name])
+    return make_pipeline(StandardScaler(), {"k-NN": KNeighborsClassifier(NEIGHBOURS), "SVM": SVC(kernel="linear", C=0.1)}[name])
 
 
 def cross_validate(dataset: Dataset, seed: int = 42) -> pd.DataFrame:
@@ -52,10 +53,16 @@ def cross_validate(dataset: Dataset, seed: int = 42) -> pd.DataFrame:
         asking, all folds together. The features' time is in the log.
 
     Raises:
-        SsenvError: one fold only, or a clip cannot be read.
+        SsenvError: one fold only, a fold without which there are fewer than 8 clips or one class, or a clip cannot be read.
     """
     if len(dataset.folds) < 2:
         raise SsenvError(f"{dataset.name} has one fold here: another one is needed to learn from")
+    for fold in dataset.folds:
+        known = dataset.subset(exclude_folds=[fold]).clips
+        labels = {clip.label for clip in known}
+        if len(known) < NEIGHBOURS or len(labels) < 2:
+            found = f"{len(known)} clips of {len(labels)} classes"
+            raise SsenvError(f"without fold {fold} {dataset.name} has {found}: the baselines learn from {NEIGHBOURS} or more of 2 or more")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda clip: mfcc_zcr(dataset.read(clip, SAMPLE_RATE)), dataset.clips)

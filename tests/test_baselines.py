@@ -46,6 +46,18 @@ def test_no_fold_is_asked_about_its_own_clips() -> None:
     assert (cross_validate(alone)["mean"] == 0).all()
 
 
+def test_too_few_clips_to_learn_from_are_refused_in_one_line() -> None:
+    sounds = load_synthetic(clips_per_class=5, duration=1.0).subset(folds=[1, 2])
+    few = replace(sounds, clips=tuple(clip for clip in sounds.clips if clip.fold == 1 or clip.label < 7))
+    with pytest.raises(
+        SsenvError, match=r"^without fold 1 synthetic has 7 clips of 7 classes: the baselines learn from 8 or more of 2 or more$"
+    ):
+        cross_validate(few)
+    one = replace(sounds, clips=tuple(replace(clip, label=0) if clip.fold == 2 else clip for clip in sounds.clips))
+    with pytest.raises(SsenvError, match="without fold 1 synthetic has 10 clips of 1 classes"):
+        cross_validate(one)
+
+
 def test_one_fold_is_refused_in_one_line() -> None:
     sounds = load_synthetic(clips_per_class=5, duration=1.0)
     with pytest.raises(SsenvError, match="has one fold here") as error:

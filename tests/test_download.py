@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import tarfile
 import threading
 import zipfile
@@ -203,6 +204,16 @@ def test_too_little_disk_is_said_before_the_download(server, tmp_path):
         install(published, tmp_path)
     assert_one_line(error)
     assert "/set" not in [path for path, _ in server.requests]
+
+
+def test_what_is_there_of_the_archive_needs_no_room_again(server, tmp_path, monkeypatch):
+    """A megabyte of archive and one unpacked: with the archive here, there must be room for the other alone."""
+    published = replace(publish(server, zip_of(CLIPS)), archive_gigabytes=1e-3, unpacked_gigabytes=1e-3)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1.5e6}))
+    with pytest.raises(SsenvError, match="GB are free"):
+        install(published, tmp_path)
+    (tmp_path / "set.archive").write_bytes(zip_of({**CLIPS, "filling.bin": os.urandom(1_000_000)}))
+    assert install(published, tmp_path).exists()
 
 
 def test_a_dataset_without_download_is_refused(tmp_path):

@@ -86,12 +86,14 @@ def install(published: Published, root: Path) -> Path:
             raise SsenvError(f"{folder} is there but {problem}: move it away and run the same command again")
         return folder
 
-    needed = published.archive_gigabytes + published.unpacked_gigabytes
+    archive_file = root / published.archive_name
+    fetched = sum(path.stat().st_size for path in (archive_file, _part_of(archive_file)) if path.exists()) / 1e9
+    needed = max(0.0, published.archive_gigabytes - fetched) + published.unpacked_gigabytes
     if (free := shutil.disk_usage(root).free / 1e9) < needed:
         raise SsenvError(
             f"unpacking {published.title} takes {needed:.1f} GB at {root}, {free:.1f} GB are free: free some or name another folder"
         )
-    archive = fetch(published.archive_url, root / published.archive_name, f"{published.title} ({published.archive_gigabytes:g} GB)")
+    archive = fetch(published.archive_url, archive_file, f"{published.title} ({published.archive_gigabytes:g} GB)")
     unpacked = root / f".{published.folder}.unpacking"
     shutil.rmtree(unpacked, ignore_errors=True)  # left by a run that was killed
     try:
@@ -108,6 +110,10 @@ def install(published: Published, root: Path) -> Path:
     return folder
 
 
+def _part_of(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
 def fetch(url: str, path: Path, what: str, md5: str | None = None) -> Path:
     """Download one file. Bytes gather in `path` + ".part", which a later call continues; `path` appears only when it is complete.
 
@@ -122,7 +128,7 @@ def fetch(url: str, path: Path, what: str, md5: str | None = None) -> Path:
     """
     if path.exists() and (md5 is None or _md5(path) == md5):
         return path
-    part = path.with_name(path.name + ".part")
+    part = _part_of(path)
     start = part.stat().st_size if part.exists() else 0
     host = urlsplit(url).netloc
     response = _open(url, start, what)
