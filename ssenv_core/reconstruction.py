@@ -15,17 +15,18 @@ def reconstruct_folder(source: Path, target: Path, codec: Codec, device: str | t
     """Write every audio file below `source` through the codec: the same name below `target`, as .wav at the codec's rate.
 
     Raises:
-        SsenvError: the folder is missing or empty, a file cannot be read, two files would get one name, or a file would be overwritten by
-            its own reconstruction.
+        SsenvError: the folder is missing or empty, a file cannot be read, two files would get one name, or a file of the folder would be
+            overwritten.
     """
     files = list_audio(source)
     targets = [target / path.relative_to(source).with_suffix(".wav") for path in files]
     seen: dict[Path, Path] = {}
+    originals = {path.resolve() for path in files}
     for path, name in zip(files, targets, strict=True):
         if name in seen:
             raise SsenvError(f"{seen[name]} and {path} would both become {name}: rename one")
-        if name.resolve() == path.resolve():
-            raise SsenvError(f"{path} would be overwritten by its reconstruction: choose another output folder than {target}")
+        if name.resolve() in originals:
+            raise SsenvError(f"{name} would be overwritten by the reconstruction of {path}: choose another output folder than {target}")
         seen[name] = path
     written = []
     for path, name in track(zip(files, targets, strict=True), len(files), codec.name, "clip"):

@@ -169,13 +169,25 @@ def test_evaluate_refuses_folders_it_cannot_read(sounds, side, folder, line):
         ("out", ["--codec", "melrvq"], "unknown codec 'melrvq': did you mean 'melrvq_24khz'.*"),
         ("out", ["--codec", "melrvq_24khz", "--bandwidth", "5"], "melrvq_24khz has no 5 kbps: choose a multiple of 0.75 up to 12"),
         ("out", ["--codec", "melrvq_24khz", "--device", "cuda:99"], "no device cuda:99 here .*"),
-        ("real", ["--codec", "melrvq_24khz"], ".*b.wav would be overwritten by its reconstruction: .*"),
+        ("real", ["--codec", "melrvq_24khz"], ".*b.wav would be overwritten by the reconstruction of .*b.wav: .*"),
     ],
 )
 def test_reconstruct_refuses_what_it_cannot_do(sounds, weights, target, options, line):
     before = (sounds / "real" / "b.wav").read_bytes()
     refused(ssenv("reconstruct", sounds / "real", sounds / target, *options), line)
     assert (sounds / "real" / "b.wav").read_bytes() == before
+
+
+def test_reconstruct_overwrites_no_other_original_either(sounds, weights):
+    """dog/1.wav lies where the reconstruction of 1.wav would go."""
+    for name in ("1.wav", "dog/2.wav"):
+        soundfile.write(sounds / "real" / name, noise(6), 24_000)
+    (sounds / "real" / "2.wav").write_bytes((sounds / "real" / "1.wav").read_bytes())
+    before = (sounds / "real" / "dog" / "2.wav").read_bytes()
+    line = ".*dog/2.wav would be overwritten by the reconstruction of .*real/2.wav: .*"
+    refused(ssenv("reconstruct", sounds / "real", sounds / "real" / "dog", "--codec", "melrvq_24khz"), line)
+    assert (sounds / "real" / "dog" / "2.wav").read_bytes() == before
+    assert not (sounds / "real" / "dog" / "1.wav").exists()
 
 
 def test_reconstruct_refuses_two_files_for_one_name(sounds, weights):
