@@ -25,6 +25,7 @@ from traitlets import default
 
 from ssenv_core.artifacts import StudyFolder, can_be_resumed, environment, project_root, read_json, sha256_file, sha256_json, write_json
 from ssenv_core.codecs import codec_levels
+from ssenv_core.datasets import load_dataset
 from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError, did_you_mean
 from ssenv_core.fingerprint import code_hashes
@@ -95,6 +96,7 @@ def run_study(
             continue
         earlier = {other.name: sorted(records[other.name]["outputs"]) for other in steps[:position] if other.name in records}
         fingerprint = {**code_hashes(step.notebook), "parameters": sha256_json(step.parameters), "files": sha256_json(earlier)}
+        fingerprint["dataset"] = _dataset_of(step.parameters, root)
         reason = ASKED_FOR if force or start or only else _why_run(records.get(step.name), fingerprint, folder)
         if not reason:
             print(f"{step.name}: skipped, unchanged", flush=True)
@@ -187,6 +189,14 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return did_you_mean(name, known) or f"there are {', '.join(known)}"
 
 
+def _dataset_of(parameters: Mapping[str, object], root: Path) -> str:
+    """The fingerprint of the dataset that a step reads, with its clips and their labels and folds; "" of a step that reads none."""
+    if "data_root" not in parameters:
+        return ""
+    name, made = parameters["dataset"], {"clips_per_class": parameters["clips_per_class"], "seed": parameters["seed"]}
+    return load_dataset(name, root / parameters["data_root"], **made).fingerprint
+
+
 def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFolder) -> str:
     """Why a step has to run; "" if all that decides its result, and all that it made, is as its record in the manifest says."""
     if record is None:
@@ -194,8 +204,9 @@ def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFold
     if record["fingerprint"] is None:
         return "its last run did not end"
     words = {"notebook": "its code cells", "code": "ssenv_core", "parameters": "its parameters", "files": "the files of earlier steps"}
+    words["dataset"] = "the dataset"
     for part, value in fingerprint.items():
-        if record["fingerprint"][part] != value:
+        if record["fingerprint"].get(part) != value:
             return f"{words[part]} changed"
     for name, digest in {**record["inputs"], **record["outputs"]}.items():
         if not (folder.root / name).is_file():

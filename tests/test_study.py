@@ -14,8 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import psutil
 import pytest
+import soundfile
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ssenv_core import fingerprint, study
@@ -441,6 +443,26 @@ def test_the_report_needs_no_network_and_keeps_figures_sounds_and_links(tmp_path
     assert re.search(r'<details class="code">(?:(?!</details>).)*secret_sauce', own, re.DOTALL)
     assert "loss 1.235" in own
     assert "1 min 15 s" in own
+
+
+def test_a_step_runs_again_when_the_labels_of_its_dataset_change(project, in_process, capsys):
+    """The table of labels is no file that the notebook hashed."""
+    sounds = project / "sounds"
+    sounds.mkdir()
+    for number in range(10):
+        soundfile.write(sounds / f"{number}.wav", np.full(2400, 0.1 * (number + 1) / 11), 24_000)
+    rows = [f"{number}.wav,{'ab'[number % 2]}\n" for number in range(10)]
+    (sounds / "labels.csv").write_text("filename,label\n" + "".join(rows))
+    read = ["colour = 'blue'", "dataset = 'folder'", "data_root = 'sounds'", "clips_per_class = 1"]
+    write_notebook(project / "notebooks" / "20_use.ipynb", read, SECOND)
+    (project / "params" / "tiny.yaml").write_text(PARAMS + "dataset: folder\ndata_root: sounds\nclips_per_class: 1\n")
+    run()
+    run()
+    assert in_process == ["10_make", "20_use"]
+    (sounds / "labels.csv").write_text("filename,label\n" + "".join(["0.wav,b\n", *rows[1:]]))
+    run()
+    assert in_process == ["10_make", "20_use", "20_use"]
+    assert "20_use: running (the dataset changed)" in capsys.readouterr().out
 
 
 def test_a_run_of_one_step_reports_though_the_notebook_of_another_is_gone(project, in_process):
