@@ -57,13 +57,15 @@ def evaluate_folders(
         embeddings: for Fréchet distances.
 
     Raises:
-        SsenvError: a folder is missing or empty, or a clip cannot be read or measured; nothing is written then.
+        SsenvError: a folder is missing or empty, or a clip cannot be read or measured; nothing is written then. Or a side has too few
+            embeddings for a distance: cache.json is written then, and nothing else.
     """
     folders = {"real": real, "generated": generated}
     files = {side: list_audio(folder) for side, folder in folders.items()}
     cache = Cache(output / "cache.json")
     clips = {side: measure_files(folders[side], files[side], convention, sample_rate, cache) for side in folders}
     pairs = compare_pairs(folders, clips, convention, sample_rate, cache)
+    cache.save()
     comparison = compare(clips["real"], clips["generated"])
     common_rate = sample_rate if convention == "matched" else None
     frechet = {embedding.name: _frechet(folders, clips, common_rate, embedding) for embedding in embeddings}
@@ -90,7 +92,6 @@ def evaluate_folders(
         with atomic_path(output / name) as temporary:
             table.to_csv(temporary, index=False)
     write_json(output / "report.json", report)
-    cache.save()
     return Evaluation(clips, comparison, pairs, report)
 
 

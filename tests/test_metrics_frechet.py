@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssenv_core.errors import SsenvError
-from ssenv_core.metrics.frechet import frechet_distance, frechet_infinity
+from ssenv_core.metrics.frechet import frechet_distance, frechet_infinity, frechet_pair
 
 
 def gaussian(n: int, d: int, seed: int, mean: float = 0.0, scale: float = 1.0) -> np.ndarray:
@@ -27,6 +27,12 @@ def usual_formula(real: np.ndarray, generated: np.ndarray) -> float:
 def test_it_is_the_usual_formula(d, scale):
     real, generated = gaussian(400, d, 0, scale=scale), gaussian(300, d, 1, mean=0.3 * scale, scale=1.5 * scale)
     assert frechet_distance(real, generated) == pytest.approx(usual_formula(real, generated), rel=1e-6)
+
+
+def test_a_side_without_sound_has_no_distance():
+    found = frechet_pair([gaussian(9, 3, seed) for seed in range(6)], [])
+    assert found["clips"] == 0
+    assert np.isnan([found["distance"], found["extrapolated"]]).all()
 
 
 def test_one_dimension_is_the_difference_of_means_and_of_deviations_squared():

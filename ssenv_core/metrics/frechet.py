@@ -104,9 +104,11 @@ def frechet_beside_floor(
 
 
 def frechet_pair(real: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42) -> dict[str, float]:
-    """`clips` on the smaller side, `distance`, and `extrapolated`, NaN of fewer than 5 clips, of two sets as `frechet_infinity` takes them.
-    Raises as `frechet_distance`."""
+    """`clips` on the smaller side, `distance`, NaN where that has none, and `extrapolated`, NaN of fewer than 5 clips, of two sets as
+    `frechet_infinity` takes them. Raises as `frechet_distance`."""
     clips = min(len(real), len(generated))
+    if not clips:
+        return {"clips": 0, "distance": float("nan"), "extrapolated": float("nan")}
     distance = frechet_distance(np.concatenate(real), np.concatenate(generated))
     extrapolated = frechet_infinity(real, generated, seed=seed).distance if clips >= LEAST_CLIPS else float("nan")
     return {"clips": clips, "distance": distance, "extrapolated": extrapolated}
