@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssenv_core.artifacts import StudyFolder, write_json
+from ssenv_core.artifacts import StudyFolder, read_json, write_json
 from ssenv_core.errors import SsenvError
 from ssenv_core.plots import study_table
 from ssenv_core.summary import summarise_studies
@@ -24,7 +24,10 @@ def study(name: str, headlines: dict[str, dict], parameters: dict[str, dict] | N
     for step, headline in headlines.items():
         write_json(folder.step_record(step), {"step": step, "headline": headline, "inputs": {}, "outputs": {}})
     if parameters is not None:
-        write_json(folder.manifest, {"study": name, "steps": {step: {"parameters": given} for step, given in parameters.items()}})
+        write_json(
+            folder.manifest,
+            {"study": name, "steps": {step: {"parameters": given, "fingerprint": {}} for step, given in parameters.items()}},
+        )
 
 
 def test_numbers_stand_side_by_side_with_their_differences_and_the_best() -> None:
@@ -44,6 +47,15 @@ def test_numbers_stand_side_by_side_with_their_differences_and_the_best() -> Non
         ("04_metrics", "rms gap %"): "b",  # the nearest to 0
         ("03_generate", "change at joints (rank)"): "",  # nobody to be better than
     }
+
+
+def test_numbers_of_a_step_whose_last_run_did_not_end_are_left_out() -> None:
+    """They are of an earlier run, perhaps of another generator than the one that stands beside them."""
+    study("a", {"02_train": {"level 1": 3.0}, "04_metrics": {"rms gap %": -50.0}}, {"02_train": {}, "04_metrics": {}})
+    manifest = read_json(StudyFolder.of("a").manifest)
+    manifest["steps"]["04_metrics"]["fingerprint"] = None
+    write_json(StudyFolder.of("a").manifest, manifest)
+    assert summarise_studies(["a"]).numbers["a"].to_dict() == {("02_train", "level 1"): 3.0}
 
 
 @pytest.mark.parametrize(
