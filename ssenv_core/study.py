@@ -96,7 +96,7 @@ def run_study(
             continue
         earlier = {other.name: sorted(records[other.name]["outputs"]) for other in steps[:position] if other.name in records}
         fingerprint = {**code_hashes(step.notebook), "parameters": sha256_json(step.parameters), "files": sha256_json(earlier)}
-        fingerprint["dataset"] = _dataset_of(step.parameters, root)
+        fingerprint |= {"dataset": _dataset_of(step.parameters, root)}
         reason = ASKED_FOR if force or start or only else _why_run(records.get(step.name), fingerprint, folder)
         if not reason:
             print(f"{step.name}: skipped, unchanged", flush=True)
@@ -203,8 +203,8 @@ def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFold
         return "no result yet"
     if record["fingerprint"] is None:
         return "its last run did not end"
-    words = {"notebook": "its code cells", "code": "ssenv_core", "parameters": "its parameters", "files": "the files of earlier steps"}
-    words["dataset"] = "the dataset"
+    words = {"notebook": "its code cells", "code": "ssenv_core", "parameters": "its parameters", "dataset": "the dataset"}
+    words["files"] = "the files of earlier steps"
     for part, value in fingerprint.items():
         if record["fingerprint"].get(part) != value:
             return f"{words[part]} changed"

@@ -69,9 +69,7 @@ def _over_folds(numbers: pd.DataFrame, settings: pd.DataFrame) -> pd.DataFrame |
 
 def _headlines(study: str, folder: StudyFolder) -> pd.Series:
     steps = read_json(folder.manifest)["steps"] if folder.manifest.exists() else {}
-    broken = {
-        name for name, step in steps.items() if step["fingerprint"] is None
-    }  # the last run did not end: its record is of an earlier one
+    broken = {name for name, step in steps.items() if step["fingerprint"] is None}  # its record is of a run before the last
     records = [record for record in map(read_json, folder.step_records) if record["step"] not in broken]
     if not records:
         raise SsenvError(f"study {study!r} has no finished step in {folder.metrics}: run it first")
