@@ -269,15 +269,17 @@ def control_scores(
     """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, and told nothing.
 
     Returns:
-        Columns "asked" and "not asked", with the same seeds: the mean scores of `controls.as_asked`, one per row.
+        Columns "asked" and "not asked", with the same seeds, and "recording", the clips' own codes decoded, which is the most that this
+        codec lets a generator reach: the mean scores of `controls.as_asked`, one per row.
 
     Raises:
         SsenvError: as `generate_codes` and `generate_waveforms`.
     """
     blank, means = Canvas.blank(generator, len(tokens), tokens.metadata["duration"]), {}
-    for name, controls in (("asked", tokens.controls), ("not asked", None)):
-        canvas = replace(blank, controls=controls)
-        codes = generate_codes(generator, tokens.labels.tolist(), sampling, canvas, seed=seed, device=device, precision=precision)
+    for name, canvas in (("asked", replace(blank, controls=tokens.controls)), ("not asked", blank), ("recording", None)):
+        codes = tokens.codes.to(resolve_device(device))
+        if canvas is not None:
+            codes = generate_codes(generator, tokens.labels.tolist(), sampling, canvas, seed=seed, device=device, precision=precision)
         wavs = generate_waveforms(generator, codec, codes, seed=seed)
         scores = [as_asked(asked, wav, codec.sample_rate, codec.frame_rate) for asked, wav in zip(tokens.controls, wavs, strict=True)]
         means[name] = pd.DataFrame(scores).mean()

@@ -209,7 +209,21 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
     scores = generation.control_scores(obedient, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
     assert scores.loc["loudness_correlation", "asked"] > 0.95
     assert abs(scores.loc["loudness_correlation", "not asked"]) < 0.5
-    assert set(scores.columns) == {"asked", "not asked"}
+    assert set(scores.columns) == {"asked", "not asked", "recording"}
+
+
+def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_codes_do(codec, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(generation, "generate_codes", lambda generator, labels, sampling, canvas, **_: canvas.codes + 1)
+    monkeypatch.setattr(
+        generation, "generate_waveforms", lambda generator, codec, codes, **_: decoded.append(codes) or list(np.zeros((1, 24_000)))
+    )
+    codes, controls = torch.full((1, 2, 75), 7), torch.full((1, 75, 2), 0.5)
+    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": 75.0, "duration": 1.0}
+    tokens = TokenSet(codes, torch.tensor([0]), torch.tensor([1]), controls[..., 0] > 0, controls, ("a",), ("",), CLASSES, metadata)
+    generator = TrainedGenerator(SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {})
+    generation.control_scores(generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
+    assert [part.unique().tolist() for part in decoded] == [[1], [1], [7]]
 
 
 def seen_by(generator, monkeypatch):
