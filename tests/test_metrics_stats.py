@@ -1,5 +1,7 @@
 """Comparison tables: means and KS against hand-made cases and scipy, the bootstrap against theory, the noise floor by enumeration."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,47 @@ def test_the_bootstrap_agrees_with_theory_and_with_a_plain_loop():
 def test_a_test_of_five_clips_does_not_warn():
     five = pd.DataFrame({"x": np.arange(5.0)})
     assert compare(five, five + 0.5).loc["x", "ks_p"] == pytest.approx(1)
+
+
+def test_pairs_are_resampled_together_and_exchanged_within():
+    """A shift that is small beside what clips differ by, but the same in all of them, is seen in pairs and not between independent sets."""
+    real = normal(100)
+    shifted = real + 0.1
+    row, apart = compare(real, shifted, paired=True).loc["x"], compare(real, shifted).loc["x"]
+    assert row["ks_d"] == apart["ks_d"]
+    assert row[["mean_difference_low", "mean_difference_high"]].tolist() == pytest.approx([0.1, 0.1])
+    assert apart["mean_difference_low"] < 0 < apart["mean_difference_high"]
+    assert apart["ks_p"] > 0.5
+    assert row["ks_p"] < 0.05
+
+
+@pytest.mark.parametrize("size", [2, 7])
+def test_the_p_of_pairs_is_that_of_all_exchanges(size):
+    real, generated = normal(size)["x"].to_numpy(), normal(size, seed=1)["x"].to_numpy()
+    d = []
+    for exchange in itertools.product([False, True], repeat=size):
+        sides = np.where(exchange, generated, real), np.where(exchange, real, generated)
+        d.append(scipy.stats.ks_2samp(*sides, method="asymp").statistic)
+    row = compare(pd.DataFrame({"x": real}), pd.DataFrame({"x": generated}), paired=True, resamples=20_000).loc["x"]
+    assert row["ks_p"] == pytest.approx(np.mean(np.array(d) >= d[0] - 1e-9), abs=0.02)
+
+
+def test_pairs_that_do_not_differ_are_rarely_told_apart():
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(200):
+        clip = rng.normal(size=30)
+        sides = (pd.DataFrame({"x": clip + 0.5 * rng.normal(size=30)}) for _ in range(2))
+        p.append(compare(*sides, paired=True, resamples=200).loc["x", "ks_p"])
+    assert np.mean(np.array(p) < 0.05) < 0.1
+    assert np.mean(p) == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_pair_of_which_one_value_is_not_finite_counts_on_neither_side():
+    row = compare(pd.DataFrame({"x": [1.0, 3.0, np.nan, 5.0]}), pd.DataFrame({"x": [np.inf, 4.0, 2.0, 7.0]}), paired=True).loc["x"]
+    assert row[["real_n", "real_mean", "generated_n", "generated_mean"]].tolist() == [2, 4, 2, 5.5]
+    with pytest.raises(SsenvError, match="2 and 1 clips are no pairs"):
+        compare(pd.DataFrame({"x": [1.0, 2.0]}), pd.DataFrame({"x": [1.0]}), paired=True)
 
 
 def test_values_that_are_not_finite_are_left_out_and_missing_from_n():

@@ -13,23 +13,40 @@ from ssenv_core.errors import SsenvError
 
 
 def compare(
-    real: pd.DataFrame, generated: pd.DataFrame, *, metrics: Sequence[str] | None = None, resamples: int = 1000, seed: int = 42
+    real: pd.DataFrame,
+    generated: pd.DataFrame,
+    *,
+    metrics: Sequence[str] | None = None,
+    paired: bool = False,
+    resamples: int = 1000,
+    seed: int = 42,
 ) -> pd.DataFrame:
     """One row per metric, indexed by its name. real, generated: one row per clip, one float column per metric.
 
     metrics: the columns to compare; by default every float column that both tables have, in the order of `real`.
+    paired: the rows of both are the same clips in the same order, as before and after a codec. A clip whose value is not finite on one side
+    is then left out of both, clips are resampled with both their values, and `ks_p` is of a permutation test that exchanges the two values
+    of a clip, at least 1 / `resamples`: taken for independent samples, two sets that go together seem to differ too little.
     Columns: `real_n`, `real_mean`, `real_std` and the same for `generated` (std is the population's; clips whose value is not finite are
     left out and missing from n); `difference_percent` of the means, relative to |real_mean|; `ks_d`, `ks_p`; `ks_d_low`, `ks_d_high`;
     `mean_difference` (generated - real) and its `_low`, `_high`; `ks_holm_p`, which is `ks_p` corrected by `holm` for the number of rows.
 
     `_low` and `_high` bound 95 % of `resamples` bootstrap resamples of the clips of both sides. D is never negative and resampling adds
     noise to it, so its interval lies high when the two sets hardly differ: read it beside `noise_floor`.
-    A metric without a finite value on one side has n = 0 there and NaN in all that needs it. Raises SsenvError for a missing column.
+    A metric without a finite value on one side has n = 0 there and NaN in all that needs it. Raises SsenvError for a missing column, or
+    pairs of unequal number.
     """
+    if paired and len(real) != len(generated):
+        raise SsenvError(f"{len(real)} and {len(generated)} clips are no pairs")
     rows = {}
     for name in _columns(real, generated, metrics=metrics):
+        sides = [table[name].to_numpy(np.float64) for table in (real, generated)]
+        finite = [np.isfinite(values) for values in sides]
+        if paired:
+            finite = [finite[0] & finite[1]] * 2
         # a fresh generator per metric: a row does not depend on which others are in the table
-        rows[name] = _compare_values(_finite(real[name]), _finite(generated[name]), resamples, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        rows[name] = _compare_values(*(values[kept] for values, kept in zip(sides, finite, strict=True)), paired, resamples, rng)
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
     table.insert(table.columns.get_loc("ks_p") + 1, "ks_holm_p", holm(table["ks_p"].to_numpy()))
     return table
@@ -125,7 +142,7 @@ def _finite(column: pd.Series) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def _compare_values(real: np.ndarray, generated: np.ndarray, resamples: int, rng: np.random.Generator) -> dict[str, float]:
+def _compare_values(real: np.ndarray, generated: np.ndarray, paired: bool, resamples: int, rng: np.random.Generator) -> dict[str, float]:
     row: dict[str, float] = {}
     for side, values in (("real", real), ("generated", generated)):
         row[f"{side}_n"] = values.size
@@ -136,16 +153,32 @@ def _compare_values(real: np.ndarray, generated: np.ndarray, resamples: int, rng
     later = ("ks_d", "ks_p", "ks_d_low", "ks_d_high", "mean_difference", "mean_difference_low", "mean_difference_high")
     if not real.size or not generated.size:
         return row | dict.fromkeys(later, np.nan)
+    real_counts = rng.multinomial(real.size, np.full(real.size, 1 / real.size), size=resamples)
+    generated_counts = (
+        real_counts if paired else rng.multinomial(generated.size, np.full(generated.size, 1 / generated.size), size=resamples)
+    )
+    values, height = np.concatenate([real, generated]), real.size * generated.size
+    ds = _largest_cdf_gap(values, np.concatenate([real_counts * generated.size, -generated_counts * real.size], axis=1), height)
+    differences = generated_counts @ generated / generated.size - real_counts @ real / real.size
+    test = _paired_ks(real, generated, resamples, rng) if paired else _ks(real, generated)
+    numbers = (*test, *np.quantile(ds, (0.025, 0.975)), difference, *np.quantile(differences, (0.025, 0.975)))
+    return row | dict(zip(later, numbers, strict=True))
+
+
+def _ks(real: np.ndarray, generated: np.ndarray) -> tuple[float, float]:
+    """D and p of two independent samples."""
     with warnings.catch_warnings():
         # two sets of 5 or 7 clips one step apart: scipy's exact p rounds to just above 1, and it says that it takes the asymptotic one
         warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning)
-        test = scipy.stats.ks_2samp(real, generated)
-    real_counts, generated_counts = (rng.multinomial(v.size, np.full(v.size, 1 / v.size), size=resamples) for v in (real, generated))
-    steps = np.concatenate([real_counts * generated.size, -generated_counts * real.size], axis=1)
-    ds = _largest_cdf_gap(np.concatenate([real, generated]), steps, real.size * generated.size)
-    differences = generated_counts @ generated / generated.size - real_counts @ real / real.size
-    numbers = (test.statistic, test.pvalue, *np.quantile(ds, (0.025, 0.975)), difference, *np.quantile(differences, (0.025, 0.975)))
-    return row | dict(zip(later, numbers, strict=True))
+        return tuple(scipy.stats.ks_2samp(real, generated))
+
+
+def _paired_ks(real: np.ndarray, generated: np.ndarray, resamples: int, rng: np.random.Generator) -> tuple[float, float]:
+    """D and p of N pairs (N,) and (N,): how many random exchanges within pairs leave D at least as large."""
+    exchanged = 1 - 2 * rng.integers(0, 2, size=(resamples, real.size))
+    exchanged[0] = 1  # the sets as they are
+    ds = _largest_cdf_gap(np.concatenate([real, generated]), np.concatenate([exchanged, -exchanged], axis=1), real.size)
+    return ds[0], (ds >= ds[0]).mean()
 
 
 def _largest_cdf_gap(values: np.ndarray, steps: np.ndarray, height: int) -> np.ndarray:
