@@ -53,8 +53,9 @@ def train_peer(config: SoundStormConfig, clips: Clips, settings: TrainSettings) 
 @click.option("--fold", default=1, help="Held out, and scored.")
 @click.option("--epochs", default=4)
 @click.option("--learning-rate", default=1e-4)
+@click.option("--crop-frames", type=int, help="Of each clip, from a random start; the whole clip unless given.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("outputs/cross_entropy.json"))
-def main(tokens: Path, fold: int, epochs: int, learning_rate: float, output: Path) -> None:
+def main(tokens: Path, fold: int, epochs: int, learning_rate: float, crop_frames: int | None, output: Path) -> None:
     """Train both on the clips of TOKENS that are not of the held-out fold."""
     torch.set_num_threads(os.cpu_count())
     found = load_tokens_file(tokens)
@@ -62,14 +63,15 @@ def main(tokens: Path, fold: int, epochs: int, learning_rate: float, output: Pat
     config = SoundStormConfig(
         n_q=found.codes.shape[1], codebook_size=found.metadata["codebook_size"], num_classes=len(found.class_names), controls=False
     )
-    settings = TrainSettings(epochs=epochs, learning_rate=learning_rate, label_dropout=0.0)
+    settings = TrainSettings(epochs=epochs, learning_rate=learning_rate, crop_frames=crop_frames, label_dropout=0.0)
     codebooks = load_codec(found.metadata["codec"], found.metadata["bandwidth"]).codebooks
     scores: dict[str, Validation] = {}
     ours = train(config, training, heldout, settings, output.with_name("cross_entropy.safetensors"), "cpu", codebooks=codebooks)
     scores["ssenv"] = Validation(ours.level_loss, ours.level_accuracy)
     average = train_peer(config, Clips(training, "cpu"), settings)
     scores["soundstorm-pytorch"] = validation_loss(average.module.eval(), heldout, seed=settings.seed, device="cpu")
-    about = {"tokens_sha256": sha256_file(tokens), "fold": fold, "steps": ours.generator.training["steps"], "learning_rate": learning_rate}
+    about = {"tokens_sha256": sha256_file(tokens), "fold": fold, "steps": ours.generator.training["steps"]}
+    about |= {"learning_rate": learning_rate, "crop_frames": crop_frames}
     click.echo(write_json(output, about | {name: score._asdict() for name, score in scores.items()}))
     for name, score in scores.items():
         losses = score.level_loss
