@@ -131,11 +131,12 @@ class Trainer:
         inputs = (batch.codes, labels, level, mask, batch.padding, controls)
         count = min(self.settings.accumulate, len(labels))
         parts = zip(*([None] * count if x is None else x.tensor_split(count) for x in inputs), strict=True)
+        masked = self.accelerator.reduce(mask.sum().float(), "mean")  # as gradients are averaged over processes, whose masks differ
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.accelerator.device)
         for number, part in enumerate(parts, start=1):
             with nullcontext() if number == count else self.accelerator.no_sync(self.objective):
-                share = self.objective(*part) / mask.sum()
+                share = self.objective(*part) / masked
                 self.accelerator.backward(share)
             loss += share.detach()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)

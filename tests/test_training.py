@@ -1,6 +1,8 @@
 """Training: it learns, it resumes to the same losses, its masks and batches are what they claim, and bad states are refused by name."""
 
+import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -134,6 +136,61 @@ def test_a_process_killed_twice_at_any_moment_resumes_to_the_same_losses_and_wei
     assert timeless(resumed.rows) == timeless(straight[1].rows)
     for name, weight in straight[1].generator.model.state_dict().items():
         assert torch.equal(weight, resumed.generator.model.state_dict()[name])
+
+
+TOGETHER = """
+import json, os, sys
+from pathlib import Path
+import test_training as own
+
+rows = own.run(Path(sys.argv[1]), own.ONE_STEP, own.WITHOUT_DROPOUT).rows
+if os.environ["RANK"] == "0":
+    Path(sys.argv[1], "rows.json").write_text(json.dumps(rows))
+"""
+ONE_STEP, WITHOUT_DROPOUT = replace(SETTINGS, epochs=1, batch_size=16), replace(CONFIG, dropout=0.0)
+
+
+class OneOfTwo:
+    """What `Trainer` needs of an accelerator, for one process of two that hears nothing of the other."""
+
+    device, num_processes = torch.device("cpu"), 2
+
+    def __init__(self, rank):
+        self.process_index = rank
+        self.inputs = None
+
+    def prepare(self, objective, optimizer):
+        objective.register_forward_pre_hook(lambda _, inputs: setattr(self, "inputs", inputs))
+        return objective, optimizer
+
+    def reduce(self, x, how):
+        return x
+
+    def backward(self, loss):
+        loss.backward()
+
+    def clip_grad_norm_(self, parameters, norm):
+        return torch.nn.utils.clip_grad_norm_(parameters, norm)
+
+
+def test_two_processes_have_the_mean_loss_of_all_their_masked_tokens(tmp_path):
+    """And not the mean of two means, in which a token counts more where fewer are masked."""
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    subprocess.run(launch, check=True, env=environment, capture_output=True)
+    sums, counts = [], []
+    for rank in range(2):
+        accelerator = OneOfTwo(rank)
+        training.Trainer(WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, accelerator, None).take_step()
+        counts.append(int(accelerator.inputs[3].sum()))
+        fresh = training.Trainer(WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, OneOfTwo(rank), None)
+        sums.append(fresh.objective(*accelerator.inputs).item())
+    assert counts[0] != counts[1]
+    row = json.loads((tmp_path / "rows.json").read_text())[0]
+    assert row["loss"] == pytest.approx(sum(sums) / sum(counts), rel=1e-5)
+    assert row["loss"] != pytest.approx(np.mean(np.divide(sums, counts)), rel=1e-5)
 
 
 def test_a_finished_run_is_not_trained_again(straight):
