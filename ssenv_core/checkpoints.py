@@ -80,7 +80,7 @@ def load_generator(path: str | Path, device: str | torch.device = "auto") -> Tra
         model.load_state_dict(tensors)
     except (TypeError, RuntimeError):
         raise SsenvError(f"{path} holds another model than this version of ssenv builds: train again") from None
-    model = model.to(resolve_device(device)).eval().requires_grad_(False)
+    model = model.to(resolve_device(device)).eval()  # its weights can learn: autocast casts others anew in every pass
     return TrainedGenerator(model, tuple(metadata["class_names"]), metadata["tokens"], metadata["training"])
 
 

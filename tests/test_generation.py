@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_codec
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssenv_core import generation
 from ssenv_core.artifacts import save_tensors
@@ -224,6 +225,29 @@ def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_
     generator = TrainedGenerator(SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {})
     generation.control_scores(generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
     assert [part.unique().tolist() for part in decoded] == [[1], [1], [7]]
+
+
+class CastsOfWeights(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._to_copy.default and isinstance(args[0], torch.nn.Parameter)
+        return func(*args, **(kwargs or {}))
+
+
+def test_bf16_casts_the_weights_of_a_file_once_and_not_in_every_pass(tmp_path):
+    torch.manual_seed(0)
+    metadata = {"codec": "tiny", "token_hash": "", "n_q": 2, "frame_rate": 75.0, "duration": 0.4}
+    path = save_generator(
+        tmp_path / "generator.safetensors", TrainedGenerator(SoundStorm(CONFIG).eval(), CLASSES, metadata, {"folds": [2]})
+    )
+    generator, casts = load_generator(path, "cpu"), []
+    for steps in ((1, 1), (8, 1)):
+        with CastsOfWeights() as mode:
+            canvas = Canvas.blank(generator, 1, 0.4)
+            generate_codes(generator, [0], Sampling(steps), canvas, seed=0, device="cpu", precision="bf16")
+        casts.append(mode.count)
+    assert casts[0] == casts[1] > 0
 
 
 def seen_by(generator, monkeypatch):
