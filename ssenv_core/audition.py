@@ -86,6 +86,11 @@ class AuditionSession:
         """Whether the generator was trained to be told of onsets and loudness."""
         return bool(self.generator.model.config.controls)
 
+    @property
+    def has_plans(self) -> bool:
+        """Whether its file holds what happens when in training clips."""
+        return self.generator.plans is not None
+
     def generate(
         self,
         class_name: str,
@@ -95,6 +100,7 @@ class AuditionSession:
         settings: Mapping[str, Any],
         onsets: Sequence[float] | None = None,
         envelope: Envelope | None = None,
+        plan: bool = False,
         watch: Watch | None = None,
     ) -> Take:
         """A take out of nothing.
@@ -104,12 +110,18 @@ class AuditionSession:
             settings: as `Sampling.of` takes them; other names are left out.
             onsets: seconds at which something is to begin, and at no others.
             envelope: a file whose loudness it is to have, stretched, or levels (dB re full scale), evenly spaced over the clip.
+            plan: ask for the loudness and the onsets of a training clip of the class instead.
 
         Raises:
-            SsenvError: no such class, a setting, the duration or an onset out of range, a file that cannot be read, or onsets or an
-                envelope for a generator without controls.
+            SsenvError: no such class, a setting, the duration or an onset out of range, a file that cannot be read, onsets or an
+                envelope for a generator without controls, or a plan of one without plans.
+            ValueError: a plan beside onsets or an envelope.
         """
+        if plan and not (onsets is None and envelope is None):
+            raise ValueError("a plan says itself when something begins, and how loud it is")
         canvas, level = Canvas.blank(self.generator, 1, duration), None
+        if plan:
+            canvas = canvas.planned(self.generator, [class_index(self.generator.class_names, class_name)], seed)
         if envelope is not None:
             level = file_level(envelope) if isinstance(envelope, Path) else np.asarray(envelope, float)
         if onsets is not None or level is not None:
@@ -117,6 +129,7 @@ class AuditionSession:
         asked = {
             "onsets": None if onsets is None else ",".join(f"{onset:g}" for onset in onsets),
             "envelope": str(envelope) if isinstance(envelope, Path) else None if level is None else level.tolist(),
+            "plan": plan,
         }
         kept = {name: settings[name] for name in SETTINGS}
         return self._take(canvas, recipe(self.made_by, class_name, duration, kept, seed, **asked), watch)
@@ -134,7 +147,7 @@ class AuditionSession:
         """The same, and `seconds` more; of the whole nothing is asked. Raises SsenvError where these are not more than 0."""
         duration = take.recipe["duration"] + seconds
         canvas = Canvas.continuing(self.generator, take.codes, duration)
-        start = {"continue": take.name, "duration": duration, "onsets": None, "envelope": None}
+        start = {"continue": take.name, "duration": duration, "onsets": None, "envelope": None, "plan": False}
         return self._from(replace(take, controls=None), canvas, start, seed, watch)
 
     def keep(self, take: Take, folder: Path) -> Path:

@@ -29,7 +29,7 @@ from ssenv_core.widgets import AuditionClip, embedded, player, spectrogram_pictu
 
 WIDTH, HEIGHT = 320, 96  # px of a picture
 NAMED = 3  # classes with their probabilities on a card
-NOTHING, DRAWN = "none", "drawn here"
+NOTHING, PLANNED, DRAWN = "none", "of a training clip, with its onsets", "drawn here"
 WIDE = {"style": {"description_width": "11em"}, "layout": {"width": "26em"}}
 
 
@@ -131,7 +131,7 @@ class AuditionPanel:
         self.form["envelope"].observe(lambda change: self._show_drawing(drawn, change["new"]), names="value")
         self.form["duration"].observe(lambda change: setattr(self.drawing, "duration", change["new"]), names="value")
         self.drawing.duration = self.form["duration"].value
-        self._show_drawing(drawn, NOTHING)
+        self._show_drawing(drawn, self.form["envelope"].value)
         left = ipywidgets.VBox([self.form[name] for name in ("class", "seed", "duration", "onsets", "envelope")])
         right = ipywidgets.VBox([self.form[name] for name in ("steps", "temperature", "guidance")] + [self.share, self.seconds])
         buttons = ipywidgets.HBox([self.generate, self.stop, self.progress])
@@ -144,7 +144,7 @@ class AuditionPanel:
         told, names = self.settings, self.session.generator.class_names
         steps, temperature = told["steps"], told["temperature"]
         asked = self.session.can_be_asked
-        envelopes = [NOTHING, DRAWN, *self.clips] if asked else [NOTHING]
+        envelopes = [*([PLANNED] if self.session.has_plans else []), NOTHING, *([DRAWN, *self.clips] if asked else [])]
         first = temperature if isinstance(temperature, int | float) else temperature[0]
         options = [(name.replace("_", " "), name) for name in names]
         length = self.session.generator.metadata["duration"]
@@ -181,11 +181,12 @@ class AuditionPanel:
 
     def _envelope(self) -> Envelope | None:
         chosen = self.form["envelope"].value
-        return None if chosen == NOTHING else list(self.drawing.levels) if chosen == DRAWN else self.clips[chosen].path
+        return None if chosen in (NOTHING, PLANNED) else list(self.drawing.levels) if chosen == DRAWN else self.clips[chosen].path
 
     def _generate(self) -> None:
         try:
             asked = {"settings": self._asked(), "onsets": self._onsets(), "envelope": self._envelope()}
+            asked["plan"] = self.form["envelope"].value == PLANNED and asked["onsets"] is None
         except SsenvError as error:
             return self._say(str(error))
         name, asked["duration"] = self.form["class"].value, self.form["duration"].value

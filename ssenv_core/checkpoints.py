@@ -2,17 +2,45 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from ssenv_core.artifacts import load_tensors, require_shipped, save_tensors
+from ssenv_core.controls import LOUDNESS
 from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TokenSet
 
 GENERATOR_KIND = "soundstorm generator"
+PLAN_LABELS, PLAN_CONTROLS, PLAN_SILENCE = "plans.labels", "plans.controls", "plans.silence"
+LOUDNESS_STEPS = 255  # of a byte
 SHIPPED = Path(__file__).parent / "weights" / "soundstorm_esc50.safetensors"
+
+
+class Plans(NamedTuple):
+    """What happens when in P of the clips that a generator was trained on, from their first sound on: what to ask of it in turn.
+
+    A file holds loudness in LOUDNESS_STEPS, of 0.3 dB each.
+    """
+
+    labels: torch.Tensor  # (P,) int64
+    controls: torch.Tensor  # (P, T, 2) float32, as of `controls`; silence behind the last sound
+    silence: torch.Tensor | None = None  # (Q,) int64, the codes of digital silence; None where it has none of its own
+
+    @classmethod
+    def of(cls, tokens: TokenSet) -> "Plans":
+        """Those of the recorded clips, but of variations and of clips that are nowhere louder than -80 dB."""
+        names = set(tokens.names)
+        recorded = torch.tensor([name.rpartition("~")[0] not in names for name in tokens.names]) & tokens.active.any(1)
+        recorded &= (tokens.controls[..., LOUDNESS] > 1 / LOUDNESS_STEPS).any(1)
+        active, controls = tokens.active[recorded], tokens.controls[recorded]
+        frames = torch.arange(active.shape[1]) + active.int().argmax(1, keepdim=True)
+        moved = controls.gather(1, frames.clamp_max(active.shape[1] - 1)[..., None].expand_as(controls))
+        silent = tokens.codes.transpose(1, 2)[~tokens.active].unique(dim=0)
+        silence = silent[0] if len(silent) == 1 else None
+        return cls(tokens.labels[recorded], moved.masked_fill((frames >= active.shape[1])[..., None], 0.0), silence)
 
 
 @dataclass(frozen=True)
@@ -20,17 +48,19 @@ class TrainedGenerator:
     """A trained model and what it takes to use it.
 
     Attributes:
-        model: in eval mode, without gradients.
+        model: in eval mode.
         class_names: of the labels it was trained with.
         metadata: of the tokens it was trained on (see `TokenSet`): codec, bandwidth, token_hash, frame_rate, ...
         training: settings, precision, steps, folds (trained on), level_loss and level_accuracy of the run that
             made it.
+        plans: of the clips it was trained on; None of a model without controls.
     """
 
     model: SoundStorm
     class_names: tuple[str, ...]
     metadata: dict
     training: dict
+    plans: Plans | None = None
 
 
 def round_to_half(model: SoundStorm) -> None:
@@ -41,7 +71,11 @@ def round_to_half(model: SoundStorm) -> None:
 def save_generator(path: str | Path, generator: TrainedGenerator) -> Path:
     """Write a generator file, atomically, in half precision."""
     described = {"class_names": generator.class_names, "tokens": generator.metadata, "training": generator.training}
-    return save_tensors(path, _halves(generator.model), {"kind": GENERATOR_KIND, "config": asdict(generator.model.config), **described})
+    tensors = _halves(generator.model)
+    if generator.plans is not None:
+        tensors |= {PLAN_LABELS: generator.plans.labels, PLAN_CONTROLS: (LOUDNESS_STEPS * generator.plans.controls).round().to(torch.uint8)}
+        tensors |= {} if generator.plans.silence is None else {PLAN_SILENCE: generator.plans.silence}
+    return save_tensors(path, tensors, {"kind": GENERATOR_KIND, "config": asdict(generator.model.config), **described})
 
 
 def _halves(model: SoundStorm) -> dict[str, torch.Tensor]:
@@ -75,13 +109,16 @@ def load_generator(path: str | Path, device: str | torch.device = "auto") -> Tra
         SsenvError: it is missing, damaged, of another kind or of another model; or there is no such device.
     """
     tensors, metadata = load_tensors(path, GENERATOR_KIND)
+    plans = None
+    if PLAN_LABELS in tensors:
+        plans = Plans(tensors.pop(PLAN_LABELS), tensors.pop(PLAN_CONTROLS) / LOUDNESS_STEPS, tensors.pop(PLAN_SILENCE, None))
     try:
         model = SoundStorm(SoundStormConfig(**metadata["config"]))
         model.load_state_dict(tensors)
     except (TypeError, RuntimeError):
         raise SsenvError(f"{path} holds another model than this version of ssenv builds: train again") from None
     model = model.to(resolve_device(device)).eval()  # its weights can learn: autocast casts others anew in every pass
-    return TrainedGenerator(model, tuple(metadata["class_names"]), metadata["tokens"], metadata["training"])
+    return TrainedGenerator(model, tuple(metadata["class_names"]), metadata["tokens"], metadata["training"], plans)
 
 
 def require_tokens(generator: TrainedGenerator, tokens: TokenSet) -> None:

@@ -220,6 +220,11 @@ def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_
 @click.option("--vary", type=(FOLDER, float), metavar="FILE SHARE", help="This sound, a random SHARE of its tokens made anew.")
 @click.option("--onsets", metavar="S,S,...", help="Seconds at which something is to begin.")
 @click.option("--envelope", type=FOLDER, metavar="FILE", help="Be as loud from moment to moment as this sound, stretched.")
+@click.option(
+    "--plan/--no-plan",
+    default=None,
+    help="Loudness and onsets of a random training clip of the class.  [default: plan where nothing else is told and the generator can]",
+)
 @sampling_options
 @click.option("--device", default="auto", metavar="auto|cpu|cuda")
 def generate(
@@ -234,6 +239,7 @@ def generate(
     vary: tuple[Path, float] | None,
     onsets: str | None,
     envelope: Path | None,
+    plan: bool | None,
     device: str,
     **sampling: Any,
 ) -> None:
@@ -245,6 +251,9 @@ def generate(
         raise click.UsageError("--continue, --inpaint and --vary exclude each other")
     if duration is not None and (inpaint or vary):
         raise click.UsageError("--duration says nothing to --inpaint and --vary: the sound keeps its own")
+    told = any(option is not None for option in (continued, inpaint, vary, onsets, envelope))
+    if plan and told:
+        raise click.UsageError("--plan is for sounds of which nothing else is told")
     from ssenv_core.checkpoints import load_generator, shipped_generator
     from ssenv_core.codecs import load_codec
     from ssenv_core.controls import file_level
@@ -275,11 +284,15 @@ def generate(
     else:
         duration = duration or 5.0
         canvas = Canvas.blank(generator, num_samples, duration)
+    if plan is None:
+        plan = not told and generator.plans is not None
+    if plan:
+        canvas = canvas.planned(generator, [label] * num_samples, seed)
     if onsets or envelope:
         times = _numbers(onsets, float, "--onsets") if onsets else None
         canvas = canvas.asking(generator, onsets=times, level=file_level(envelope) if envelope else None)
     made_by = makers(checkpoint, generator, codec, resolved)
-    asked = {"start": start, "onsets": onsets, "envelope": envelope and str(envelope)}
+    asked = {"start": start, "onsets": onsets, "envelope": envelope and str(envelope), "plan": plan}
     cards = {
         output / f"{class_name}_{seed}_{index}.wav": recipe(
             made_by, class_name, duration, settings, seed, **asked, index=index, num_samples=num_samples

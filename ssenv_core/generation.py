@@ -19,7 +19,7 @@ import torch
 from ssenv_core.audio import read_audio
 from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.codecs.base import Codec
-from ssenv_core.controls import as_asked, ask
+from ssenv_core.controls import LOUDNESS, as_asked, ask
 from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
@@ -27,7 +27,7 @@ from ssenv_core.soundstorm import Sampling, decode, keep_outside, keep_prompt, k
 from ssenv_core.tokens import TokenSet, require_codec
 from ssenv_core.validation import derive_seed
 
-CODES, WAVEFORM, VARIATION = 1, 2, 3  # what a derived seed is for
+CODES, WAVEFORM, VARIATION, PLAN = 1, 2, 3, 4  # what a derived seed is for
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +38,14 @@ class Canvas:
         codes: (N, Q, T) int64, read where given.
         given: (N or 1, Q, T) bool, True = kept verbatim.
         controls: (N or 1, T, 2) float, what is asked of each frame (see `controls`); None asks nothing.
+        padding: (N or 1, T) bool, given frames that the model is not shown, as in training what lies behind a clip's last sound; None:
+            there are none.
     """
 
     codes: torch.Tensor
     given: torch.Tensor
     controls: torch.Tensor | None = None
+    padding: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -57,6 +60,33 @@ class Canvas:
             raise SsenvError("this generator was trained without controls: it cannot be asked for onsets or loudness")
         asked = ask(self.codes.shape[2], generator.metadata["frame_rate"], onsets=onsets, level=level)
         return replace(self, controls=asked[None])
+
+    def planned(self, generator: TrainedGenerator, labels: Sequence[int], seed: int) -> "Canvas":
+        """The same, with each clip asked for what happens when in a training clip of its class: its loudness and its onsets.
+
+        Which clip that is of clip i, follows from (seed, i); where it ends, another goes on. "No class" is asked for what any clip does.
+        Where it is silent (below -80 dB) and the codec has codes for silence, these are given; behind the last sound they are padding.
+
+        Raises:
+            SsenvError: the generator's file holds no plans, or none of a class.
+        """
+        plans, n_frames = generator.plans, self.codes.shape[2]
+        if plans is None:
+            raise SsenvError("this generator has no plans to ask for, as one without controls or of an earlier version: set plan to false")
+        controls = []
+        for i, label in enumerate(labels):
+            fitting = (plans.labels == label) | (label == generator.model.config.null_label)
+            own, draw = fitting.nonzero()[:, 0], torch.Generator().manual_seed(derive_seed(seed, i, PLAN))
+            if not len(own):
+                raise SsenvError(f"no clip of {generator.class_names[label]} was in the training: set plan to false")
+            picked = own[torch.randint(len(own), (-(-n_frames // plans.controls.shape[1]),), generator=draw)]
+            controls.append(plans.controls[picked].flatten(0, 1)[:n_frames])
+        asked = torch.stack(controls)
+        if plans.silence is None:
+            return replace(self, controls=asked)
+        silent = asked[..., LOUDNESS] == 0
+        codes = torch.where(silent[:, None] & ~self.given, plans.silence[:, None], self.codes)
+        return Canvas(codes, self.given | silent[:, None], asked, silent.flip(1).cumprod(1).flip(1).bool())
 
     @classmethod
     def blank(cls, generator: TrainedGenerator, clips: int, duration: float) -> "Canvas":
@@ -171,6 +201,7 @@ def generate_codes(
         raise ValueError(f"{len(labels)} labels for a canvas of {len(canvas)} clips")
     model, given = generator.model.to(device), canvas.given.expand(len(labels), -1, -1)
     controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
+    padding = None if canvas.padding is None or not canvas.padding.any() else canvas.padding.expand(len(labels), -1).to(device)
     bf16, alike = resolve_precision(precision, device) == "bf16", {}  # clips by the windows that they are made in
     for i, one in enumerate(given):
         alike.setdefault(tuple(_spans(generator, one)), []).append(i)
@@ -183,10 +214,10 @@ def generate_codes(
             batch = torch.tensor([labels[i] for i in items], device=device)
             for number, (start, stop) in enumerate(spans):
                 seeds = [derive_seed(seed, int(i), number, CODES) for i in items]
-                asked = None if controls is None else controls[items.to(device), start:stop]
+                asked, hidden = (None if part is None else part[items.to(device), start:stop] for part in (controls, padding))
                 window, kept = codes[..., start:stop], fixed[..., start:stop]
                 share = watch and _part_of(watch, done, total)
-                decoded = decode(model, window, kept, batch, sampling, seeds=seeds, controls=asked, watch=share)
+                decoded = decode(model, window, kept, batch, sampling, seeds=seeds, padding=hidden, controls=asked, watch=share)
                 codes[..., start:stop], fixed[..., start:stop] = decoded.codes, True
                 done += 1
             made[items.to(device)] = codes

@@ -140,6 +140,7 @@ class GenerateParams(HeldOutParams):
     choice_temperature: NotNegative
     guidance: NotNegative
     guidance_schedule: Schedule
+    plan: bool
     long_clips: Count
     precision: Precision
 

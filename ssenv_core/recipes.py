@@ -41,6 +41,7 @@ def recipe(
     start: Mapping[str, Any] | None = None,
     onsets: str | None = None,
     envelope: str | Sequence[float] | None = None,
+    plan: bool = False,
     index: int = 0,
     num_samples: int = 1,
 ) -> dict[str, Any]:
@@ -53,9 +54,10 @@ def recipe(
         start: what the sound began as: "continue", "inpaint" or "vary", and what they were told; None for nothing.
         onsets: seconds, with commas between.
         envelope: the file whose loudness was asked for, or levels in dB, evenly spaced.
+        plan: loudness and onsets are those of a training clip, see `Canvas.planned`.
         index: of the sound among the `num_samples` that were made with this seed.
     """
-    asked = {"onsets": onsets, "envelope": envelope}
+    asked = {"onsets": onsets, "envelope": envelope, "plan": plan}
     what = {"class": class_name, "duration": duration, **(start or {}), **asked, **settings, "seed": seed}
     return {**what, **made_by, "index": index, "num_samples": num_samples}
 

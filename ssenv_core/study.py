@@ -147,12 +147,13 @@ def read_study(params_path: str | Path, overrides: Mapping[str, object], root: P
         except SsenvError as error:
             raise SsenvError(f"{name}: {error}") from None
         steps.append(Step(name, paths[name], given, {**declared[name], **given, **asdict(checked)}))
-    _check_levels({step.name: step.parameters for step in steps})
+    _check_generation({step.name: step.parameters for step in steps})
     return str(values["study"]), steps
 
 
-def _check_levels(parameters: Mapping[str, dict]) -> None:
-    """Refuse `steps` that 03_generate would refuse, after the training, for the codes that 01_tokenize makes."""
+def _check_generation(parameters: Mapping[str, dict]) -> None:
+    """Refuse what 03_generate would refuse, after the training: steps for other codes than 01_tokenize makes, a plan for a generator that
+    02_train makes without controls."""
     if {"01_tokenize", "03_generate"} <= parameters.keys():
         codec, bandwidth = parameters["01_tokenize"]["codec"], parameters["01_tokenize"]["bandwidth"]
         iterations, levels = list(parameters["03_generate"]["steps"]), codec_levels(codec, bandwidth)
@@ -161,6 +162,8 @@ def _check_levels(parameters: Mapping[str, dict]) -> None:
                 f"03_generate: parameter steps = {iterations}: {codec} has {levels} levels at {bandwidth:g} kbps, "
                 f"and each needs its iterations, as in --set steps=[{','.join(['12'] + ['1'] * (levels - 1))}]"
             )
+    if {"02_train", "03_generate"} <= parameters.keys() and parameters["03_generate"]["plan"] and not parameters["02_train"]["controls"]:
+        raise SsenvError("03_generate: parameter plan = True asks for loudness and onsets: --set controls=true, or --set plan=false")
 
 
 def _declared(notebook: Path) -> dict[str, object]:

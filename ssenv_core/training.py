@@ -21,7 +21,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from ssenv_core.artifacts import resume_state, save_state, sha256_files
-from ssenv_core.checkpoints import TrainedGenerator, round_to_half, save_generator
+from ssenv_core.checkpoints import Plans, TrainedGenerator, round_to_half, save_generator
 from ssenv_core.devices import can_compile, resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.optimization import one_cycle, warmed_up_average
@@ -243,7 +243,8 @@ def train(
     with accelerator.autocast():
         scores = validation_loss(model, validation_tokens, seed=settings.seed, device=accelerator.device)
     training = {"settings": asdict(settings), "precision": precision, "steps": total, "folds": folds, **scores._asdict()}
-    generator = TrainedGenerator(model, train_tokens.class_names, train_tokens.metadata, training)
+    plans = Plans.of(train_tokens) if model_config.controls else None
+    generator = TrainedGenerator(model, train_tokens.class_names, train_tokens.metadata, training, plans)
     if main:
         save_generator(checkpoint_path, generator)
     accelerator.wait_for_everyone()

@@ -31,7 +31,7 @@ def remade(session: AuditionSession, recipe: dict) -> Take:
     if "parent" not in recipe:
         envelope = Path(recipe["envelope"]) if isinstance(recipe["envelope"], str) else recipe["envelope"]
         onsets = recipe["onsets"] and [float(onset) for onset in recipe["onsets"].split(",")]
-        asked = {"seed": recipe["seed"], "duration": recipe["duration"], "onsets": onsets, "envelope": envelope}
+        asked = {"seed": recipe["seed"], "duration": recipe["duration"], "onsets": onsets, "envelope": envelope, "plan": recipe["plan"]}
         return session.generate(recipe["class"], settings=recipe, **asked)
     parent = remade(session, recipe["parent"])
     if "vary" in recipe:
@@ -53,8 +53,9 @@ def test_a_take_is_what_its_recipe_says(session: AuditionSession, take: Take) ->
 def test_from_the_recipe_on_disk_the_same_sound_can_be_made_after_any_chain_of_steps(session, take, tmp_path) -> None:
     asked = session.generate("dog", seed=1, duration=0.4, settings=SETTINGS, onsets=[0.1, 0.25], envelope=[-60.0, -20.0, -40.0])
     inpainted = session.inpaint(asked, 0.1, 0.2, seed=2)
+    planned = session.generate("rain", seed=1, duration=0.6, settings=SETTINGS, plan=True)
     longer = session.extend(session.vary(inpainted, 0.5, seed=3), 0.3, seed=4)
-    for one in (take, asked, inpainted, longer):
+    for one in (take, asked, inpainted, longer, planned, session.vary(planned, 0.5, seed=3), session.extend(planned, 0.2, seed=4)):
         path = session.keep(one, tmp_path / "kept")
         again = remade(session, json.loads(path.with_suffix(".json").read_text()))
         assert torch.equal(again.codes, one.codes)
@@ -63,6 +64,17 @@ def test_from_the_recipe_on_disk_the_same_sound_can_be_made_after_any_chain_of_s
         kept, rate = soundfile.read(path, dtype="float32")
         assert rate == RATE
         np.testing.assert_allclose(kept, one.wav.clip(-1, 1), atol=2**-14)
+
+
+def test_a_plan_is_another_sound_and_nothing_is_told_beside_it(session, take) -> None:
+    planned = session.generate("rain", seed=7, duration=0.4, settings=SETTINGS, plan=True)
+    assert planned.controls.shape == (1, 30, 2)
+    assert any(torch.equal(planned.controls[0], plan) for plan in session.generator.plans.controls[1:3])
+    assert planned.name != take.name
+    assert not torch.equal(planned.codes, take.codes)
+    for told in ({"onsets": [0.1]}, {"envelope": [-20.0]}):
+        with pytest.raises(ValueError, match="a plan says itself"):
+            session.generate("rain", seed=7, duration=0.4, settings=SETTINGS, plan=True, **told)
 
 
 def test_the_name_depends_on_everything_that_decides_the_sound_and_on_nothing_else(session, take) -> None:

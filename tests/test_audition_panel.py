@@ -111,6 +111,18 @@ def test_live_the_form_reaches_the_take_and_the_seed_goes_on(panel: AuditionPane
     assert str(path.with_suffix(".wav")) in panel.message.value
 
 
+def test_live_a_take_goes_as_a_training_clip_does_unless_told_otherwise(panel: AuditionPanel, folder: Path) -> None:
+    made(panel)
+    panel.form["onsets"].value = "0.1"
+    made(panel)
+    panel.form["onsets"].value, panel.form["envelope"].value = "", "none"
+    made(panel)
+    for card in range(3):
+        press(panel, "Keep", card)
+    recipes = sorted((json.loads(path.read_text()) for path in folder.glob("*.json")), key=lambda recipe: recipe["seed"])
+    assert [(recipe["plan"], recipe["onsets"]) for recipe in recipes] == [(True, None), (False, "0.1"), (False, None)]
+
+
 def test_live_the_form_asks_of_the_first_level_where_each_has_a_temperature_of_its_own(panel: AuditionPanel) -> None:
     panel.settings = {**panel.settings, "temperature": [1.0, 0.0]}
     panel.form["temperature"].value = 0.5

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_generator import tiny_session
 
-from ssenv_core.checkpoints import SHIPPED, TrainedGenerator, generator_file, require_tokens
+from ssenv_core.checkpoints import SHIPPED, Plans, TrainedGenerator, generator_file, load_generator, require_tokens, save_generator
 from ssenv_core.errors import SsenvError
 from ssenv_core.tokens import TokenSet
 
@@ -44,3 +44,33 @@ def test_a_generator_of_these_tokens_is_taken(generator: TrainedGenerator, token
 def test_a_generator_of_other_tokens_is_refused_naming_what_differs(generator, tokens, what: str, found: object) -> None:
     with pytest.raises(SsenvError, match=f"tokens of {what} .*, these are of {found}"):
         require_tokens(generator, replace(tokens, metadata={**tokens.metadata, what: found}))
+
+
+def test_plans_are_of_recorded_clips_that_sound_from_their_first_sound_on(tokens: TokenSet) -> None:
+    active = torch.tensor([[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
+    controls = torch.arange(1, 6.0).repeat(5, 1)[..., None].expand(5, 5, 2).contiguous()
+    controls[4] = 0.0
+    names = ("a", "silent", "a~1", "b~1", "faint")  # b~1 is no variation: there is no clip b
+    labels, codes = torch.tensor([1, 0, 1, 0, 1]), torch.zeros(5, 2, 5, dtype=torch.int64)
+    plans = Plans.of(
+        replace(tokens, codes=codes, labels=labels, folds=labels, active=active, controls=controls, names=names, recordings=("",) * 5)
+    )
+    assert plans.labels.tolist() == [1, 0]
+    assert plans.controls[..., 0].tolist() == [[2, 3, 4, 5, 0], [1, 2, 3, 4, 5]]
+    assert plans.silence.tolist() == [0, 0]
+    codes[0, 1, 2] = 3  # another code of a silent frame
+    assert Plans.of(replace(tokens, codes=codes, labels=labels, active=active, controls=controls, names=names)).silence is None
+
+
+def test_a_generator_s_file_keeps_its_plans(generator: TrainedGenerator, tmp_path: Path) -> None:
+    controls = torch.stack((torch.rand(2, 30), torch.rand(2, 30).round()), dim=-1)
+    plans = Plans(torch.tensor([2, 0]), controls, torch.tensor([5, 6]))
+    loaded = load_generator(save_generator(tmp_path / "with.safetensors", replace(generator, plans=plans)), "cpu").plans
+    assert loaded.labels.tolist() == [2, 0]
+    assert loaded.controls.dtype == torch.float32
+    assert (loaded.controls[..., 0] - plans.controls[..., 0]).abs().max() <= 0.5 / 255 + 1e-6
+    assert torch.equal(loaded.controls[..., 1], plans.controls[..., 1])
+    assert loaded.silence.tolist() == [5, 6]
+    bare = save_generator(tmp_path / "bare.safetensors", replace(generator, plans=plans._replace(silence=None)))
+    assert load_generator(bare, "cpu").plans.silence is None
+    assert load_generator(save_generator(tmp_path / "without.safetensors", generator), "cpu").plans is None

@@ -19,7 +19,7 @@ from tiny import tiny_codec
 
 from ssenv_core import checkpoints, codecs, datasets
 from ssenv_core.artifacts import sha256_file
-from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
+from ssenv_core.checkpoints import Plans, TrainedGenerator, load_generator, save_generator
 from ssenv_core.classifier import Classifier, TrainedClassifier, save_classifier
 from ssenv_core.cli import main
 from ssenv_core.codecs import load_codec
@@ -296,6 +296,24 @@ def test_generate_writes_sounds_with_recipes_that_make_them_again(checkpoint, tm
     assert sounds[0] != sounds[1]
 
 
+def test_generate_goes_as_a_training_clip_does_unless_told_otherwise(checkpoint, tmp_path):
+    trained = load_generator(checkpoint, "cpu")
+    model = SoundStorm(replace(trained.model.config, controls=True)).eval()
+    plans = Plans(torch.tensor([0, 1]), torch.rand(2, 375, 2).round())
+    able = save_generator(tmp_path / "able.safetensors", replace(trained, model=model, plans=plans))
+    options, sounds = {"plan": [], "told": ["--onsets", "0.1"], "none": ["--no-plan"], "again": ["--plan"]}, {}
+    for name, told in options.items():
+        assert generate(able, tmp_path / name, "--class", "dog", *told).exit_code == 0
+        assert json.loads((tmp_path / name / "dog_42_0.json").read_text())["plan"] == (name in {"plan", "again"})
+        sounds[name] = (tmp_path / name / "dog_42_0.wav").read_bytes()
+    assert sounds["plan"] == sounds["again"]
+    assert len(set(sounds.values())) == 3
+    assert (
+        "--plan is for sounds of which nothing else is told"
+        in generate(able, tmp_path, "--class", "dog", "--plan", "--onsets", "0.1").stderr
+    )
+
+
 def test_generate_replaces_no_sound_that_was_made_otherwise(checkpoint, tmp_path):
     assert generate(checkpoint, tmp_path, "--class", "rain", "--seed", 7).exit_code == 0
     first = (tmp_path / "rain_7_0.wav").read_bytes()
@@ -378,6 +396,7 @@ def test_generate_continues_inpaints_and_varies_a_sound(checkpoint, tmp_path):
         (["--class", "dog", "--inpaint", "a.wav", "0", "1"], 2, "--duration says nothing to --inpaint"),
         (["--class", "dog", "--continue", "a.wav", "--vary", "a.wav", "1"], 2, "exclude each other"),
         (["--class", "dog", "--onsets", "0.1"], 1, "error: this generator was trained without controls"),
+        (["--class", "dog", "--plan"], 1, "error: this generator has no plans to ask for"),
         (["--class", "dog", "--onsets", "soon"], 2, "'soon' is not a list of numbers"),
         (["--class", "dog", "--continue", "nowhere.wav"], 1, "error: no audio file at nowhere.wav"),
         (["--class", "dig"], 1, "error: no class 'dig' among the 2 of this generator: did you mean dog or rain?"),

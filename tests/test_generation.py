@@ -1,6 +1,7 @@
 """Generation: a clip follows from its seed alone, and codes, classes and codecs that do not belong together are refused."""
 
 import itertools
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssenv_core import generation
 from ssenv_core.artifacts import save_tensors
-from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator, shipped_generator
+from ssenv_core.checkpoints import Plans, TrainedGenerator, load_generator, save_generator, shipped_generator
 from ssenv_core.codecs import load_codec
 from ssenv_core.errors import SsenvError
 from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms, joints, windows
@@ -225,6 +226,74 @@ def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_
     generator = TrainedGenerator(SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {})
     generation.control_scores(generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
     assert [part.unique().tolist() for part in decoded] == [[1], [1], [7]]
+
+
+def planned(generator, labels, seed, seconds):
+    return Canvas.blank(generator, len(labels), seconds).planned(generator, labels, seed).controls
+
+
+def test_a_plan_is_what_a_training_clip_of_the_class_does_and_goes_on_with_another(generator):
+    controls = torch.arange(5.0)[:, None, None].expand(5, 30, 2)
+    made = replace(generator, plans=Plans(torch.tensor([0, 0, 1, 1, 1]), controls))
+    picked = planned(made, [0, 1] * 20, 3, 0.8)
+    assert picked.shape == (40, 60, 2)
+    for label, clips in ((0, {0, 1}), (1, {2, 3, 4})):
+        first, second = picked[label::2, :30].flatten(1), picked[label::2, 30:].flatten(1)
+        assert torch.equal(first, first[:, :1].expand_as(first))
+        assert torch.equal(second, second[:, :1].expand_as(second))
+        assert set(first[:, 0].tolist()) == set(second[:, 0].tolist()) == clips
+        assert not torch.equal(first, second)
+    assert planned(made, [0], 3, 0.2).shape == (1, 15, 2)
+    assert set(planned(made, [3] * 60, 3, 0.4)[:, 0, 0].tolist()) == {0, 1, 2, 3, 4}  # "no class"
+
+
+def test_where_a_plan_is_silent_the_codes_of_silence_are_given(generator):
+    controls = torch.full((1, 30, 2), 0.5)
+    controls[:, 10:15, 0] = 0.0
+    canvas = Canvas.blank(generator, 2, 0.6)
+    told = canvas.planned(replace(generator, plans=Plans(torch.tensor([0]), controls, torch.tensor([7, 9]))), [0, 0], 3)
+    silent = torch.zeros(45, dtype=torch.bool)
+    silent[10:15] = silent[40:45] = True
+    assert torch.equal(told.given, silent.expand(2, 2, 45))
+    assert torch.equal(told.codes, torch.tensor([7, 9])[:, None] * silent.expand(2, 2, 45))
+    made = generate(generator, [0, 0], replace(told, controls=None))
+    assert torch.equal(made[..., 10:15], told.codes[..., 10:15])
+    assert torch.equal(told.padding, torch.arange(45).expand(2, 45) >= 40)  # behind the last sound
+    without = canvas.planned(replace(generator, plans=Plans(torch.tensor([0]), controls)), [0, 0], 3)
+    assert not without.given.any()
+    assert without.padding is None
+
+
+def test_what_is_padding_does_not_change_the_rest(generator):
+    torch.manual_seed(1)
+    telling = replace(generator, model=deepcopy(generator.model))
+    for head in telling.model.heads:  # so that what is around a frame matters
+        torch.nn.init.normal_(head.weight, std=2.0)
+    blank, padding = Canvas.blank(telling, 2, 0.4), torch.arange(30) >= torch.tensor([[20], [25]])
+    given = padding[:, None].expand(2, 2, 30)
+    one, other = (replace(blank, codes=torch.randint(1024, (2, 2, 30)), given=given, padding=padding) for _ in range(2))
+    first, second = (generate(telling, [0, 1], canvas) for canvas in (one, other))
+    assert torch.equal(first[0, :, :20], second[0, :, :20])
+    assert torch.equal(first[1, :, :25], second[1, :, :25])
+    assert torch.equal(first[0, :, 20:], one.codes[0, :, 20:])
+    shown = generate(telling, [0, 1], replace(other, padding=None))
+    assert not torch.equal(shown[0, :, :20], second[0, :, :20])
+
+
+def test_the_plan_of_a_clip_follows_from_seed_and_place_alone(generator):
+    made = replace(generator, plans=Plans(torch.arange(60) % 3, torch.rand(60, 30, 2)))
+    some = planned(made, [0, 1, 2, 0], 3, 0.4)
+    assert torch.equal(planned(made, [0, 1], 3, 0.4), some[:2])
+    assert not torch.equal(some[0], some[3])
+    assert not torch.equal(planned(made, [0, 1, 2, 0], 4, 0.4), some)
+
+
+def test_a_generator_without_plans_or_without_those_of_a_class_says_so(generator):
+    with pytest.raises(SsenvError, match="no plans to ask for"):
+        planned(generator, [0], 0, 0.4)
+    made = replace(generator, plans=Plans(torch.tensor([0]), torch.zeros(1, 30, 2)))
+    with pytest.raises(SsenvError, match="no clip of rain was in the training"):
+        planned(made, [1], 0, 0.4)
 
 
 class CastsOfWeights(TorchDispatchMode):

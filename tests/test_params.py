@@ -64,6 +64,7 @@ GENERATE = {
     "choice_temperature": 4.5,
     "guidance": 2,
     "guidance_schedule": "rising",
+    "plan": False,
     "long_clips": 2,
     "precision": "auto",
     "device": "auto",

@@ -125,9 +125,10 @@ def test_values_are_checked_by_the_dataclass_of_their_notebook(project, in_proce
         ({"steps": [12, 1]}, r"steps = \[12, 1\]: melrvq_24khz has 8 levels at 6 kbps"),
         ({"codec": "encodec_48khz"}, r"encodec_48khz has 5 levels at 6 kbps"),
         ({"bandwidth": 5}, "melrvq_24khz has no 5 kbps"),
+        ({"controls": False}, "plan = True asks for loudness and onsets: --set controls=true, or --set plan=false"),
     ],
 )
-def test_iterations_that_do_not_fit_the_codec_s_levels_are_refused(overrides, message):
+def test_what_the_generation_would_refuse_is_refused_before_the_training(overrides, message):
     root = fingerprint.PACKAGE.parent
     with pytest.raises(SsenvError, match=message):
         study.read_study(root / "params" / "demo.yaml", overrides, root)
@@ -136,6 +137,7 @@ def test_iterations_that_do_not_fit_the_codec_s_levels_are_refused(overrides, me
 def test_iterations_that_fit_and_studies_without_both_notebooks_pass():
     root = fingerprint.PACKAGE.parent
     study.read_study(root / "params" / "demo.yaml", {"bandwidth": 3, "steps": [12, 1, 1, 1]}, root)
+    study.read_study(root / "params" / "demo.yaml", {"controls": False, "plan": False}, root)
     study.read_study(root / "params" / "codec.yaml", {}, root)
 
 

@@ -452,6 +452,12 @@ def test_a_gradient_that_is_not_finite_updates_nothing(tmp_path, monkeypatch):
     assert all(weight.isfinite().all() for weight in (*state["model"].values(), *state["average"].values()))
 
 
+def test_a_generator_with_controls_keeps_the_plans_of_its_training_clips(tmp_path, straight):
+    made = run(tmp_path, ONE_STEP, replace(CONFIG, controls=True)).generator
+    assert torch.equal(made.plans.labels, TOKENS.labels)
+    assert straight[1].generator.plans is None
+
+
 def test_generator_file_gives_back_the_averaged_model_and_its_identity(straight):
     folder, result = straight
     loaded = load_generator(folder / "generator.safetensors", "cpu")

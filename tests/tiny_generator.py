@@ -6,7 +6,7 @@ import torch
 from tiny import tiny_codec
 
 from ssenv_core.audition import AuditionSession
-from ssenv_core.checkpoints import TrainedGenerator, load_generator, save_generator
+from ssenv_core.checkpoints import Plans, TrainedGenerator, load_generator, save_generator
 from ssenv_core.judge import Judge, LogMelCNN
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 
@@ -28,6 +28,7 @@ def tiny_session(folder: Path, *, controls: bool = True, judged: bool = True) ->
     for head in model.heads:  # so that the class and what is asked for matter
         torch.nn.init.normal_(head.weight, std=0.5)
     metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "bandwidth": 1.5, "frame_rate": 75.0, "duration": 0.4}
-    path = save_generator(folder / "generator.safetensors", TrainedGenerator(model, CLASSES, metadata, {"folds": [2]}))
+    plans = Plans(torch.tensor([0, 1, 1, 2]), torch.rand(4, 30, 2).round()) if controls else None
+    path = save_generator(folder / "generator.safetensors", TrainedGenerator(model, CLASSES, metadata, {"folds": [2]}, plans))
     judge = Judge(LogMelCNN(3), CLASSES, {}, "cpu") if judged else None
     return AuditionSession(path, load_generator(path, "cpu"), codec, judge, device="cpu")
