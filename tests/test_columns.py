@@ -12,7 +12,7 @@ from tiny import tiny_codec
 
 from ssenv_core import generation, plots
 from ssenv_core.artifacts import StudyFolder, load_tensors, read_json
-from ssenv_core.checkpoints import TrainedGenerator, save_generator
+from ssenv_core.checkpoints import Plans, TrainedGenerator, save_generator
 from ssenv_core.codecs import load_codec
 from ssenv_core.columns import audible_latents, find_copies, load_columns, pair_within_classes
 from ssenv_core.datasets import Dataset, load_dataset
@@ -52,8 +52,9 @@ def folder(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     tokens = tokenize(sounds, load_codec("melrvq_24khz", 1.5, "cpu"), device="cpu")
     save_tokens(folder.tokens, tokens)
     torch.manual_seed(0)
-    model = SoundStorm(SoundStormConfig(n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3))
-    save_generator(folder.generator, TrainedGenerator(model.eval(), sounds.class_names, tokens.metadata, {"folds": [2]}))
+    model = SoundStorm(SoundStormConfig(n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3, controls=True))
+    plans = Plans.of(tokens.where([2]))
+    save_generator(folder.generator, TrainedGenerator(model.eval(), sounds.class_names, tokens.metadata, {"folds": [2]}, plans))
     return folder
 
 

@@ -391,7 +391,7 @@ def test_an_interrupted_or_killed_run_leaves_no_kernel_and_goes_on_where_it_stop
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: at.exists() and at.read_text())
         process.send_signal(sent)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=180)[1]
         assert process.returncode == exit_code
         assert sent == signal.SIGKILL or said == "interrupted: what was finished is kept; run the same command again\n"
         wait_for(lambda: ended(int(at.read_text())), seconds=60)
