@@ -24,7 +24,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from ssenv_core.artifacts import StudyFolder
-from ssenv_core.checkpoints import TrainedGenerator, save_generator
+from ssenv_core.checkpoints import Plans, TrainedGenerator, save_generator
 from ssenv_core.codecs import load_codec
 from ssenv_core.datasets import load_dataset
 from ssenv_core.judge import Judge, LogMelCNN
@@ -63,7 +63,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = SoundStormConfig(
         n_q=codec.n_q, codebook_size=1024, num_classes=len(sounds.class_names), dim=64, depth=1, heads=2, kernel_size=3, controls=True
     )
-    save_generator(folder.generator, TrainedGenerator(SoundStorm(config), sounds.class_names, tokens.metadata, {"folds": [2]}))
+    plans = Plans.of(tokens.where([2]))
+    save_generator(folder.generator, TrainedGenerator(SoundStorm(config), sounds.class_names, tokens.metadata, {"folds": [2]}, plans))
     Judge(LogMelCNN(len(sounds.class_names)), sounds.class_names, {}, "cpu").save(folder.judge, folds=[2])
     return root
 
