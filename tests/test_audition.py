@@ -1,6 +1,7 @@
 """Takes follow from their recipes, are stopped where they are told to, and are kept without harm to what is there."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from tiny_generator import CLASSES, SETTINGS, tiny_session
 
 from ssenv_core.audition import NOT_THE_SOUND, AuditionSession, Stopped, Take
+from ssenv_core.checkpoints import Plans
 from ssenv_core.errors import SsenvError
 
 RATE, FRAME = 24_000, 320
@@ -75,6 +77,20 @@ def test_a_plan_is_another_sound_and_nothing_is_told_beside_it(session, take) ->
     for told in ({"onsets": [0.1]}, {"envelope": [-20.0]}):
         with pytest.raises(ValueError, match="a plan says itself"):
             session.generate("rain", seed=7, duration=0.4, settings=SETTINGS, plan=True, **told)
+
+
+def test_the_silence_behind_a_plan_stays_in_what_is_made_from_a_take_until_it_is_extended(tmp_path) -> None:
+    able = tiny_session(tmp_path)
+    controls = torch.full((1, 30, 2), 0.5)
+    controls[:, 20:, 0] = 0.0
+    able.generator = replace(able.generator, plans=Plans(torch.tensor([1]), controls, torch.tensor([7, 9])))
+    take = able.generate("rain", seed=7, duration=0.4, settings=SETTINGS, plan=True)
+    varied, inpainted = able.vary(take, 0.9, seed=1), able.inpaint(take, 0.1, 0.4, seed=2)
+    for one in (take, varied, inpainted, able.vary(varied, 0.9, seed=3)):
+        assert torch.equal(one.codes[0, :, 20:], torch.tensor([[7], [9]]).expand(2, 10))
+        assert one.padding.sum() == 10
+    assert not torch.equal(varied.codes, take.codes)
+    assert able.extend(take, 0.2, seed=4).padding is None
 
 
 def test_the_name_depends_on_everything_that_decides_the_sound_and_on_nothing_else(session, take) -> None:

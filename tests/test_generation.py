@@ -216,10 +216,13 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
 
 def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_codes_do(codec, monkeypatch):
     decoded = []
+
+    def sound(generator, codec, codes, **_):
+        decoded.append(codes)
+        return [np.zeros(24_000)]
+
     monkeypatch.setattr(generation, "generate_codes", lambda generator, labels, sampling, canvas, **_: canvas.codes + 1)
-    monkeypatch.setattr(
-        generation, "generate_waveforms", lambda generator, codec, codes, **_: decoded.append(codes) or list(np.zeros((1, 24_000)))
-    )
+    monkeypatch.setattr(generation, "generate_waveforms", sound)
     codes, controls = torch.full((1, 2, 75), 7), torch.full((1, 75, 2), 0.5)
     metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": 75.0, "duration": 1.0}
     tokens = TokenSet(codes, torch.tensor([0]), torch.tensor([1]), controls[..., 0] > 0, controls, ("a",), ("",), CLASSES, metadata)
