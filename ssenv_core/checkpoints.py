@@ -35,12 +35,12 @@ class Plans(NamedTuple):
         names = set(tokens.names)
         recorded = torch.tensor([name.rpartition("~")[0] not in names for name in tokens.names]) & tokens.active.any(1)
         recorded &= (tokens.controls[..., LOUDNESS] > 1 / LOUDNESS_STEPS).any(1)
-        active, controls = tokens.active[recorded], tokens.controls[recorded]
-        frames = torch.arange(active.shape[1]) + active.int().argmax(1, keepdim=True)
-        moved = controls.gather(1, frames.clamp_max(active.shape[1] - 1)[..., None].expand_as(controls))
+        controls, frames = tokens.controls[recorded], tokens.frames_from_first_sound[recorded]
+        beyond = frames >= controls.shape[1]
+        moved = controls.gather(1, frames.masked_fill(beyond, 0)[..., None].expand_as(controls)).masked_fill(beyond[..., None], 0.0)
         silent = tokens.codes.transpose(1, 2)[~tokens.active].unique(dim=0)
         silence = silent[0] if len(silent) == 1 else None
-        return cls(tokens.labels[recorded], moved.masked_fill((frames >= active.shape[1])[..., None], 0.0), silence)
+        return cls(tokens.labels[recorded], moved, silence)
 
 
 @dataclass(frozen=True)

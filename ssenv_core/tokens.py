@@ -70,6 +70,11 @@ class TokenSet:
         return ~(begun & to_come)
 
     @property
+    def frames_from_first_sound(self) -> torch.Tensor:
+        """(N, T) int64: which frames each clip has from its first active one on; T and above lie beyond its end."""
+        return torch.arange(self.active.shape[1]) + self.active.int().argmax(1, keepdim=True)
+
+    @property
     def digest(self) -> str:
         """Hex SHA-256 of all that is learned from: what a training's identity says of its clips."""
         digest = hashlib.sha256()

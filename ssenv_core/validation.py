@@ -44,7 +44,7 @@ class Clips:
         if not keep.any():
             raise SsenvError(f"all {len(tokens)} clips given to training or validation are silent throughout: choose other clips")
         n_frames = inside.shape[1]
-        frames = (torch.arange(n_frames) + inside[keep].int().argmax(1, keepdim=True)).clamp_max(n_frames - 1)
+        frames = tokens.frames_from_first_sound[keep].clamp_max(n_frames - 1)
         codes = tokens.codes[keep]
         self.codes = codes.gather(2, frames[:, None].expand_as(codes)).to(device)
         self.controls = tokens.controls[keep].gather(1, frames[..., None].expand(-1, -1, 2)).to(device)
