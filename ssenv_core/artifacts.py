@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -303,8 +303,10 @@ def git_revision() -> str | None:
         return None
 
 
-def finish_step(folder: StudyFolder, step: str, *, headline: dict[str, float], inputs: list[Path], outputs: list[Path]) -> None:
-    """Record what a notebook made: its headline numbers, and its input and output files with their hashes.
+def finish_step(
+    folder: StudyFolder, step: str, *, headline: dict[str, float], inputs: list[Path], outputs: list[Path], missing: Iterable[str] = ()
+) -> None:
+    """Record what a notebook made: its headline numbers, its input and output files with their hashes, and what it had to do without.
 
     A folder among `inputs` or `outputs` stands for every file in it; the figures that begin with the step's number are outputs, too.
     Written last, so its presence says that the step ended well.
@@ -321,5 +323,5 @@ def finish_step(folder: StudyFolder, step: str, *, headline: dict[str, float], i
         return {os.path.relpath(file, folder.root): sha256_file(file) for file in files}
 
     figures = sorted(folder.figures.glob(f"{step.split('_')[0]}_*"))
-    record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes([*outputs, *figures])}
+    record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes([*outputs, *figures]), "missing": [*missing]}
     write_json(folder.step_record(step), record)

@@ -45,38 +45,50 @@ def baseline(name: str, seed: int) -> ClassifierMixin:
     return make_pipeline(StandardScaler(), {"k-NN": KNeighborsClassifier(NEIGHBOURS), "SVM": SVC(kernel="linear", C=0.1)}[name])
 
 
-def cross_validate(dataset: Dataset, seed: int = 42) -> pd.DataFrame:
+def cross_validate(dataset: Dataset, seed: int = 42, required: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every baseline fitted to all folds but one and asked about that one, for each fold that is there.
+
+    A fold without which there are fewer than 8 clips or one class is left out, but for the `required` one.
 
     Returns:
         Index: baseline; columns: the share named rightly of each "fold <n>", their "mean" and "std", and "seconds" of fitting and
         asking, all folds together. The features' time is in the log.
+        And one row for each clip of these folds, under its name: a bool column per baseline, named rightly.
 
     Raises:
-        SsenvError: one fold only, a fold without which there are fewer than 8 clips or one class, or a clip cannot be read.
+        SsenvError: one fold only, none or not the required one can be asked about, or a clip cannot be read.
     """
     if len(dataset.folds) < 2:
         raise SsenvError(f"{dataset.name} has one fold here: another one is needed to learn from")
-    for fold in dataset.folds:
-        known = dataset.subset(exclude_folds=[fold]).clips
-        labels = {clip.label for clip in known}
-        if len(known) < NEIGHBOURS or len(labels) < 2:
-            found = f"{len(known)} clips of {len(labels)} classes"
-            raise SsenvError(f"without fold {fold} {dataset.name} has {found}: the baselines learn from {NEIGHBOURS} or more of 2 or more")
+    refused = {fold: reason for fold in dataset.folds if (reason := _too_little_without(dataset, fold))}
+    folds = [fold for fold in dataset.folds if fold not in refused]
+    if required in refused or not folds:
+        raise SsenvError(refused[dataset.folds[0] if required is None else required])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda clip: mfcc_zcr(dataset.read(clip, SAMPLE_RATE)), dataset.clips)
         features = np.stack(list(track(found, len(dataset), "MFCC", "clip")))
     names, labels = (np.array([getattr(clip, name) for clip in dataset.clips]) for name in ("name", "label"))
-    rows = {}
+    rows, right = {}, {}
     for name in BASELINES:
         started = time.monotonic()
-        shares = {}
-        for fold in dataset.folds:
+        shares, named = {}, []
+        for fold in folds:
             sides = (dataset.subset(exclude_folds=[fold]), dataset.subset(folds=[fold]))
             known, asked = (np.isin(names, [clip.name for clip in side.clips]) for side in sides)
             fitted = baseline(name, seed).fit(features[known], labels[known])
-            shares[f"fold {fold}"] = float(fitted.score(features[asked], labels[asked]))
-        values = list(shares.values())
+            named.append(pd.Series(fitted.predict(features[asked]) == labels[asked], names[asked]))
+            shares[f"fold {fold}"] = float(named[-1].mean())
+        values, right[name] = list(shares.values()), pd.concat(named)
         rows[name] = {**shares, "mean": np.mean(values), "std": np.std(values), "seconds": round(time.monotonic() - started, 1)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("baseline")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("baseline"), pd.DataFrame(right)
+
+
+def _too_little_without(dataset: Dataset, fold: int) -> str:
+    """Why the baselines cannot learn from the other folds; "" if they can."""
+    known = dataset.subset(exclude_folds=[fold]).clips
+    classes = len({clip.label for clip in known})
+    if len(known) >= NEIGHBOURS and classes > 1:
+        return ""
+    found = f"{len(known)} clips of {classes} classes"
+    return f"without fold {fold} {dataset.name} has {found}: the baselines learn from {NEIGHBOURS} or more of 2 or more"

@@ -125,9 +125,11 @@ def require_tokens(generator: TrainedGenerator, tokens: TokenSet) -> None:
     """Refuse a generator that reads these codes as other sounds, or whose folds are those of another dataset.
 
     Raises:
-        SsenvError: it was trained on another codec's codes, on another number of levels, or on another dataset.
+        SsenvError: it was trained on another codec's codes, on another number of levels, or on another dataset; of the user's own
+            folders, whose folds are the user's too, each copy is another one.
     """
-    for what in ("dataset", "codec", "token_hash", "n_q"):
+    own = ("dataset_fingerprint",) if tokens.metadata["dataset"] == "folder" else ()
+    for what in ("dataset", *own, "codec", "token_hash", "n_q"):
         if generator.metadata[what] != tokens.metadata[what]:
             raise SsenvError(
                 f"the generator was trained on tokens of {what} {generator.metadata[what]}, these are of {tokens.metadata[what]}: "

@@ -98,18 +98,21 @@ class Features:
         values: (N, D) float64, not standardized.
         labels: (N,) int64.
         names: N clip names.
+        recordings: what each was cut from, if others were too; else "".
         seconds: that reading them took.
     """
 
     values: np.ndarray
     labels: np.ndarray
     names: tuple[str, ...]
+    recordings: tuple[str, ...]
     seconds: float
 
     def of(self, names: Collection[str]) -> "Features":
         """Those of these clips alone."""
         kept = [i for i, name in enumerate(self.names) if name in names]
-        return Features(self.values[kept], self.labels[kept], tuple(self.names[i] for i in kept), self.seconds)
+        names, recordings = (tuple(texts[i] for i in kept) for texts in (self.names, self.recordings))
+        return Features(self.values[kept], self.labels[kept], names, recordings, self.seconds)
 
 
 @torch.inference_mode()
@@ -124,9 +127,7 @@ def read_features(classifier: Classifier, tokens: TokenSet, device: str = "auto"
     clips = Clips(tokens, device)
     batches = (clips.batch(index) for index in torch.arange(len(clips)).split(BATCH))
     values = torch.cat([classifier.pooled(batch.codes, batch.padding).double().cpu() for batch in batches]).numpy()
-    silent = set(clips.left_out)
-    names = tuple(name for name in tokens.names if name not in silent)
-    return Features(values, clips.labels.cpu().numpy(), names, time.monotonic() - started)
+    return Features(values, clips.labels.cpu().numpy(), clips.names, clips.recordings, time.monotonic() - started)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
     sounds = load_dataset(dataset, data_root, seed=seed)
     if sounds.missing_folds:
         click.echo(f"{sounds.name}: folds {', '.join(map(str, sounds.missing_folds))} are not here: this is not the official protocol")
-    table = cross_validate(sounds, seed)
+    table, _ = cross_validate(sounds, seed)
     click.echo(table.to_string(float_format="{:.3f}".format))
     if output is not None:
         click.echo(write_text(output, table.to_csv()))

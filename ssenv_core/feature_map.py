@@ -3,6 +3,7 @@ features as far as two dimensions can hold them. t-SNE, van der Maaten and Hinto
 large distances mean something, too (Kobak and Berens 2019).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,14 @@ class FeatureMap:
     Attributes:
         names: N clip names.
         labels: (N,) int64.
+        recordings: what each was cut from, if others were too; else "".
         features: (N, D) float64, standardized as the classifier's head sees them.
         points: (N, 2) float64, where they lie on the map; the axes have no meaning of their own.
     """
 
     names: tuple[str, ...]
     labels: np.ndarray
+    recordings: tuple[str, ...]
     features: np.ndarray
     points: np.ndarray
 
@@ -41,7 +44,7 @@ def map_features(classifier: Classifier, heard: Features, seed: int) -> FeatureM
     if len(heard.names) < 4:
         raise SsenvError(f"a map needs at least 4 clips that are not silent throughout, and there are {len(heard.names)}")
     features = (heard.values - classifier.mean.double().cpu().numpy()) / classifier.std.double().cpu().numpy()
-    return FeatureMap(heard.names, heard.labels, features, lay_out(features, seed))
+    return FeatureMap(heard.names, heard.labels, heard.recordings, features, lay_out(features, seed))
 
 
 def lay_out(features: np.ndarray, seed: int) -> np.ndarray:
@@ -50,9 +53,25 @@ def lay_out(features: np.ndarray, seed: int) -> np.ndarray:
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features).astype(np.float64)
 
 
-def neighbour_agreement(points: np.ndarray, labels: np.ndarray) -> float:
-    """The share of points (N, D) whose nearest other one has the same label (N,)."""
-    return float((labels[_distances(points).argmin(1)] == labels).mean())
+def neighbour_agreement(points: np.ndarray, labels: np.ndarray, recordings: Sequence[str]) -> tuple[float, float]:
+    """The share of clips whose nearest one, that is not cut from the same recording, has the same label; and of all such others.
+
+    Args:
+        points: (N, D) float.
+        labels: (N,) int.
+        recordings: what each of the N was cut from, if others were too; else "".
+
+    Returns:
+        The share, and what it would be by chance. Clips without a clip of another recording are left out; NaN where none is left.
+    """
+    cut = np.array(recordings)
+    other = ((cut[:, None] != cut) | (cut == "")) & ~np.eye(len(cut), dtype=bool)
+    asked = other.any(1)
+    if not asked.any():
+        return float("nan"), float("nan")
+    distances, same = np.where(other, _distances(points), np.inf)[asked], (labels[:, None] == labels)[asked]
+    chance = (same & other[asked]).sum(1) / other[asked].sum(1)
+    return float(same[np.arange(len(same)), distances.argmin(1)].mean()), float(chance.mean())
 
 
 def confused_neighbours(features: np.ndarray, labels: np.ndarray, predictions: np.ndarray, count: int) -> list[tuple[int, int]]:

@@ -208,6 +208,7 @@ def train_judge(
         **asdict(settings),
         "precision": precision,
         "labels": np.asarray(labels).tolist(),
+        "classes": list(class_names),
         "sound": digest.hexdigest(),
         "code": code,
     }

@@ -8,7 +8,7 @@ beyond a clip's length are cut off.
 
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 AST = Published("AST", "MIT/ast-finetuned-audioset-10-10-0.4593", "SSENV_AST_DIR", "ast")
 STATE_KIND = "AST training state 2"
 SAMPLE_RATE, WINDOW, HOP, NUM_MELS = 16_000, 400, 160, 128
-PRETRAINED, SCRATCH = "AST, pretrained", "AST, from scratch"
+PRETRAINED, SCRATCH = "AST, pretrained", "small AST, from scratch"
 RATES = {PRETRAINED: 1e-5, SCRATCH: 5e-4}
 SMALL = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768}
 STRIDE = {"frequency_stride": 16, "time_stride": 16}  # of the small one, whose patches of 16 x 16 do not overlap
@@ -44,11 +44,10 @@ BATCH = 16  # of naming
 
 @dataclass(frozen=True)
 class ASTSettings:
-    """How to train; `learning_rate` is the peak of a one-cycle schedule."""
+    """How to train."""
 
     epochs: int
     batch_size: int = 32
-    learning_rate: float = RATES[PRETRAINED]
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 42
     checkpoint_minutes: float = 5.0
@@ -60,7 +59,7 @@ def ast_baseline(
     """AST trained on all folds but one and asked about that one, at the rate of RATES.
 
     Returns:
-        Results by row, "AST, pretrained" or "AST, from scratch"; and why a row is missing, by what to call it in a table.
+        Results by row, "AST, pretrained" or "small AST, from scratch"; and why a row is missing, by what to call it in a table.
 
     Raises:
         SsenvError: the folder that SSENV_AST_DIR names does not hold the weights, the loss is not finite, or the state is of another,
@@ -80,8 +79,7 @@ def ast_baseline(
         missing[f"{PRETRAINED}: weights not here"] = str(error)
         row, network = SCRATCH, small_ast(classes, frames, settings.seed)
     training, heldout = sounds.subset(exclude_folds=[fold]), sounds.subset(folds=[fold])
-    settings = replace(settings, learning_rate=RATES[row])
-    return {row: fine_tune_ast(network, training, heldout, settings, state_file, device)}, missing
+    return {row: fine_tune_ast(network, training, heldout, settings, RATES[row], state_file, device)}, missing
 
 
 def pretrained_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClassification":
@@ -123,9 +121,15 @@ def shorten(network: "ASTForAudioClassification", frames: int) -> "ASTForAudioCl
 
 
 def fine_tune_ast(
-    network: "ASTForAudioClassification", training: Dataset, heldout: Dataset, settings: ASTSettings, state_file: Path, device: str = "auto"
+    network: "ASTForAudioClassification",
+    training: Dataset,
+    heldout: Dataset,
+    settings: ASTSettings,
+    learning_rate: float,
+    state_file: Path,
+    device: str = "auto",
 ) -> Classification:
-    """Train all of the network: Adam, one cycle, cross-entropy. No choice looks at the held-out clips.
+    """Train all of the network: Adam, one cycle that peaks at `learning_rate`, cross-entropy. No choice looks at the held-out clips.
 
     Resumes where `state_file` is of the same training; what the network started from is part of that.
 
@@ -133,7 +137,8 @@ def fine_tune_ast(
         SsenvError: the loss is not finite, or the state is of another, interrupted training.
     """
     started, device = time.monotonic(), resolve_device(device)
-    identity = {**asdict(settings), "start": weights_hash(STATE_KIND, network), "precision": resolve_precision(settings.precision, device)}
+    identity = {**asdict(settings), "learning_rate": learning_rate, "start": weights_hash(STATE_KIND, network)}
+    identity["precision"] = resolve_precision(settings.precision, device)
     identity["clips"] = sha256_json([training.fingerprint, heldout.fingerprint])
     package = Path(__file__).parent
     identity["code"] = sha256_files([Path(__file__), package / "optimization.py"], package)
@@ -142,8 +147,8 @@ def fine_tune_ast(
     asked, truth = spectrograms(heldout, network.config.max_length), np.array([clip.label for clip in heldout.clips])
     network.to(device)
     steps = max(1, len(images) // settings.batch_size)
-    optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
-    scheduler = one_cycle(optimizer, settings.learning_rate, settings.epochs * steps, 0.1)
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+    scheduler = one_cycle(optimizer, learning_rate, settings.epochs * steps, 0.1)
     longest = network.config.max_length * 3 // 16  # 96 of 512 frames, as in the recipe
     masks = nn.Sequential(FrequencyMasking(24, iid_masks=True), TimeMasking(longest, iid_masks=True))
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=identity["precision"] == "bf16")
@@ -179,7 +184,8 @@ def fine_tune_ast(
     network.eval()
     with torch.inference_mode(), autocast:
         logits = torch.cat([network(part.to(device).float()).logits.float().cpu() for part in asked.split(BATCH)])
-    return Classification(truth, logits.double().softmax(1).numpy(), rows, time.monotonic() - started)
+    recordings = tuple(clip.recording for clip in heldout.clips)
+    return Classification(truth, logits.double().softmax(1).numpy(), recordings, rows, time.monotonic() - started)
 
 
 def spectrograms(sounds: Dataset, frames: int) -> torch.Tensor:

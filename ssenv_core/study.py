@@ -99,7 +99,7 @@ def run_study(
         fingerprint |= {"dataset": _dataset_of(step.parameters, root)}
         reason = ASKED_FOR if force or start or only else _why_run(records.get(step.name), fingerprint, folder)
         if not reason:
-            print(f"{step.name}: skipped, unchanged", flush=True)
+            print(f"{step.name}: skipped, unchanged{_say_missing(records[step.name])}", flush=True)
             states[step.name] = "skipped"
             continue
         print(f"{step.name}: running ({reason})", flush=True)
@@ -219,6 +219,12 @@ def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFold
     return "" if (folder.root / record["notebook"]).is_file() else "its executed notebook is missing"
 
 
+def _say_missing(record: dict) -> str:
+    """What the step had to do without when it ran, for one who can give it that by now."""
+    missing = "; ".join(record.get("missing", ()))
+    return f". When it ran it lacked: {missing}. Ask for the step with --only or --from if that is here now" if missing else ""
+
+
 def _forget_training(name: str, folder: StudyFolder) -> None:
     """Remove the states of a step's trainings, without which it trains anew, but for one that was interrupted."""
     for file in TRAINING_STATES.get(name, ()):
@@ -246,6 +252,7 @@ def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
         "seconds": round(seconds, 2),
         "peak_memory_mb": round(memory.megabytes),
         "headline": record["headline"],
+        "missing": record["missing"],
         "inputs": record["inputs"],
         "outputs": {**record["outputs"], str(step_record.relative_to(folder.root)): sha256_file(step_record)},
         "notebook": str(executed.relative_to(folder.root)),

@@ -12,7 +12,7 @@ import pandas as pd
 from ssenv_core.artifacts import StudyFolder, read_json
 from ssenv_core.errors import SsenvError
 
-CLASSIFIERS = r"probe|fine-tuned|^(log-mel CNN|AST, .*|k-NN|random forest|SVM)$"
+CLASSIFIERS = r"probe|fine-tuned|^(log-mel CNN|(small )?AST, .*|k-NN|random forest|SVM)$"
 HIGHER = rf"judge on |loudness_correlation|onset_f1|{CLASSIFIERS}|kbps carried|tokenize .*(/s|real time)"
 LOWER = r"cross-entropy|^level \d+$|Fréchet|distance|^error|^loss$|dead codes|\((codec|generated)\)$"
 NEAR_ZERO = r"gap %$"
@@ -57,7 +57,10 @@ def summarise_studies(studies: Sequence[str]) -> Summary:
     settings = settings[settings.nunique(axis=1) > 1].rename_axis("parameter")
     unknown = tuple(study for study, folder in folders.items() if not folder.manifest.exists())
     differences = numbers.iloc[:, 1:].sub(numbers.iloc[:, 0], axis=0)
-    return Summary(numbers, differences, best, settings, unknown, None if unknown else _over_folds(numbers, settings))
+    over_folds = None if unknown else _over_folds(numbers, settings)
+    if over_folds is not None:
+        best[:] = ""  # other clips are asked about: what is higher is no better
+    return Summary(numbers, differences, best, settings, unknown, over_folds)
 
 
 def _over_folds(numbers: pd.DataFrame, settings: pd.DataFrame) -> pd.DataFrame | None:

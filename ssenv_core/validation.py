@@ -50,6 +50,8 @@ class Clips:
         self.controls = tokens.controls[keep].gather(1, frames[..., None].expand(-1, -1, 2)).to(device)
         self.labels = tokens.labels[keep].to(device)
         self.lengths = inside[keep].sum(1)
+        kept = keep.nonzero()[:, 0].tolist()
+        self.names, self.recordings = (tuple(texts[i] for i in kept) for texts in (tokens.names, tokens.recordings))
         self.left_out = [name for name, kept in zip(tokens.names, keep.tolist(), strict=True) if not kept]
 
     def __len__(self) -> int:

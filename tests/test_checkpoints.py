@@ -46,6 +46,17 @@ def test_a_generator_of_other_tokens_is_refused_naming_what_differs(generator, t
         require_tokens(generator, replace(tokens, metadata={**tokens.metadata, what: found}))
 
 
+def test_of_the_user_s_own_folders_each_copy_is_another_dataset(generator: TrainedGenerator, tokens: TokenSet) -> None:
+    """As its folds may be others."""
+    own = {**tokens.metadata, "dataset": "folder", "dataset_fingerprint": "one"}
+    trained = replace(generator, metadata=own)
+    require_tokens(trained, replace(tokens, metadata=own))
+    with pytest.raises(SsenvError, match="tokens of dataset_fingerprint one, these are of another"):
+        require_tokens(trained, replace(tokens, metadata={**own, "dataset_fingerprint": "another"}))
+    esc50 = [{**own, "dataset": "esc50", "dataset_fingerprint": name} for name in ("wav", "ogg")]
+    require_tokens(replace(generator, metadata=esc50[0]), replace(tokens, metadata=esc50[1]))
+
+
 def test_plans_are_of_recorded_clips_that_sound_from_their_first_sound_on(tokens: TokenSet) -> None:
     active = torch.tensor([[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
     controls = torch.arange(1, 6.0).repeat(5, 1)[..., None].expand(5, 5, 2).contiguous()

@@ -10,11 +10,12 @@ import soundfile
 import torch
 from tiny import tiny_codec
 
-from ssenv_core import classification
-from ssenv_core.classification import Classification, ClassifierSettings, fine_tune, gain, judged, learning_curve, probe
+from ssenv_core import fine_tuning
+from ssenv_core.classification import Classification, gain, judged, learning_curve, probe
 from ssenv_core.classifier import Classifier, Reading, TrainedClassifier, load_classifier, read_features, save_classifier
 from ssenv_core.datasets import load_dataset
 from ssenv_core.errors import SsenvError
+from ssenv_core.fine_tuning import ClassifierSettings, fine_tune
 from ssenv_core.judge import Judge, LogMelCNN
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TENSORS, TokenSet
@@ -185,17 +186,17 @@ def test_a_killed_fine_tuning_resumes_to_the_same_losses(tmp_path: Path, monkeyp
         return fine_tune(dropping, tokens(20, 0), tokens(9, 1), settings, state_file, "cpu")
 
     straight = tuned(tmp_path / "straight.safetensors")
-    save, written = classification.save_state, []
+    save, written = fine_tuning.save_state, []
 
     def save_two(*args: object) -> None:
         if len(written) == 2:
             raise Killed
         written.append(save(*args))
 
-    monkeypatch.setattr(classification, "save_state", save_two)
+    monkeypatch.setattr(fine_tuning, "save_state", save_two)
     with pytest.raises(Killed):
         tuned(tmp_path / "killed.safetensors")
-    monkeypatch.setattr(classification, "save_state", save)
+    monkeypatch.setattr(fine_tuning, "save_state", save)
     resumed = tuned(tmp_path / "killed.safetensors")
     assert resumed.rows == straight.rows
     assert np.array_equal(resumed.probabilities, straight.probabilities)
@@ -203,8 +204,8 @@ def test_a_killed_fine_tuning_resumes_to_the_same_losses(tmp_path: Path, monkeyp
 
 def test_a_state_of_another_start_is_refused_while_its_training_is_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state_file = tmp_path / "s.safetensors"
-    save = classification.save_state
-    monkeypatch.setattr(classification, "save_state", lambda *args: (save(*args), (_ for _ in ()).throw(Killed)))
+    save = fine_tuning.save_state
+    monkeypatch.setattr(fine_tuning, "save_state", lambda *args: (save(*args), (_ for _ in ()).throw(Killed)))
     settings = ClassifierSettings(epochs=3, checkpoint_minutes=0)
     with pytest.raises(Killed):
         fine_tune(Classifier(SoundStorm(CONFIG), 3), tokens(20, 0), tokens(9, 1), settings, state_file, "cpu")
@@ -238,16 +239,6 @@ def test_features_can_be_had_of_some_clips_alone(classifier: Classifier) -> None
 def test_a_reading_that_the_model_does_not_have_is_refused(reading: Reading) -> None:
     with pytest.raises(SsenvError, match="more than the generator's"):
         Classifier(SoundStorm(CONFIG), 3, reading)
-
-
-def test_the_interval_is_wilson_s() -> None:
-    labels = np.zeros(20, np.int64)
-    probabilities = np.where(np.arange(20)[:, None] < 15, [0.9, 0.1], [0.2, 0.8])
-    result = Classification(labels, probabilities, [], 0.0)
-    assert result.accuracy == 0.75
-    z, n, p = 1.959964, 20, 0.75  # Wilson 1927, eq. for the score interval
-    middle, half = (p + z**2 / 2 / n) / (1 + z**2 / n), z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / 4 / n**2)
-    assert result.interval == pytest.approx((middle - half, middle + half), abs=1e-6)
 
 
 @pytest.mark.parametrize("reading", [Reading(), Reading(levels=1, layer=0, pooling="attentive"), Reading(pooling="statistics")])
@@ -384,9 +375,10 @@ def test_a_clip_mixed_with_nothing_of_another_is_itself_whichever_is_longer(
     assert sorted(nearest.indices.tolist()) == list(range(30))
 
 
-def named(right: list[bool]) -> Classification:
+def named(right: list[bool], recordings: tuple[str, ...] | None = None) -> Classification:
     labels = np.zeros(len(right), np.int64)
-    return Classification(labels, np.stack([right, np.logical_not(right)], axis=1).astype(float), [], 0.0)
+    probabilities = np.stack([right, np.logical_not(right)], axis=1).astype(float)
+    return Classification(labels, probabilities, recordings or ("",) * len(right), [], 0.0)
 
 
 def test_the_gain_of_one_classifier_over_another_is_paired_by_clip() -> None:
@@ -398,6 +390,26 @@ def test_the_gain_of_one_classifier_over_another_is_paired_by_clip() -> None:
     assert gain(better, better, seed=0) == (0.0, 0.0, 0.0)
     with pytest.raises(SsenvError, match="same clips"):
         gain(better, named([True] * 99), seed=0)
+
+
+def test_intervals_of_slices_of_few_recordings_are_wider() -> None:
+    right, slices = [True] * 60 + [False] * 40, tuple(f"recording {i // 10}" for i in range(100))
+    alone, cut = named(right), named(right, slices)
+    assert cut.interval[1] - cut.interval[0] > 2.5 * (alone.interval[1] - alone.interval[0])
+    none = named([False] * 100)
+    assert np.diff(gain(cut, none, 0)[1:]) > 2.5 * np.diff(gain(alone, none, 0)[1:])
+
+
+@pytest.mark.parametrize("silent", [0, 3])
+def test_every_result_knows_the_recordings_of_its_clips(silent: int, classifier: Classifier, tmp_path: Path) -> None:
+    data = replace(tokens(9, 1), recordings=tuple(f"recording {i // 2}" for i in range(9)))
+    data.active[silent] = False
+    heard = tuple(recording for i, recording in enumerate(data.recordings) if i != silent)
+    assert probed(classifier, tokens(9, 0), data).recordings == heard
+    settings = ClassifierSettings(epochs=1, batch_size=9)
+    assert fine_tune(classifier, tokens(9, 0), data, settings, tmp_path / "s", "cpu").recordings == heard
+    features = read_features(classifier, data, "cpu")
+    assert features.of(features.names[2:4]).recordings == heard[2:4]
 
 
 def test_a_judge_is_not_asked_about_the_fold_that_it_was_trained_on() -> None:

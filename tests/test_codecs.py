@@ -11,7 +11,7 @@ from tiny import tiny_codec
 
 from ssenv_core import codecs
 from ssenv_core.artifacts import sha256_file
-from ssenv_core.codecs import CODEC_NAMES, codec_levels, load_codec, reconstruct, reconstructions
+from ssenv_core.codecs import CODEC_NAMES, codec_levels, knows_fold, load_codec, reconstruct, reconstructions
 from ssenv_core.codecs.encodec import untrained_encodec
 from ssenv_core.codecs.melrvq import MelRVQ
 from ssenv_core.codecs.vocos_encodec import VocosEnCodec, untrained_vocos
@@ -34,6 +34,16 @@ def shipped(small_codec, tmp_path, monkeypatch):
     path.with_suffix(".json").write_text(json.dumps({"sha256": sha256_file(path)}))
     monkeypatch.setattr(codecs, "WEIGHTS", tmp_path)
     return path
+
+
+@pytest.mark.parametrize(
+    ("dataset", "fold", "known"),
+    [("esc50", 1, False), ("esc50", 5, True), ("esc10", 2, True), ("esc10", 1, False), ("urbansound8k", 2, False)],
+)
+def test_the_embedded_codec_knows_the_folds_that_it_was_fitted_to(dataset, fold, known):
+    assert knows_fold(load_codec("melrvq_24khz"), dataset, fold) == known
+    assert not knows_fold(untrained_encodec("encodec_24khz"), dataset, fold)
+    assert not knows_fold(tiny_codec(), dataset, fold)
 
 
 def test_the_names_are_the_documented_ones():

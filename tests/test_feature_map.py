@@ -55,18 +55,31 @@ def test_what_is_near_in_the_features_is_near_on_the_map_and_the_same_seed_repea
     features, labels = blobs()
     points = lay_out(features, 0)
     assert (points.shape, points.dtype) == ((60, 2), np.float64)
-    assert neighbour_agreement(points, labels) > 0.95
+    assert neighbour_agreement(points, labels, [""] * len(labels))[0] > 0.95
     assert np.array_equal(lay_out(features, 0), points)
 
 
 def test_no_structure_is_made_up() -> None:
     features, labels = np.random.default_rng(0).normal(size=(90, 8)), np.arange(90) % 3
-    assert neighbour_agreement(lay_out(features, 0), labels) < 0.55
+    agreement, chance = neighbour_agreement(lay_out(features, 0), labels, [""] * len(labels))
+    assert agreement < 0.55
+    assert chance == pytest.approx(29 / 89)
 
 
 def test_the_nearest_other_point_decides_never_the_point_itself() -> None:
     line = np.array([[0.0], [1.0], [10.0], [11.0], [11.5]])
-    assert neighbour_agreement(line, np.array([0, 0, 1, 0, 1])) == 2 / 5
+    labels = np.array([0, 0, 1, 0, 1])
+    agreement, chance = neighbour_agreement(line, labels, [""] * 5)
+    assert agreement == 2 / 5
+    assert chance == pytest.approx((3 * 2 + 2 * 1) / (5 * 4))
+
+
+def test_a_clip_of_the_same_recording_is_no_neighbour() -> None:
+    line, labels = np.array([[0.0], [0.1], [1.0], [5.0], [5.1]]), np.array([0, 0, 1, 1, 1])
+    agreement, chance = neighbour_agreement(line, labels, ["x", "x", "", "y", "y"])
+    assert agreement == 2 / 5  # those of y, to the third; it and those of x are nearest to each other
+    assert chance == pytest.approx((0 + 0 + 2 / 4 + 1 / 3 + 1 / 3) / 5)
+    assert np.isnan(neighbour_agreement(line, labels, ["x"] * 5)).all()
 
 
 def test_a_map_is_of_the_clips_that_are_heard_in_the_order_of_their_naming(classifier: Classifier) -> None:
@@ -80,7 +93,7 @@ def test_a_map_is_of_the_clips_that_are_heard_in_the_order_of_their_naming(class
     assert laid.labels.tolist() == named.labels.tolist() == [int(name.removeprefix("clip")) % 3 for name in laid.names]
     again = torch.from_numpy(laid.features).float() @ classifier.head.weight.T + classifier.head.bias
     assert again.argmax(1).tolist() == named.predictions.tolist()  # the features are those that the head sees
-    assert neighbour_agreement(laid.points, laid.labels) > 0.9
+    assert neighbour_agreement(laid.points, laid.labels, laid.recordings)[0] > 0.9
 
 
 def test_too_few_clips_are_one_line(classifier: Classifier) -> None:
@@ -99,7 +112,7 @@ def test_of_each_frequent_confusion_the_clip_nearest_to_the_class_it_was_taken_f
 
 
 def named(labels: np.ndarray, predictions: np.ndarray) -> Classification:
-    return Classification(labels, np.where(np.eye(12)[predictions] > 0, 0.7, 0.3 / 11), [], 0.0)
+    return Classification(labels, np.where(np.eye(12)[predictions] > 0, 0.7, 0.3 / 11), ("",) * len(labels), [], 0.0)
 
 
 def test_right_is_filled_wrong_is_open_and_the_pointer_tells_clip_and_name() -> None:

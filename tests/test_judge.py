@@ -132,6 +132,12 @@ def test_state_of_other_sounds_is_refused_unless_it_ended(tmp_path):
     module.save_state(path, state, metadata | {"finished": False})
     with pytest.raises(SsenvError, match="interrupted training with other epochs: remove it"):
         train(path, epochs=3)
+    louder = [sound.copy() for sound in SOUNDS]
+    louder[3][100] += 0.1
+    with pytest.raises(SsenvError, match="interrupted training with other sound: remove it"):
+        train_judge(louder, LABELS, NAMES, JudgeSettings(2), path, "cpu")
+    with pytest.raises(SsenvError, match="interrupted training with other classes: remove it"):
+        train_judge(SOUNDS, LABELS, (*NAMES, "silence"), JudgeSettings(2), path, "cpu")
 
 
 def test_one_class_is_nothing_to_learn(tmp_path):

@@ -195,20 +195,29 @@ def test_gaps_are_those_of_each_class_and_missing_where_a_side_has_none():
 
 def test_the_noise_floor_of_four_clips_is_what_enumeration_gives():
     values = pd.DataFrame({"distinct": [0.0, 1.0, 2.0, 3.0], "tied": [0.0, 0.0, 1.0, 1.0], "constant": [2.0] * 4})
-    floor = noise_floor(values, repeats=4000)
+    floor = noise_floor(values, (2, 2), repeats=4000)
     assert floor["n"].tolist() == [2, 2, 2]
     assert floor["ks_d_mean"].tolist() == pytest.approx([2 / 3, 1 / 3, 0], abs=0.03)  # 2 of 6 splits are 1 apart, 4 are 0.5 or, tied, 0
     assert floor["ks_d_95"].tolist() == [1, 1, 0]
 
 
 def test_the_noise_floor_falls_with_the_square_root_of_n():
-    floor = [noise_floor(normal(n)).loc["x", "ks_d_95"] for n in (100, 400)]
+    floor = [noise_floor(normal(n), (n // 2, n // 2)).loc["x", "ks_d_95"] for n in (100, 400)]
     assert floor[0] == pytest.approx(1.36 * np.sqrt(2 / 50), abs=0.03)  # the asymptotic 5 % point of D
     assert floor[1] == pytest.approx(floor[0] / 2, abs=0.03)
 
 
 def test_the_noise_floor_is_seeded_and_undefined_below_two_clips():
     values = normal(30)
-    pd.testing.assert_frame_equal(noise_floor(values, seed=3), noise_floor(values, seed=3))
-    assert noise_floor(normal(1)).loc["x", "n"] == 0
-    assert np.isnan(noise_floor(normal(1)).loc["x", "ks_d_95"])
+    pd.testing.assert_frame_equal(noise_floor(values, (30, 30), seed=3), noise_floor(values, (30, 30), seed=3))
+    assert noise_floor(normal(1), (1, 1)).loc["x", "n"] == 0
+    assert np.isnan(noise_floor(normal(1), (1, 1)).loc["x", "ks_d_95"])
+
+
+@pytest.mark.parametrize("sizes", [(400, 50), (80, 80)])
+def test_sets_that_do_not_differ_are_beyond_the_noise_floor_of_their_sizes_once_in_twenty(sizes: tuple[int, int]):
+    rng, beyond = np.random.default_rng(0), 0
+    for _ in range(300):
+        real, other = (pd.DataFrame({"x": rng.normal(size=n)}) for n in sizes)
+        beyond += scipy.stats.ks_2samp(real["x"], other["x"]).statistic > noise_floor(real, sizes, repeats=100).loc["x", "ks_d_95"]
+    assert 0.02 < beyond / 300 < 0.09

@@ -98,7 +98,7 @@ def test_it_hears_kaldi_s_log_mel_frames_of_16_khz(sounds: Dataset) -> None:
     assert torch.allclose(images[1].float(), expected, atol=2e-3)
 
 
-SETTINGS = ASTSettings(epochs=4, batch_size=8, learning_rate=3e-3, checkpoint_minutes=0)
+SETTINGS, RATE = ASTSettings(epochs=4, batch_size=8, checkpoint_minutes=0), 3e-3
 
 
 def of(sounds: Dataset, classes: int) -> tuple[Dataset, Dataset]:
@@ -109,8 +109,8 @@ def of(sounds: Dataset, classes: int) -> tuple[Dataset, Dataset]:
 @pytest.mark.usefixtures("small")
 def test_it_learns_and_the_same_seed_repeats_it(sounds: Dataset, tmp_path: Path) -> None:
     training, _ = of(sounds, 2)
-    settings = replace(SETTINGS, epochs=60, learning_rate=1e-2)
-    runs = [fine_tune_ast(small_ast(10, FRAMES, 0), training, training, settings, tmp_path / f"{i}", "cpu") for i in range(2)]
+    settings = replace(SETTINGS, epochs=60)
+    runs = [fine_tune_ast(small_ast(10, FRAMES, 0), training, training, settings, 1e-2, tmp_path / f"{i}", "cpu") for i in range(2)]
     assert runs[0].accuracy > 0.8  # of what it learnt from; chance is 0.5 between the two
     assert runs[0].rows[-1]["loss"] < 0.5 * runs[0].rows[0]["loss"]
     assert runs[0].rows == runs[1].rows
@@ -127,7 +127,7 @@ def test_a_killed_training_resumes_to_the_same_losses(sounds: Dataset, tmp_path:
     training, heldout = of(sounds, 3)
 
     def tuned(state_file: Path):
-        return fine_tune_ast(small_ast(10, FRAMES, 0), training, heldout, SETTINGS, state_file, "cpu")
+        return fine_tune_ast(small_ast(10, FRAMES, 0), training, heldout, SETTINGS, RATE, state_file, "cpu")
 
     straight = tuned(tmp_path / "straight")
     save, written = spectrogram_transformer.save_state, []
@@ -143,7 +143,7 @@ def test_a_killed_training_resumes_to_the_same_losses(sounds: Dataset, tmp_path:
     monkeypatch.setattr(spectrogram_transformer, "save_state", save)
     other = replace(SETTINGS, seed=1)
     with pytest.raises(SsenvError, match="interrupted training with other seed"):
-        fine_tune_ast(small_ast(10, FRAMES, 0), training, heldout, other, tmp_path / "killed", "cpu")
+        fine_tune_ast(small_ast(10, FRAMES, 0), training, heldout, other, RATE, tmp_path / "killed", "cpu")
     resumed = tuned(tmp_path / "killed")
     assert resumed.rows == straight.rows
     assert np.array_equal(resumed.probabilities, straight.probabilities)
@@ -158,12 +158,35 @@ def test_with_weights_there_is_one_row_and_nothing_is_missing(folder: Path, soun
 @pytest.mark.usefixtures("small")
 def test_without_weights_the_row_says_so_and_one_from_scratch_stands_in(sounds: Dataset, tmp_path: Path) -> None:
     rows, missing = ast_baseline(sounds, 1, replace(SETTINGS, epochs=1), tmp_path / "state", "cpu")
-    assert list(rows) == [SCRATCH]
+    assert list(rows) == [SCRATCH] == ["small AST, from scratch"]
     ((label, reason),) = missing.items()
     assert label == "AST, pretrained: weights not here"
     assert "no route to the hub" in reason
     assert "SSENV_AST_DIR" in reason
     assert "\n" not in reason
+
+
+@pytest.mark.usefixtures("small")
+def test_the_held_out_fold_is_no_training_and_the_rate_the_row_s(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, rates, cycle = [], [], spectrogram_transformer.one_cycle
+    monkeypatch.setattr(spectrogram_transformer, "spectrograms", lambda some, frames: heard.append(some) or spectrograms(some, frames))
+    monkeypatch.setattr(spectrogram_transformer, "one_cycle", lambda adam, peak, *rest: rates.append(peak) or cycle(adam, peak, *rest))
+    ast_baseline(sounds, 2, replace(SETTINGS, epochs=1), tmp_path / "state", "cpu")
+    assert [some.folds for some in heard] == [(1, 3, 4, 5), (2,)]
+    assert rates == [5e-4]
+
+
+@pytest.mark.usefixtures("small")
+def test_bands_and_moments_are_hidden_in_training_alone(sounds: Dataset, tmp_path: Path) -> None:
+    """Where hidden, an image is the mean of what was normalized, 0; nothing in noise is."""
+    training, heldout = of(sounds, 3)
+    network, seen = small_ast(10, FRAMES, 0), {True: [], False: []}
+    network.register_forward_pre_hook(lambda net, inputs: seen[net.training].append(inputs[0].detach().clone()))
+    fine_tune_ast(network, training, heldout, SETTINGS, RATE, tmp_path / "state", "cpu")
+    bands, moments = ((torch.cat(seen[True]) == 0).all(dim).sum(1) for dim in (1, 2))
+    assert 0 < bands.max() < 24
+    assert 0 < moments.max() < FRAMES * 3 // 16
+    assert not (torch.cat(seen[False]) == 0).all(1).any()
 
 
 @pytest.mark.parametrize("spoil", ["nothing there", "not tensors", "a tensor less"])

@@ -186,6 +186,16 @@ def test_unchanged_steps_are_skipped(project, in_process, capsys):
     assert "10_make: skipped, unchanged" in capsys.readouterr().out
 
 
+def test_a_skipped_step_says_what_it_lacked_when_it_ran(project, in_process, capsys):
+    lacking = FIRST.replace("outputs=[folder.generated])", "outputs=[folder.generated], missing={'AST': 'no weights'})")
+    write_notebook(project / "notebooks" / "10_make.ipynb", ["count = 1  # files"], lacking)
+    run()
+    run()
+    said = capsys.readouterr().out
+    assert "10_make: skipped, unchanged. When it ran it lacked: AST. Ask for the step with --only or --from if that is here now\n" in said
+    assert "20_use: skipped, unchanged\n" in said
+
+
 def edit_cell(project):
     write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], SECOND + "\n# another word")
 

@@ -24,6 +24,7 @@ from ssenv_core.codecs.vocos_encodec import load_vocos_encodec, vocos_levels
 from ssenv_core.errors import SsenvError, did_you_mean
 
 WEIGHTS = Path(__file__).parent / "weights"
+PART_OF = {"esc10": "esc50"}  # the same clips in the same folds
 
 
 def load_codec(name: str, bandwidth: float = 6.0, device: str | torch.device = "cpu") -> Codec:
@@ -41,6 +42,13 @@ def load_codec(name: str, bandwidth: float = 6.0, device: str | torch.device = "
         hint = did_you_mean(name, CODEC_NAMES) or "there are"
         raise SsenvError(f"unknown codec {name!r}: {hint} ({', '.join(CODEC_NAMES)})")
     return _CODECS[name][0](bandwidth).to(device)
+
+
+def knows_fold(codec: Codec, dataset: str, fold: int) -> bool:
+    """Whether the codec's file says that it was fitted to this fold of a dataset: what it loses there is less than of new sounds."""
+    if not isinstance(codec, MelRVQ) or codec.card.get("dataset") != PART_OF.get(dataset, dataset):
+        return False
+    return codec.card["heldout_fold"] != fold
 
 
 def codec_levels(name: str, bandwidth: float) -> int:

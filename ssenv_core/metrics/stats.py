@@ -100,12 +100,14 @@ def gaps_by_class(
     return (100 * (others - means) / means.abs().replace(0, np.nan)).rename_axis("label")
 
 
-def noise_floor(real: pd.DataFrame, *, metrics: Sequence[str] | None = None, seed: int = 42, repeats: int = 1000) -> pd.DataFrame:
-    """What KS D is between sets that do not differ: random halves of `real`, `repeats` times. One row per metric: `n` (clips in each
-    half), `ks_d_mean`, and `ks_d_95`, which 95 % of the splits stay below.
+def noise_floor(
+    real: pd.DataFrame, sizes: tuple[int, int], *, metrics: Sequence[str] | None = None, seed: int = 42, repeats: int = 1000
+) -> pd.DataFrame:
+    """What KS D is between sets of so many clips that do not differ, from random halves of `real`, `repeats` times. One row per metric:
+    `n` (clips in each half), `ks_d_mean`, and `ks_d_95`, which 95 % of such sets stay below: D below it is no evidence of a difference.
 
-    At n against n clips, D below `ks_d_95` is no evidence of a difference; D shrinks with the square root of n, so the floor of two whole
-    sets is about 0.7 of the floor of their halves. NaN for a metric with fewer than 2 finite values.
+    Sets of n and m clips are about sqrt(1/n + 1/m) apart, and so the D of the halves is brought to those sizes. NaN for a metric with
+    fewer than 2 finite values.
     """
     rows = {}
     for name in _columns(real, metrics=metrics):
@@ -117,7 +119,7 @@ def noise_floor(real: pd.DataFrame, *, metrics: Sequence[str] | None = None, see
         sides = np.zeros(values.size, dtype=np.int64)
         sides[:half], sides[half : 2 * half] = 1, -1
         splits = np.random.default_rng(seed).permuted(np.tile(sides, (repeats, 1)), axis=1)
-        d = _largest_cdf_gap(values, splits, half)
+        d = _largest_cdf_gap(values, splits, half) * np.sqrt((1 / sizes[0] + 1 / sizes[1]) / (2 / half))
         rows[name] = {"n": half, "ks_d_mean": d.mean(), "ks_d_95": np.quantile(d, 0.95)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 

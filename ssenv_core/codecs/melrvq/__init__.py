@@ -53,6 +53,7 @@ class MelRVQ(nn.Module):
         super().__init__()
         self.config = config or MelRVQConfig()
         self.bandwidth, self.n_q = bandwidth, melrvq_levels(bandwidth)
+        self.card: dict = {}  # what its file says of its training
         self.features, self.encoder = Features(), Encoder(self.config.encoder)
         self.decoder = Decoder(self.config.decoder, self.config.encoder.latent_dim)
 
@@ -111,6 +112,7 @@ class MelRVQ(nn.Module):
             config = MelRVQConfig(EncoderConfig(**metadata["config"]["encoder"]), DecoderConfig(**metadata["config"]["decoder"]))
             codec = cls(config, bandwidth)
             codec.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+            codec.card = {name: value for name, value in metadata.items() if name not in ("kind", "config")}
         except (KeyError, TypeError, RuntimeError):
             raise SsenvError(f"{path} holds another codec than this version of ssenv builds: train it again") from None
         return codec.eval().requires_grad_(False)
