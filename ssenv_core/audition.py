@@ -43,7 +43,7 @@ class Take:
         wav: (S,) float32 at the codec's rate, as long as the recipe says.
         recipe: see `recipes.recipe`; of one made from another, with that one's as "parent".
         controls: (1, T, 2) float, what was asked of each frame (see `controls`), or None.
-        padding: (1, T) bool, the silence behind the last sound of a plan, which stays in what is made from this, or None.
+        silence: (1, T) bool, where a plan was silent, which stays so in what is made from this, or None.
         probabilities: of the judge's classes, likeliest first; None without a judge.
     """
 
@@ -52,7 +52,7 @@ class Take:
     wav: np.ndarray
     recipe: dict[str, Any]
     controls: torch.Tensor | None
-    padding: torch.Tensor | None
+    silence: torch.Tensor | None
     probabilities: dict[str, float] | None
 
 
@@ -137,12 +137,24 @@ class AuditionSession:
         return self._take(canvas, recipe(self.made_by, class_name, duration, kept, seed, **asked), watch)
 
     def vary(self, take: Take, share: float, *, seed: int, watch: Watch | None = None) -> Take:
-        """More like this: a random `share` of its tokens made anew, with its own settings. Raises SsenvError for no such share."""
+        """More like this: a random `share` of its tokens made anew, with its own settings, but for a plan's silence.
+
+        Raises:
+            SsenvError: no such share.
+        """
         return self._from(take, Canvas.varying(take.codes, share, seed), {"vary": [take.name, share]}, seed, watch)
 
     def inpaint(self, take: Take, start: float, stop: float, *, seed: int, watch: Watch | None = None) -> Take:
-        """The same, from `start` to `stop` seconds made anew. Raises SsenvError where no frame lies there."""
+        """The same, from `start` to `stop` seconds made anew: what was silent there, is asked for nothing now.
+
+        Raises:
+            SsenvError: no frame lies there.
+        """
         canvas = Canvas.inpainting(self.generator, take.codes, start, stop)
+        if take.silence is not None:
+            hole = ~canvas.given[:, 0]
+            controls = take.controls.masked_fill((take.silence & hole)[..., None], torch.nan)
+            take = replace(take, silence=take.silence & ~hole, controls=controls)
         return self._from(take, canvas, {"inpaint": [take.name, start, stop]}, seed, watch)
 
     def extend(self, take: Take, seconds: float, *, seed: int, watch: Watch | None = None) -> Take:
@@ -150,7 +162,7 @@ class AuditionSession:
         duration = take.recipe["duration"] + seconds
         canvas = Canvas.continuing(self.generator, take.codes, duration)
         start = {"continue": take.name, "duration": duration, "onsets": None, "envelope": None, "plan": False}
-        return self._from(replace(take, controls=None, padding=None), canvas, start, seed, watch)
+        return self._from(replace(take, controls=None, silence=None), canvas, start, seed, watch)
 
     def keep(self, take: Take, folder: Path) -> Path:
         """Write a take into a folder as NAME.wav, with its recipe as NAME.json.
@@ -163,9 +175,9 @@ class AuditionSession:
     def _from(self, take: Take, canvas: Canvas, changed: Mapping[str, Any], seed: int, watch: Watch | None) -> Take:
         """A take from another, which is asked for the same; `changed` is what its recipe says otherwise."""
         of = {name: value for name, value in take.recipe.items() if name not in (*STARTS, "parent")}
-        return self._take(
-            replace(canvas, controls=take.controls, padding=take.padding), {**of, **changed, "seed": seed, "parent": take.recipe}, watch
-        )
+        given = canvas.given if take.silence is None else canvas.given | take.silence[:, None]
+        canvas = replace(canvas, given=given, controls=take.controls, silence=take.silence)
+        return self._take(canvas, {**of, **changed, "seed": seed, "parent": take.recipe}, watch)
 
     def _take(self, canvas: Canvas, card: dict[str, Any], watch: Watch | None) -> Take:
         seed, label, sampling = card["seed"], class_index(self.generator.class_names, card["class"]), Sampling.of(card)
@@ -178,4 +190,4 @@ class AuditionSession:
             named = zip(self.judge.class_names, self.judge.probabilities(wav, rate).tolist(), strict=True)
             heard = dict(sorted(named, key=lambda pair: -pair[1]))
         digest = sha256_json({name: value for name, value in card.items() if name not in NOT_THE_SOUND})[:8]
-        return Take(f"{card['class']}_{seed}_{digest}", codes.cpu(), wav, card, canvas.controls, canvas.padding, heard)
+        return Take(f"{card['class']}_{seed}_{digest}", codes.cpu(), wav, card, canvas.controls, canvas.silence, heard)

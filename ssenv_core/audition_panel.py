@@ -129,6 +129,8 @@ class AuditionPanel:
         self._list = ipywidgets.VBox()
         drawn = ipywidgets.VBox([ipywidgets.HTML("Loudness: drag, or use the arrow keys"), self.drawing])
         self.form["envelope"].observe(lambda change: self._show_drawing(drawn, change["new"]), names="value")
+        self.form["envelope"].observe(lambda change: change["new"] == PLANNED and self.form["onsets"].set_trait("value", ""), names="value")
+        self.form["onsets"].observe(lambda change: change["new"].strip() and self._unplan(), names="value")
         self.form["duration"].observe(lambda change: setattr(self.drawing, "duration", change["new"]), names="value")
         self.drawing.duration = self.form["duration"].value
         self._show_drawing(drawn, self.form["envelope"].value)
@@ -145,6 +147,7 @@ class AuditionPanel:
         steps, temperature = told["steps"], told["temperature"]
         asked = self.session.can_be_asked
         envelopes = [*([PLANNED] if self.session.has_plans else []), NOTHING, *([DRAWN, *self.clips] if asked else [])]
+        begun = PLANNED if self.session.has_plans and told.get("plan", True) else NOTHING
         first = temperature if isinstance(temperature, int | float) else temperature[0]
         options = [(name.replace("_", " "), name) for name in names]
         length = self.session.generator.metadata["duration"]
@@ -153,13 +156,18 @@ class AuditionPanel:
             "seed": ipywidgets.BoundedIntText(seed, min=0, max=2**31 - 1, description="Seed", **WIDE),
             "duration": Slider(value=length, min=0.1, max=4 * length, step=0.1, description="Duration (s)"),
             "onsets": ipywidgets.Text(placeholder="any: 0.5, 1.2", description="Onsets (s)", **WIDE, disabled=not asked),
-            "envelope": ipywidgets.Dropdown(options=envelopes, description="Envelope", **WIDE),
+            "envelope": ipywidgets.Dropdown(options=envelopes, value=begun, description="Envelope", **WIDE),
             "steps": Slider(value=steps[0], min=1, max=64, description="Steps, first level"),
             "temperature": Slider(
                 value=first, max=2, step=0.05, description="Temperature" if first is temperature else "Temperature, first level"
             ),
             "guidance": Slider(value=told["guidance"], max=8, step=0.25, description="Guidance"),
         }
+
+    def _unplan(self) -> None:
+        """Onsets are asked for: a training clip's are not."""
+        if self.form["envelope"].value == PLANNED:
+            self.form["envelope"].value = NOTHING
 
     def _show_drawing(self, drawn: ipywidgets.Widget, envelope: str) -> None:
         drawn.layout.display = "" if envelope == DRAWN else "none"
@@ -186,7 +194,7 @@ class AuditionPanel:
     def _generate(self) -> None:
         try:
             asked = {"settings": self._asked(), "onsets": self._onsets(), "envelope": self._envelope()}
-            asked["plan"] = self.form["envelope"].value == PLANNED and asked["onsets"] is None
+            asked["plan"] = self.form["envelope"].value == PLANNED
         except SsenvError as error:
             return self._say(str(error))
         name, asked["duration"] = self.form["class"].value, self.form["duration"].value

@@ -285,12 +285,12 @@ def generate(
         duration = duration or 5.0
         canvas = Canvas.blank(generator, num_samples, duration)
     if plan is None:
-        plan = not told and generator.plans is not None
+        plan = not told and generator.plans is not None and label in generator.plans.labels
     if plan:
         canvas = canvas.planned(generator, [label] * num_samples, seed)
-    if onsets or envelope:
-        times = _numbers(onsets, float, "--onsets") if onsets else None
-        canvas = canvas.asking(generator, onsets=times, level=file_level(envelope) if envelope else None)
+    if onsets is not None or envelope is not None:
+        times = None if onsets is None else _numbers(onsets, float, "--onsets")
+        canvas = canvas.asking(generator, onsets=times, level=None if envelope is None else file_level(envelope))
     made_by = makers(checkpoint, generator, codec, resolved)
     asked = {"start": start, "onsets": onsets, "envelope": envelope and str(envelope), "plan": plan}
     cards = {

@@ -17,13 +17,13 @@ import pandas as pd
 import torch
 
 from ssenv_core.audio import read_audio
-from ssenv_core.checkpoints import TrainedGenerator
+from ssenv_core.checkpoints import TrainedGenerator, silent_where
 from ssenv_core.codecs.base import Codec
-from ssenv_core.controls import LOUDNESS, as_asked, ask
+from ssenv_core.controls import as_asked, ask
 from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
-from ssenv_core.soundstorm import Sampling, decode, keep_outside, keep_prompt, keep_random
+from ssenv_core.soundstorm import Iteration, Sampling, decode, keep_outside, keep_prompt, keep_random
 from ssenv_core.tokens import TokenSet, require_codec
 from ssenv_core.validation import derive_seed
 
@@ -38,17 +38,22 @@ class Canvas:
         codes: (N, Q, T) int64, read where given.
         given: (N or 1, Q, T) bool, True = kept verbatim.
         controls: (N or 1, T, 2) float, what is asked of each frame (see `controls`); None asks nothing.
-        padding: (N or 1, T) bool, given frames that the model is not shown, as in training what lies behind a clip's last sound; None:
-            there are none.
+        silence: (N or 1, T) bool, given frames that were asked to be silent; None: there are none.
     """
 
     codes: torch.Tensor
     given: torch.Tensor
     controls: torch.Tensor | None = None
-    padding: torch.Tensor | None = None
+    silence: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    @property
+    def padding(self) -> torch.Tensor | None:
+        """(N or 1, T) bool, the silence behind the last sound, which the model is not shown, as in training; None where there is none."""
+        behind = None if self.silence is None else self.silence.flip(1).cumprod(1).flip(1).bool()
+        return behind if behind is not None and behind.any() else None
 
     def asking(self, generator: TrainedGenerator, *, onsets: Sequence[float] | None = None, level: np.ndarray | None = None) -> "Canvas":
         """The same, with onsets (s) and a loudness (dB) asked for; see `controls.ask`.
@@ -65,28 +70,29 @@ class Canvas:
         """The same, with each clip asked for what happens when in a training clip of its class: its loudness and its onsets.
 
         Which clip that is of clip i, follows from (seed, i); where it ends, another goes on. "No class" is asked for what any clip does.
-        Where it is silent (below -80 dB) and the codec has codes for silence, these are given; behind the last sound they are padding.
-
         Raises:
             SsenvError: the generator's file holds no plans, or none of a class.
         """
         plans, n_frames = generator.plans, self.codes.shape[2]
         if plans is None:
-            raise SsenvError("this generator has no plans to ask for, as one without controls or of an earlier version: set plan to false")
+            raise SsenvError("this generator has no plans to ask for, as one without controls or of an earlier version: ask for none")
         controls = []
         for i, label in enumerate(labels):
             fitting = (plans.labels == label) | (label == generator.model.config.null_label)
             own, draw = fitting.nonzero()[:, 0], torch.Generator().manual_seed(derive_seed(seed, i, PLAN))
             if not len(own):
-                raise SsenvError(f"no clip of {generator.class_names[label]} was in the training: set plan to false")
+                raise SsenvError(f"no clip of {generator.class_names[label]} was in the training: ask for no plan")
             picked = own[torch.randint(len(own), (-(-n_frames // plans.controls.shape[1]),), generator=draw)]
             controls.append(plans.controls[picked].flatten(0, 1)[:n_frames])
-        asked = torch.stack(controls)
-        if plans.silence is None:
-            return replace(self, controls=asked)
-        silent = asked[..., LOUDNESS] == 0
-        codes = torch.where(silent[:, None] & ~self.given, plans.silence[:, None], self.codes)
-        return Canvas(codes, self.given | silent[:, None], asked, silent.flip(1).cumprod(1).flip(1).bool())
+        return self.told(generator, torch.stack(controls))
+
+    def told(self, generator: TrainedGenerator, controls: torch.Tensor) -> "Canvas":
+        """The same, with controls (N, T, 2) asked for. Where these are silent and the codec has codes for silence, those are given."""
+        if generator.plans is None or generator.plans.silence is None:
+            return replace(self, controls=controls)
+        silent = silent_where(controls)
+        codes = torch.where(silent[:, None] & ~self.given, generator.plans.silence[:, None], self.codes)
+        return Canvas(codes, self.given | silent[:, None], controls, silent)
 
     @classmethod
     def blank(cls, generator: TrainedGenerator, clips: int, duration: float) -> "Canvas":
@@ -145,11 +151,11 @@ def frames_of(generator: TrainedGenerator, duration: float) -> int:
     """Frames in `duration` seconds, a part of one counted as a whole.
 
     Raises:
-        SsenvError: the duration is not more than 0.
+        SsenvError: the duration is not more than 0, or endless.
     """
-    if not duration > 0:
-        raise SsenvError(f"duration {duration} must be more than 0 seconds")
-    return math.ceil(duration * generator.metadata["frame_rate"] - 1e-9)
+    if not 0 < duration < math.inf:
+        raise SsenvError(f"duration {duration} must be more than 0 seconds, and finite")
+    return max(1, math.ceil(duration * generator.metadata["frame_rate"] - 1e-9))
 
 
 def encode_file(
@@ -201,7 +207,7 @@ def generate_codes(
         raise ValueError(f"{len(labels)} labels for a canvas of {len(canvas)} clips")
     model, given = generator.model.to(device), canvas.given.expand(len(labels), -1, -1)
     controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
-    padding = None if canvas.padding is None or not canvas.padding.any() else canvas.padding.expand(len(labels), -1).to(device)
+    padding = None if canvas.padding is None else canvas.padding.expand(len(labels), -1).to(device)
     bf16, alike = resolve_precision(precision, device) == "bf16", {}  # clips by the windows that they are made in
     for i, one in enumerate(given):
         alike.setdefault(tuple(_spans(generator, one)), []).append(i)
@@ -224,6 +230,28 @@ def generate_codes(
             if progress:
                 progress.update(len(items))
     return made
+
+
+def record_decoding(
+    generator: TrainedGenerator,
+    labels: Sequence[int],
+    sampling: Sampling,
+    canvas: Canvas,
+    *,
+    seeds: Sequence[int],
+    device: str | torch.device,
+) -> list[Iteration]:
+    """Every iteration in which a canvas of N clips is filled in, at once, however long it is, and in fp32.
+
+    Args:
+        labels: N classes, each in [0, num_classes].
+        seeds: N, see `decode`.
+    """
+    model, given = generator.model.to(device), canvas.given.expand(len(labels), -1, -1).to(device)
+    controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
+    padding = None if canvas.padding is None else canvas.padding.expand(len(labels), -1).to(device)
+    told = {"seeds": seeds, "padding": padding, "controls": controls, "record": True}
+    return decode(model, canvas.codes.to(device), given, torch.tensor(labels, device=device), sampling, **told).trace
 
 
 def _part_of(watch: Callable[[float], None], number: int, total: int) -> Callable[[float], None]:
@@ -265,7 +293,7 @@ def generate_waveforms(generator: TrainedGenerator, codec: Codec, codes: torch.T
     Peaks beyond full scale are left as they are, and counted in the log: writing 16-bit files clips them.
 
     Args:
-        codes: (N, Q, T) int64, where the codec is.
+        codes: (N, Q, T) int64.
 
     Returns:
         N waveforms (S,) float32 at the codec's rate.
@@ -282,7 +310,8 @@ def generate_waveforms(generator: TrainedGenerator, codec: Codec, codes: torch.T
 
 
 def decode_clip(codec: Codec, codes: torch.Tensor, *, seed: int, index: int) -> np.ndarray:
-    """The waveform (S,) float32 that clip `index` of a call has, from its codes (Q, T) int64; see `generate_waveforms`."""
+    """The waveform (S,) float32 that clip `index` of a call has, from its codes (Q, T) int64, on any device; see `generate_waveforms`."""
+    codes = codes.to(codec.codebooks.device)
     noise = torch.Generator(codes.device).manual_seed(derive_seed(seed, index, WAVEFORM))
     return codec.decode(codes[None], noise)[0, 0].float().cpu().numpy()
 
@@ -297,7 +326,8 @@ def control_scores(
     device: str | torch.device = "auto",
     precision: str = "auto",
 ) -> pd.DataFrame:
-    """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, and told nothing.
+    """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, and told nothing. Where
+    they are silent, it is given silence, as by a plan.
 
     Returns:
         Columns "asked" and "not asked", with the same seeds, and "recording", the clips' own codes decoded, which is the most that this
@@ -307,7 +337,7 @@ def control_scores(
         SsenvError: as `generate_codes` and `generate_waveforms`.
     """
     blank, means = Canvas.blank(generator, len(tokens), tokens.metadata["duration"]), {}
-    for name, canvas in (("asked", replace(blank, controls=tokens.controls)), ("not asked", blank), ("recording", None)):
+    for name, canvas in (("asked", blank.told(generator, tokens.controls)), ("not asked", blank), ("recording", None)):
         codes = tokens.codes.to(resolve_device(device))
         if canvas is not None:
             codes = generate_codes(generator, tokens.labels.tolist(), sampling, canvas, seed=seed, device=device, precision=precision)

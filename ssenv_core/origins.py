@@ -74,26 +74,38 @@ def class_noise_floor(real: Examination, *, real_labels: Sequence[Hashable], rep
 
 
 def entropy_by_iteration(
-    trace: Sequence[Iteration], real: torch.Tensor, codebook_size: int, level: int = 0, *, repeats: int = 100, seed: int = 42
+    trace: Sequence[Iteration],
+    real: torch.Tensor,
+    active: torch.Tensor,
+    codebook_size: int,
+    level: int = 0,
+    *,
+    repeats: int = 100,
+    seed: int = 42,
 ) -> pd.DataFrame:
-    """Entropy (bits) of the codes of one level that are decided after each of its iterations, beside real ones at the same places.
+    """Entropy (bits) of the codes of one level that are decided after each of its iterations, beside real ones at the same places. What
+    was given, and silence of the real ones, has no part.
 
     Args:
         trace: of N items, as `decode(..., record=True)` returns it.
         real: codes (K, Q, T) int64 of real clips.
+        active: (K, T) bool, where these are not digital silence.
 
     Returns:
         A row per iteration. `generated`; `real`, the mean over `repeats` random draws of N real clips; `noise_floor`, what 95 % of the
         differences between two draws without a clip in common stay within, NaN where K < 2 N.
     """
     rng, items = np.random.default_rng(seed), len(trace[0].codes)
-    known, rows = real[:, level].cpu().numpy(), {}
+    known, sounding, rows = real[:, level].cpu().numpy(), active.cpu().numpy(), {}
     enough, pool = len(known) >= 2 * items, np.resize(np.arange(len(known)), max(len(known), items))
     draws, places = [rng.permutation(pool) for _ in range(repeats)], (slice(items), slice(items, 2 * items) if enough else slice(items))
     for step in trace:
         if step.level == level:
-            decided = (~step.masked).cpu().numpy()
-            one, other = (np.array([code_entropy(known[draw[place]][decided], codebook_size) for draw in draws]) for place in places)
+            decided = (step.free & ~step.masked).cpu().numpy()
+            drawn = ([draw[place] for draw in draws] for place in places)
+            one, other = (
+                np.array([code_entropy(known[chosen][decided & sounding[chosen]], codebook_size) for chosen in side]) for side in drawn
+            )
             floor = np.quantile(np.abs(one - other), 0.95) if enough else np.nan
             made = code_entropy(step.codes[:, level].cpu().numpy()[decided], codebook_size)
             rows[step.iteration] = {"generated": made, "real": np.mean([one, other]), "noise_floor": floor}

@@ -85,12 +85,33 @@ def test_the_silence_behind_a_plan_stays_in_what_is_made_from_a_take_until_it_is
     controls[:, 20:, 0] = 0.0
     able.generator = replace(able.generator, plans=Plans(torch.tensor([1]), controls, torch.tensor([7, 9])))
     take = able.generate("rain", seed=7, duration=0.4, settings=SETTINGS, plan=True)
-    varied, inpainted = able.vary(take, 0.9, seed=1), able.inpaint(take, 0.1, 0.4, seed=2)
+    varied, inpainted = able.vary(take, 0.9, seed=1), able.inpaint(take, 0.1, 0.25, seed=2)
     for one in (take, varied, inpainted, able.vary(varied, 0.9, seed=3)):
         assert torch.equal(one.codes[0, :, 20:], torch.tensor([[7], [9]]).expand(2, 10))
-        assert one.padding.sum() == 10
+        assert torch.equal(one.silence, torch.arange(30)[None] >= 20)
     assert not torch.equal(varied.codes, take.codes)
-    assert able.extend(take, 0.2, seed=4).padding is None
+    assert able.extend(take, 0.2, seed=4).silence is None
+
+
+def test_a_pause_stays_in_variations_and_is_filled_where_it_is_to_be_made_anew(tmp_path) -> None:
+    able = tiny_session(tmp_path)
+    controls = torch.full((1, 30, 2), 0.5)
+    controls[:, 8:15, 0] = controls[:, 20:, 0] = 0.0
+    able.generator = replace(able.generator, plans=Plans(torch.tensor([1]), controls, torch.tensor([7, 9])))
+    take = able.generate("rain", seed=7, duration=0.4, settings=SETTINGS, plan=True)
+    silence = torch.tensor([[7], [9]])
+    assert (able.vary(take, 1.0, seed=1).codes[0, :, 8:15] == silence).all()
+    shares = []
+    for first, last in ((10, 13), (22, 27)):
+        anew = able.inpaint(take, first / 75, last / 75, seed=2, watch=shares.append)
+        assert not (anew.codes[0, :, first:last] == silence).all()
+        others = torch.ones(30, dtype=torch.bool)
+        others[first:last] = False
+        assert torch.equal(anew.codes[..., others], take.codes[..., others])
+        assert torch.equal(anew.silence, take.silence & others)
+        assert anew.controls[0, first:last].isnan().all()
+        assert torch.equal(anew.controls[:, others], take.controls[:, others])
+    assert shares[-1] == 1
 
 
 def test_the_name_depends_on_everything_that_decides_the_sound_and_on_nothing_else(session, take) -> None:

@@ -17,7 +17,7 @@ from tiny_generator import SETTINGS, tiny_session
 
 from ssenv_core.audio import write_audio
 from ssenv_core.audition import AuditionSession
-from ssenv_core.audition_panel import DRAWN, AuditionPanel, audition_panel
+from ssenv_core.audition_panel import DRAWN, NOTHING, PLANNED, AuditionPanel, audition_panel
 from ssenv_core.browser import Slider, SpanPicker
 from ssenv_core.widgets import AuditionClip
 
@@ -114,13 +114,17 @@ def test_live_the_form_reaches_the_take_and_the_seed_goes_on(panel: AuditionPane
 def test_live_a_take_goes_as_a_training_clip_does_unless_told_otherwise(panel: AuditionPanel, folder: Path) -> None:
     made(panel)
     panel.form["onsets"].value = "0.1"
+    assert panel.form["envelope"].value == NOTHING
     made(panel)
-    panel.form["onsets"].value, panel.form["envelope"].value = "", "none"
+    panel.form["onsets"].value = ""
     made(panel)
-    for card in range(3):
+    panel.form["onsets"].value, panel.form["envelope"].value = "0.1", PLANNED
+    assert panel.form["onsets"].value == ""
+    made(panel)
+    for card in range(4):
         press(panel, "Keep", card)
     recipes = sorted((json.loads(path.read_text()) for path in folder.glob("*.json")), key=lambda recipe: recipe["seed"])
-    assert [(recipe["plan"], recipe["onsets"]) for recipe in recipes] == [(True, None), (False, "0.1"), (False, None)]
+    assert [(recipe["plan"], recipe["onsets"]) for recipe in recipes] == [(True, None), (False, "0.1"), (False, None), (True, None)]
 
 
 def test_live_the_form_asks_of_the_first_level_where_each_has_a_temperature_of_its_own(panel: AuditionPanel) -> None:

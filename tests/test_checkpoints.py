@@ -8,6 +8,7 @@ import torch
 from tiny_generator import tiny_session
 
 from ssenv_core.checkpoints import SHIPPED, Plans, TrainedGenerator, generator_file, load_generator, require_tokens, save_generator
+from ssenv_core.controls import LOUDNESS
 from ssenv_core.errors import SsenvError
 from ssenv_core.tokens import TokenSet
 
@@ -59,15 +60,16 @@ def test_of_the_user_s_own_folders_each_copy_is_another_dataset(generator: Train
 
 def test_plans_are_of_recorded_clips_that_sound_from_their_first_sound_on(tokens: TokenSet) -> None:
     active = torch.tensor([[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
-    controls = torch.arange(1, 6.0).repeat(5, 1)[..., None].expand(5, 5, 2).contiguous()
+    controls = torch.arange(1, 6.0).repeat(5, 1)[..., None].expand(5, 5, 2) * active[..., None]
     controls[4] = 0.0
+    controls[3, 0, LOUDNESS] = 0.001  # heard by nobody, though it is no digital silence
     names = ("a", "silent", "a~1", "b~1", "faint")  # b~1 is no variation: there is no clip b
     labels, codes = torch.tensor([1, 0, 1, 0, 1]), torch.zeros(5, 2, 5, dtype=torch.int64)
     plans = Plans.of(
         replace(tokens, codes=codes, labels=labels, folds=labels, active=active, controls=controls, names=names, recordings=("",) * 5)
     )
     assert plans.labels.tolist() == [1, 0]
-    assert plans.controls[..., 0].tolist() == [[2, 3, 4, 5, 0], [1, 2, 3, 4, 5]]
+    assert plans.controls[..., LOUDNESS].tolist() == [[2, 0, 4, 0, 0], [2, 0, 0, 0, 0]]
     assert plans.silence.tolist() == [0, 0]
     codes[0, 1, 2] = 3  # another code of a silent frame
     assert Plans.of(replace(tokens, codes=codes, labels=labels, active=active, controls=controls, names=names)).silence is None

@@ -18,7 +18,17 @@ from ssenv_core.artifacts import save_tensors
 from ssenv_core.checkpoints import Plans, TrainedGenerator, load_generator, save_generator, shipped_generator
 from ssenv_core.codecs import load_codec
 from ssenv_core.errors import SsenvError
-from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms, joints, windows
+from ssenv_core.generation import (
+    Canvas,
+    class_index,
+    decode_clip,
+    encode_file,
+    generate_codes,
+    generate_waveforms,
+    joints,
+    record_decoding,
+    windows,
+)
 from ssenv_core.soundstorm import Sampling, SoundStorm, SoundStormConfig
 from ssenv_core.tokens import TokenSet, require_codec
 
@@ -262,25 +272,64 @@ def test_where_a_plan_is_silent_the_codes_of_silence_are_given(generator):
     made = generate(generator, [0, 0], replace(told, controls=None))
     assert torch.equal(made[..., 10:15], told.codes[..., 10:15])
     assert torch.equal(told.padding, torch.arange(45).expand(2, 45) >= 40)  # behind the last sound
+    first, *_ = record_decoding(generator, [0, 0], Sampling(steps=(3, 2)), replace(told, controls=None), seeds=[1, 2], device="cpu")
+    assert torch.equal(first.free, ~silent.expand(2, 45))
     without = canvas.planned(replace(generator, plans=Plans(torch.tensor([0]), controls)), [0, 0], 3)
     assert not without.given.any()
     assert without.padding is None
 
 
-def test_what_is_padding_does_not_change_the_rest(generator):
+@pytest.mark.parametrize("n_frames", [30, 75])  # in one window, and in several
+def test_what_is_padding_does_not_change_the_rest(generator, n_frames):
     torch.manual_seed(1)
     telling = replace(generator, model=deepcopy(generator.model))
     for head in telling.model.heads:  # so that what is around a frame matters
         torch.nn.init.normal_(head.weight, std=2.0)
-    blank, padding = Canvas.blank(telling, 2, 0.4), torch.arange(30) >= torch.tensor([[20], [25]])
-    given = padding[:, None].expand(2, 2, 30)
-    one, other = (replace(blank, codes=torch.randint(1024, (2, 2, 30)), given=given, padding=padding) for _ in range(2))
+    short, long = n_frames - 10, n_frames - 5
+    blank, padding = Canvas.blank(telling, 2, n_frames / 75), torch.arange(n_frames) >= torch.tensor([[short], [long]])
+    given = padding[:, None].expand(2, 2, n_frames)
+    one, other = (replace(blank, codes=torch.randint(1024, (2, 2, n_frames)), given=given, silence=padding) for _ in range(2))
     first, second = (generate(telling, [0, 1], canvas) for canvas in (one, other))
-    assert torch.equal(first[0, :, :20], second[0, :, :20])
-    assert torch.equal(first[1, :, :25], second[1, :, :25])
-    assert torch.equal(first[0, :, 20:], one.codes[0, :, 20:])
-    shown = generate(telling, [0, 1], replace(other, padding=None))
-    assert not torch.equal(shown[0, :, :20], second[0, :, :20])
+    assert torch.equal(first[0, :, :short], second[0, :, :short])
+    assert torch.equal(first[1, :, :long], second[1, :, :long])
+    assert torch.equal(first[0, :, short:], one.codes[0, :, short:])
+    shown = generate(telling, [0, 1], replace(other, silence=None))
+    assert not torch.equal(shown[0, :, :short], second[0, :, :short])
+
+
+def test_what_is_asked_for_is_given_where_it_is_silent(generator):
+    """Of held-out clips as of plans."""
+    asked = torch.full((1, 30, 2), 0.5)
+    asked[:, 20:, 0] = 0.001  # -79.9 dB
+    blank = Canvas.blank(generator, 1, 0.4)
+    told = blank.told(replace(generator, plans=Plans(torch.tensor([0]), asked, torch.tensor([7, 9]))), asked)
+    assert torch.equal(told.controls, asked)
+    assert torch.equal(told.padding, torch.arange(30)[None] >= 20)
+    assert torch.equal(told.given, told.padding.expand(1, 2, 30))
+    assert not blank.told(generator, asked).given.any()
+
+
+def test_codes_are_decoded_where_the_codec_is(codec):
+    codes, moved = torch.randint(1024, (2, 10)), []
+
+    class Elsewhere:
+        def to(self, device):
+            moved.append(device)
+            return codes
+
+    here, there = (decode_clip(codec, one, seed=1, index=0) for one in (codes, Elsewhere()))
+    assert moved == [codec.codebooks.device]
+    assert np.array_equal(here, there)
+
+
+@pytest.mark.parametrize("duration", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_duration_that_is_none_is_refused(generator, duration):
+    with pytest.raises(SsenvError, match="must be more than 0 seconds, and finite"):
+        Canvas.blank(generator, 1, duration)
+
+
+def test_the_shortest_clip_has_a_frame(generator):
+    assert Canvas.blank(generator, 1, 1e-12).codes.shape == (1, 2, 1)
 
 
 def test_the_plan_of_a_clip_follows_from_seed_and_place_alone(generator):
@@ -427,7 +476,7 @@ def test_items_draw_their_own_noise(generator, codec):
 class Loud:
     """A codec whose clips peak at the value of their first code."""
 
-    name, token_hash, n_q = "loud", "ff" * 32, 2
+    name, token_hash, n_q, codebooks = "loud", "ff" * 32, 2, torch.zeros(2, 4, 1)
 
     def decode(self, codes, generator=None):
         return codes[:, :1, :1].float().expand(-1, 1, 10)

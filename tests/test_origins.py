@@ -69,12 +69,18 @@ def test_entropy_is_taken_where_something_is_decided_and_beside_real_codes_there
     codes[0, 0] = torch.tensor([0, 0, 0, 0, 1, 2, 3, 4])
     real = torch.arange(8).expand(1, 2, 8)
     masked = torch.tensor([[False] * 4 + [True] * 4])
-    trace = [Iteration(0, 1, codes, masked), Iteration(0, 2, codes, torch.zeros_like(masked)), Iteration(1, 1, codes, masked)]
-    table = entropy_by_iteration(trace, real, 16)
+    free, active = torch.ones_like(masked), torch.ones(1, 8, dtype=torch.bool)
+    trace = [Iteration(*step, free) for step in ((0, 1, codes, masked), (0, 2, codes, torch.zeros_like(masked)), (1, 1, codes, masked))]
+    table = entropy_by_iteration(trace, real, active, 16)
     assert table.index.tolist() == [1, 2]
     assert table.loc[1, ["generated", "real"]].tolist() == pytest.approx([0.0, 2.0])  # one code in four places; four different ones
     assert table.loc[2, ["generated", "real"]].tolist() == pytest.approx([2.0, 3.0])
     assert table["noise_floor"].isna().all()  # one real clip alone
+    active[:, 6:], free[:, 4:6] = False, False
+    table = entropy_by_iteration(trace, real, active, 16)
+    assert table.loc[2, ["generated", "real"]].tolist() == pytest.approx(
+        [np.log2(6) - 4 / 6 * 2, 2.0]
+    )  # of 0, 0, 0, 0, 3, 4, and of 0 to 3
 
 
 def drawn(clips: int, entries: int, seed: int) -> np.ndarray:
@@ -88,7 +94,8 @@ def test_only_codes_that_are_less_varied_lie_beyond_the_floor():
         assert table.index.tolist() == [1, 2]
         assert ((table["real"] - table["generated"] > table["noise_floor"]) == beyond).all()
         decided = torch.zeros(10, 50, dtype=torch.bool)
-        by_iteration = entropy_by_iteration([Iteration(0, 1, made, decided)], real, 64).loc[1]
+        active = torch.ones(40, 50, dtype=torch.bool)
+        by_iteration = entropy_by_iteration([Iteration(0, 1, made, decided, ~decided)], real, active, 64).loc[1]
         assert (by_iteration["real"] - by_iteration["generated"] > by_iteration["noise_floor"]) == beyond
         assert by_iteration["real"] == pytest.approx(table.loc[1, "real"], abs=0.02)
     shorter = entropy_beside_floor(real.numpy(), real[:, :, ::5].numpy(), 64)  # fewer frames look less varied

@@ -249,12 +249,12 @@ def test_a_diagnosis_is_measured_in_noise_floors_and_dark_where_it_is_present():
     assert [a.text for a in fig.layout.annotations] == ["High-frequency attenuation", "Reduced diversity"]
 
 
-def test_every_token_shows_the_iteration_that_decided_it_and_whole_given_levels_stay_blank():
-    codes = torch.zeros(2, 3, 4, dtype=torch.int64)
-    masks = {(0, 1): [0, 1, 1, 1], (0, 2): [0, 0, 0, 1], (0, 3): [0, 0, 0, 0], (2, 1): [0, 0, 0, 0]}
-    trace = [Iteration(level, i, codes, torch.tensor([[1, 1, 1, 1], mask], dtype=torch.bool)) for (level, i), mask in masks.items()]
+def test_every_token_shows_the_iteration_that_decided_it_and_given_ones_stay_blank():
+    codes, free = torch.zeros(2, 3, 5, dtype=torch.int64), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=torch.bool)
+    masks = {(0, 1): [0, 1, 1, 1, 0], (0, 2): [0, 0, 0, 1, 0], (0, 3): [0] * 5, (2, 1): [0] * 5}
+    trace = [Iteration(level, i, codes, torch.tensor([[1] * 5, mask], dtype=torch.bool), free) for (level, i), mask in masks.items()]
     fig = plots.mask_trace(trace, 75, item=1)
-    np.testing.assert_array_equal(fig.data[0].z, [[1, 2, 2, 3], [np.nan] * 4, [4] * 4])
+    np.testing.assert_array_equal(fig.data[0].z, [[1, 2, 2, 3, np.nan], [np.nan] * 5, [4] * 4 + [np.nan]])
     assert fig.data[0].dx == pytest.approx(1 / 75)
     with pytest.raises(ValueError, match="record"):
         plots.mask_trace([], 75)

@@ -102,7 +102,7 @@ def decodings(draw):
 @given(decodings())
 def test_kept_tokens_never_change(problem):
     known = problem.codes.masked_fill(~problem.fixed, problem.mask)
-    for level, _, codes, _ in problem.trace:
+    for level, _, codes, _, _ in problem.trace:
         before, now = known[:, level], codes[:, level]
         assert torch.equal(now[before != problem.mask], before[before != problem.mask])
         known[:, level] = now
@@ -112,7 +112,8 @@ def test_kept_tokens_never_change(problem):
 @settings(deadline=None, max_examples=50)
 @given(decodings())
 def test_each_iteration_leaves_exactly_its_share_masked_and_the_last_nothing(problem):
-    for level, i, codes, masked in problem.trace:
+    for level, i, codes, masked, free in problem.trace:
+        assert torch.equal(free, ~problem.fixed[:, level])
         n, free = problem.steps[level], ~problem.fixed[:, level]
         assert masked.sum(dim=1).tolist() == [num_masked(total, i, n) for total in free.sum(dim=1).tolist()]
         assert torch.equal(codes[:, level] == problem.mask, masked)
@@ -136,7 +137,7 @@ def test_model_sees_finished_levels_and_nothing_of_levels_not_yet_decoded(proble
         codes = codes[: len(problem.codes)]
         assert torch.equal(codes[:, :level], problem.result[:, :level])
         assert (codes[:, level + 1 :] == problem.mask).all()
-    for level, _, codes, _ in problem.trace:
+    for level, _, codes, _, _ in problem.trace:
         assert (codes[:, level + 1 :] == problem.mask).all()
 
 
@@ -178,7 +179,7 @@ def test_frames_are_kept_in_the_order_of_their_confidence():
     certainty = torch.rand(200, generator=torch.Generator().manual_seed(0)) * 5
     table = torch.stack((certainty, torch.zeros(200)), dim=-1)[None]
     trace = generate(TableModel(table), 200, [0], steps=(8,), temperature=0.0, sampler=Confidence(0.0), record=True).trace
-    for _, _, _, masked in trace[:-1]:
+    for _, _, _, masked, _ in trace[:-1]:
         assert certainty[masked[0]].max() < certainty[~masked[0]].min()
 
 

@@ -9,14 +9,13 @@ from plotly.subplots import make_subplots
 from ssenv_core.plots.style import COLOURS, styled
 from ssenv_core.soundstorm.decoding import Iteration
 
-STATES = {"masked": "#E6E6E6", "decided before": "#9DB8DC", "decided now": COLOURS["generated"]}
+STATES = {"masked": "#E6E6E6", "decided before": "#9DB8DC", "decided now": COLOURS["generated"], "given": "#F3E3BD"}
 
 
 def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> go.Figure:
     """At which iteration of the whole decoding each token of one item was decided: quantizer level against time (s).
 
-    trace: as `decode(..., record=True)` returns it, one entry per iteration. Tokens of a level that was given whole stay blank; single
-    given ones cannot be told from those that their level's first iteration decided.
+    trace: as `decode(..., record=True)` returns it, one entry per iteration. Given tokens stay blank.
     """
     bar, hover = {"title": "iteration", "thickness": 14}, "level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>"
     look = {"colorscale": "Viridis", "zsmooth": False, "colorbar": bar, "hovertemplate": hover}
@@ -27,12 +26,13 @@ def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> 
 
 
 def mask_stages(trace: Sequence[Iteration], frame_rate: float, stages: Sequence[int], item: int = 0) -> go.Figure:
-    """The tokens of one item after some of the iterations, below one another: masked, decided before, or decided by this very iteration.
+    """The tokens of one item after some of the iterations, below one another: masked, decided before, decided by this very iteration, or
+    given.
 
-    trace, item: as of `mask_trace`, and with its blanks, which here count as decided before.
+    trace, item: as of `mask_trace`.
     stages: places in the trace.
     """
-    decided = np.nan_to_num(_decided_at(trace, item))
+    decided = _decided_at(trace, item)
     spacing = 0.2 / len(stages)
     fig = make_subplots(
         len(stages), 1, shared_xaxes=True, vertical_spacing=spacing, subplot_titles=[stage_name(trace, at) for at in stages]
@@ -40,7 +40,7 @@ def mask_stages(trace: Sequence[Iteration], frame_rate: float, stages: Sequence[
     colours = [[(i + side) / len(STATES), colour] for i, colour in enumerate(STATES.values()) for side in (0, 1)]
     bar = {"tickvals": list(range(len(STATES))), "ticktext": list(STATES), "thickness": 14}
     for row, at in enumerate(stages, 1):
-        state = np.select([decided > at + 1, decided == at + 1], [0, 2], 1).astype(np.int8)
+        state = np.select([decided > at + 1, decided == at + 1, np.isnan(decided)], [0, 2, 3], 1).astype(np.int8)
         names = np.array(list(STATES))[state]
         hover = "level %{y}, %{x:.2f} s: %{text}<extra></extra>"
         fig.add_heatmap(z=state, text=names, **_grid(frame_rate), coloraxis="coloraxis", zsmooth=False, hovertemplate=hover, row=row, col=1)
@@ -58,13 +58,13 @@ def stage_name(trace: Sequence[Iteration], at: int) -> str:
 
 
 def _decided_at(trace: Sequence[Iteration], item: int) -> np.ndarray:
-    """(Q, T) float32, the iteration, from 1, that decided each token; NaN for those of a level that none did."""
+    """(Q, T) float32, the iteration, from 1, that decided each token; NaN for those that none did, as they were given."""
     if not trace:
         raise ValueError("the trace is empty: decode with record=True")
     decided = np.full(trace[0].codes.shape[1:], np.nan, np.float32)
     for count, iteration in enumerate(trace, 1):
         row = decided[iteration.level]
-        row[~iteration.masked[item].cpu().numpy() & np.isnan(row)] = count
+        row[(iteration.free & ~iteration.masked)[item].cpu().numpy() & np.isnan(row)] = count
     return decided
 
 

@@ -25,6 +25,7 @@ class Iteration(NamedTuple):
     iteration: int  # 1 to steps[level]
     codes: Tensor  # (B, Q, T) int64, the mask token where nothing is decided yet
     masked: Tensor  # (B, T) bool, frames of `level` still masked
+    free: Tensor  # (B, T) bool, frames of `level` that were to be decided: the others are given, or padding
 
 
 class Decoded(NamedTuple):
@@ -117,7 +118,7 @@ def fill_in(
             masked = lowest(ranks, torch.tensor(counts, device=codes.device))
             state[:, level].masked_fill_(masked, model.config.mask_token)
             if record:
-                trace.append(Iteration(level, i, state.clone(), masked))
+                trace.append(Iteration(level, i, state.clone(), masked, free[:, level]))
             done += 1
             if watch is not None:
                 watch(done / iterations)
