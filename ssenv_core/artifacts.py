@@ -89,15 +89,15 @@ def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: d
     return Path(path)
 
 
-def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read a file of `save_tensors` whose metadata says it is of this `kind`.
+def load_tensors(path: str | Path, kind: str, made_by: str = "") -> tuple[dict[str, torch.Tensor], dict]:
+    """Read a file of `save_tensors` whose metadata says it is of this `kind`, and which the notebook `made_by` writes.
 
     Raises:
         SsenvError: the file is missing, damaged, or of another kind.
     """
     path = Path(path)
     if not path.is_file():
-        raise SsenvError(f"no {kind} file at {path}")
+        raise SsenvError(f"no {kind} file at {path}" + (f": {made_by} makes it" if made_by else ""))
     try:
         with safe_open(path, framework="pt") as file:
             metadata = _metadata(file)

@@ -114,7 +114,7 @@ def load_generator(path: str | Path, device: str | torch.device = "auto") -> Tra
     Raises:
         SsenvError: it is missing, damaged, of another kind or of another model; or there is no such device.
     """
-    tensors, metadata = load_tensors(path, GENERATOR_KIND)
+    tensors, metadata = load_tensors(path, GENERATOR_KIND, "02_train")
     plans = None
     if PLAN_LABELS in tensors:
         plans = Plans(tensors.pop(PLAN_LABELS), tensors.pop(PLAN_CONTROLS) / LOUDNESS_STEPS, tensors.pop(PLAN_SILENCE, None))

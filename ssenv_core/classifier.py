@@ -173,7 +173,7 @@ def load_classifier(path: str | Path) -> TrainedClassifier:
     Raises:
         SsenvError: there is no such file, or it is no classifier that this version builds.
     """
-    tensors, metadata = load_tensors(path, KIND)
+    tensors, metadata = load_tensors(path, KIND, "06_classify")
     try:
         model = SoundStorm(SoundStormConfig(**metadata["config"]))
         classifier = Classifier(model, len(metadata["class_names"]), Reading(**metadata["reading"]))

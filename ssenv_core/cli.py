@@ -14,6 +14,7 @@ import click
 from ssenv_core.errors import SsenvError
 
 FOLDER = click.Path(path_type=Path)
+TARGET = click.Path(path_type=Path, file_okay=False)  # a folder to write to
 MEASURED = "the default was chosen on a validation split of ESC-10"
 
 
@@ -113,7 +114,7 @@ def download(name: str, data_root: Path) -> None:
 
 @main.command()
 @click.argument("source", type=FOLDER, metavar="IN_DIR")
-@click.argument("target", type=FOLDER, metavar="OUT_DIR")
+@click.argument("target", type=TARGET, metavar="OUT_DIR")
 @click.option(
     "--codec",
     "codec_name",
@@ -121,7 +122,7 @@ def download(name: str, data_root: Path) -> None:
     metavar="NAME",
     help="melrvq_24khz, encodec_24khz, encodec_48khz, vocos_encodec_24khz or dac_44khz.",
 )
-@click.option("--bandwidth", type=float, default=6.0, metavar="KBPS")
+@click.option("--bandwidth", type=float, default=6.0, metavar="KBPS", help="Of dac_44khz 8, or less: a wrong one lists them.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda")
 def reconstruct(source: Path, target: Path, codec_name: str, bandwidth: float, device: str) -> None:
     """Write a folder of audio through a codec: same names, .wav, at the codec's rate."""
@@ -160,7 +161,7 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
 @click.option("--real", type=FOLDER, required=True, metavar="DIR")
 @click.option("--generated", type=FOLDER, required=True, metavar="DIR")
 @click.option(
-    "--output", type=FOLDER, required=True, metavar="DIR", help="For report.html and .json, metrics.csv, comparison.csv and pairs.csv."
+    "--output", type=TARGET, required=True, metavar="DIR", help="For report.html and .json, metrics.csv, comparison.csv and pairs.csv."
 )
 @click.option(
     "--convention",
@@ -205,7 +206,7 @@ def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_
 
 @main.command()
 @checkpoint_option
-@click.option("--class", "class_name", required=True, metavar="NAME")
+@click.option("--class", "class_name", required=True, metavar="NAME", help="dog, rain, crying_baby, ...: a wrong one lists them all.")
 @click.option("--num-samples", type=click.IntRange(min=1), default=1)
 @click.option(
     "--duration",
@@ -214,7 +215,7 @@ def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_
     help="[default: 5, or the sound's]",
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=42)
-@click.option("--output", type=FOLDER, required=True, metavar="DIR")
+@click.option("--output", type=TARGET, required=True, metavar="DIR")
 @click.option("--continue", "continued", type=FOLDER, metavar="FILE", help="Begin with this sound and go on until --duration.")
 @click.option("--inpaint", type=(FOLDER, float, float), metavar="FILE FROM TO", help="This sound, from FROM to TO seconds made anew.")
 @click.option("--vary", type=(FOLDER, float), metavar="FILE SHARE", help="This sound, a random SHARE of its tokens made anew.")
@@ -329,7 +330,10 @@ def classify(checkpoint: Path, top: int, files: tuple[Path, ...]) -> None:
 @click.option("--output", type=FOLDER, required=True, metavar="FILE.pt2")
 @sampling_options
 def export(checkpoint: Path | None, duration: float, output: Path, **sampling: Any) -> None:
-    """Write generator and codec as one program for torch.export.load: a label in, codes and waveform out."""
+    """Write generator and codec as one program that needs PyTorch alone: a label in, codes and waveform of a clip without a plan out.
+
+    torch.export.load(FILE).module()(torch.tensor([label])) makes a clip; the file's ssenv.json names the classes.
+    """
     from ssenv_core.checkpoints import load_generator, shipped_generator
     from ssenv_core.codecs import load_codec
     from ssenv_core.export import export_generator
@@ -337,6 +341,8 @@ def export(checkpoint: Path | None, duration: float, output: Path, **sampling: A
 
     if output.suffix != ".pt2":
         raise click.BadParameter(f"{output} must end in .pt2", param_hint="--output")
+    if output.parent.exists() and not output.parent.is_dir():
+        raise click.BadParameter(f"{output.parent} is no folder", param_hint="--output")
     generator = load_generator(checkpoint or shipped_generator(), "cpu")
     settings = Sampling.of(_sampling_numbers(sampling, generator.model.config.n_q))
     codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"])

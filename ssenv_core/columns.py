@@ -77,7 +77,7 @@ def load_columns(folder: StudyFolder, sounds: Dataset, fold: int, device: str) -
         generated_names=tuple(clip["name"] for clip in recipe),
         generated_labels=np.array([tokens.class_names.index(clip["class"]) for clip in recipe]),
         generated=generated,
-        generated_codes=load_tensors(folder.generated / "codes.safetensors", "generated codes")[0]["codes"].to(torch.int64),
+        generated_codes=load_tensors(folder.generated / "codes.safetensors", "generated codes", "03_generate")[0]["codes"].to(torch.int64),
     )
 
 

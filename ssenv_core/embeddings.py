@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from ssenv_core.audio import fit_length, resample
 from ssenv_core.codecs import load_codec
 from ssenv_core.codecs.pretrained import Weights, in_torch_hub
-from ssenv_core.errors import SsenvError, did_you_mean
+from ssenv_core.errors import SsenvError, did_you_mean, install
 from ssenv_core.hub import PICKLE, SAFETENSORS, Published
 from ssenv_core.metrics.frechet import frechet_beside_floor
 from ssenv_core.progress import track
@@ -103,7 +103,7 @@ def vggish_embedding(device: str | torch.device = "cpu") -> Embedding:
         from torchvggish.torchvggish import VGG, make_layers
         from torchvggish.vggish_input import waveform_to_examples
     except ImportError as error:
-        raise SsenvError(f"VGGish needs the package torchvggish ({error}): pip install 'ssenv[{EXTRA}]'") from error
+        raise SsenvError(f"VGGish needs the package torchvggish ({error}): {install(EXTRA)}") from error
     network = VGG(make_layers(), postprocess=False)
     VGGISH.load_into(network)
     network.embeddings = network.embeddings[:-1]

@@ -12,6 +12,11 @@ class SsenvError(Exception):
     """One line: what is wrong, where, and what to do."""
 
 
+def install(extra: str) -> str:
+    """What an error says of a package that is an extra of ssenv."""
+    return f"in ssenv's folder, pip install -e '.[{extra}]'"
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """What an error adds about a name that is not known: a question with the nearest one that is; "" where none is near."""
     nearest = difflib.get_close_matches(str(name), known, n=1)

@@ -351,9 +351,10 @@ def class_index(class_names: Sequence[str], name: str) -> int:
     """The label of a class.
 
     Raises:
-        SsenvError: there is no such class; the line names the nearest ones.
+        SsenvError: there is no such class; the line names the nearest ones, and all.
     """
     if name not in class_names:
         nearest = difflib.get_close_matches(name, class_names, n=3, cutoff=0)
-        raise SsenvError(f"no class {name!r} among the {len(class_names)} of this generator: did you mean {' or '.join(nearest)}?")
+        asked = f"no class {name!r} among the {len(class_names)} of this generator: did you mean {' or '.join(nearest)}?"
+        raise SsenvError(f"{asked} There are {', '.join(class_names)}")
     return class_names.index(name)

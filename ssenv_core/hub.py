@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import snapshot_download
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.errors import SsenvError, install
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,7 +45,7 @@ class Published:
         try:
             import transformers
         except ImportError as error:
-            raise SsenvError(f"{self.name} needs the package transformers ({error}): pip install 'ssenv[{self.extra}]'") from error
+            raise SsenvError(f"{self.name} needs the package transformers ({error}): {install(self.extra)}") from error
         return transformers
 
     def load(self, kind: str) -> tuple["PreTrainedModel", Path]:

@@ -143,7 +143,7 @@ class Judge:
         Raises:
             SsenvError: there is no such file, or it holds something else.
         """
-        tensors, metadata = load_tensors(path, KIND)
+        tensors, metadata = load_tensors(path, KIND, "01_tokenize")
         del metadata["kind"]
         class_names = metadata.pop("class_names")
         network = LogMelCNN(len(class_names))

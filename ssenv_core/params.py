@@ -290,9 +290,17 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> No
             raise SsenvError(f"unknown parameter {name!r} in {where}{said}")
 
 
+SAID = {  # by a kind of pydantic's errors, or by a parameter's name
+    "tuple_type": "must be a list, as in --set 'NAME=[a,b]'",
+    "compare": "must be codecs at kbps, as in melrvq_24khz@12",
+    "device": "must be auto, cpu, cuda, or cuda:1 and the like",
+    "study": "must be letters and digits, and behind the first also _ . = , or -",
+}
+
+
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     value = "" if first["type"] == "missing" else f" = {first['input']!r}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = SAID.get(first["type"], SAID.get(str(first["loc"][0]), first["msg"].removeprefix("Value error, ")))
     return f"parameter {name}{value}: {message[0].lower()}{message[1:]}"

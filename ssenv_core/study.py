@@ -81,7 +81,8 @@ def run_study(
         What became of each step: "run", "skipped" (unchanged) or "left alone".
 
     Raises:
-        SsenvError: before anything runs, for a parameter that is unknown or wrong; or a step failed: notebook, cell and reason.
+        SsenvError: before anything runs, for a parameter that is unknown or wrong, or a dataset that is not there; or a step failed:
+            notebook, cell and reason.
     """
     root = root or project_root()
     study, steps = read_study(params_path, overrides or {}, root)
@@ -89,6 +90,7 @@ def run_study(
     folder = StudyFolder(root / "outputs" / study)
     manifest = read_json(folder.manifest) if folder.manifest.exists() else {"study": study, "steps": {}}
     records = manifest["steps"]
+    datasets = {step.name: _dataset_of(step.parameters, root) for step in steps if step.name in chosen}
     states = {}
     for position, step in enumerate(steps):
         if step.name not in chosen:
@@ -96,7 +98,7 @@ def run_study(
             continue
         earlier = {other.name: sorted(records[other.name]["outputs"]) for other in steps[:position] if other.name in records}
         fingerprint = {**code_hashes(step.notebook), "parameters": sha256_json(step.parameters), "files": sha256_json(earlier)}
-        fingerprint |= {"dataset": _dataset_of(step.parameters, root)}
+        fingerprint |= {"dataset": datasets[step.name]}
         reason = ASKED_FOR if force or start or only else _why_run(records.get(step.name), fingerprint, folder)
         if not reason:
             print(f"{step.name}: skipped, unchanged{_say_missing(records[step.name])}", flush=True)
@@ -135,7 +137,7 @@ def read_study(params_path: str | Path, overrides: Mapping[str, object], root: P
             raise SsenvError(f"{params_path} lists notebook {name!r}: {_nearest(str(name), paths)}")
     declared = {name: _declared(paths[name]) for name in names}
     known = {parameter for defaults in declared.values() for parameter in defaults}
-    refuse_unknown(overrides, known | {"notebooks"}, "--set")
+    refuse_unknown(overrides, known | {"notebooks"}, "the command")
     refuse_unknown(values, known, str(params_path))
     if "study" not in values:
         raise SsenvError(f"{params_path} must name its study: study: NAME")
@@ -160,7 +162,7 @@ def _check_generation(parameters: Mapping[str, dict]) -> None:
         if len(iterations) != levels:
             raise SsenvError(
                 f"03_generate: parameter steps = {iterations}: {codec} has {levels} levels at {bandwidth:g} kbps, "
-                f"and each needs its iterations, as in --set steps=[{','.join(['12'] + ['1'] * (levels - 1))}]"
+                f"and each needs its iterations, as in --set 'steps=[{','.join(['12'] + ['1'] * (levels - 1))}]'"
             )
     if {"02_train", "03_generate"} <= parameters.keys() and parameters["03_generate"]["plan"] and not parameters["02_train"]["controls"]:
         raise SsenvError("03_generate: parameter plan = True asks for loudness and onsets: --set controls=true, or --set plan=false")

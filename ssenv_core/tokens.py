@@ -141,7 +141,7 @@ def load_tokens_file(path: str | Path) -> TokenSet:
     Raises:
         SsenvError: it is missing, damaged, or no token file.
     """
-    tensors, metadata = load_tensors(path, KIND)
+    tensors, metadata = load_tensors(path, KIND, "01_tokenize")
     tensors |= {"codes": tensors["codes"].to(torch.int64), "controls": tensors["controls"].float()}
     named = {name: tuple(metadata[name]) for name in (*TEXTS, "class_names")}
     return TokenSet(**tensors, **named, metadata=metadata["tokens"])

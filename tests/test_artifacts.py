@@ -140,6 +140,8 @@ def test_tensors_of_another_kind_are_refused(tmp_path):
 @pytest.mark.parametrize("kept", [0, 4, 60, -1])
 def test_tensors_that_are_missing_or_cut_are_refused(tmp_path, kept):
     path = tmp_path / "a.safetensors"
+    with refused("no generator file at .*a.safetensors: 02_train makes it"):
+        load_tensors(tmp_path / "a.safetensors", "generator", "02_train")
     with refused("no generator file at .*a.safetensors"):
         load_tensors(path, "generator")
     save_tensors(path, {"x": torch.zeros(100)}, {"kind": "generator"})

@@ -399,7 +399,8 @@ def test_generate_continues_inpaints_and_varies_a_sound(checkpoint, tmp_path):
         (["--class", "dog", "--plan"], 1, "error: this generator has no plans to ask for"),
         (["--class", "dog", "--onsets", "soon"], 2, "'soon' is not a list of numbers"),
         (["--class", "dog", "--continue", "nowhere.wav"], 1, "error: no audio file at nowhere.wav"),
-        (["--class", "dig"], 1, "error: no class 'dig' among the 2 of this generator: did you mean dog or rain?"),
+        (["--class", "dig"], 1, "error: no class 'dig' among the 2 of this generator: did you mean dog or rain? There are dog, rain\n"),
+        (["--class", "dog", "--onsets", ""], 2, "'' is not a list of numbers"),
         (["--class", "dog", "--steps", "12"], 1, "error: "),
         (["--class", "dog", "--temperature", "-1"], 1, "error: "),
         (["--class", "dog", "--steps", "many"], 2, "'many' is not a list of whole numbers"),
@@ -415,8 +416,19 @@ def test_generate_refuses_what_it_cannot_do(checkpoint, tmp_path, options, exit_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_where_sounds_are_to_go_is_refused_before_they_are_made(checkpoint, tmp_path):
+    (tmp_path / "a.wav").write_text("mine")
+    result = generate(checkpoint, tmp_path / "a.wav", "--class", "dog")
+    assert result.exit_code == 2
+    assert "is a file" in result.stderr
+    program = CliRunner().invoke(main, ["export", "--output", str(tmp_path / "a.wav" / "x.pt2")])
+    assert program.exit_code == 2
+    assert "is no folder" in program.stderr
+    assert (tmp_path / "a.wav").read_text() == "mine"
+
+
 def test_generate_refuses_files_that_are_no_generators(checkpoint, tmp_path):
-    refused(generate(tmp_path / "none", tmp_path / "out", "--class", "dog"), "no soundstorm generator file at .*none")
+    refused(generate(tmp_path / "none", tmp_path / "out", "--class", "dog"), "no soundstorm generator file at .*none: 02_train makes it")
     codec = tmp_path / "weights" / "melrvq_24khz.safetensors"
     refused(generate(codec, tmp_path / "out", "--class", "dog"), ".* holds 'melrvq codec', not a soundstorm generator")
 

@@ -157,7 +157,9 @@ def test_another_bandwidth_is_refused(bandwidth):
 
 def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "dac", None)
-    with pytest.raises(SsenvError, match=r"^dac_44khz needs the package descript-audio-codec \(.*\): pip install 'ssenv\[dac\]'$"):
+    with pytest.raises(
+        SsenvError, match=r"^dac_44khz needs the package descript-audio-codec \(.*\): in ssenv's folder, pip install -e '\.\[dac\]'$"
+    ):
         load_codec("dac_44khz", 8.0)
 
 

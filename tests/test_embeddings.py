@@ -177,7 +177,7 @@ def test_one_whose_weights_are_not_to_be_had_is_named_in_one_line(name: str) -> 
 @pytest.mark.parametrize(("name", "package"), [("clap", "transformers"), ("vggish", "torchvggish.torchvggish")])
 def test_without_its_package_one_line_names_the_extra(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    line = rf"(?i)^{name} needs the package {package.split('.')[0]} \(.*\): pip install 'ssenv\[embeddings\]'$"
+    line = rf"(?i)^{name} needs the package {package.split('.')[0]} \(.*\): in ssenv's folder, pip install -e '\.\[embeddings\]'$"
     with pytest.raises(SsenvError, match=line):
         load_embedding(name)
 

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 import yaml
 
+from ssenv_core.cli import download
 from ssenv_core.params import NOTEBOOK_PARAMS, parse_override, read_params
 from ssenv_core.study import read_study
 
@@ -59,6 +60,12 @@ def test_a_notebook_defines_no_function_and_links_only_to_notebooks_that_exist(n
             assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.walk(ast.parse(cell.source)))
         else:
             assert all((notebook.parent / link).is_file() for link in re.findall(r"\]\(([^)]+\.ipynb)\)", cell.source))
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=by_name)
+def test_a_study_looks_for_its_data_where_the_download_puts_it(study: Path) -> None:
+    (default,) = [option.default for option in download.params if option.name == "data_root"]
+    assert Path(read_params(study)["data_root"]) == default
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=by_name)

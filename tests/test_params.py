@@ -117,9 +117,9 @@ def test_a_yaml_list_becomes_a_tuple():
         ("seed", 2**31, "less than"),
         ("precision", "fp8", "'auto', 'bf16' or 'fp32'"),
         ("device", "gpu", "cuda"),
-        ("study", "../elsewhere", "pattern"),
-        ("study", "", "pattern"),
-        ("study", "two\nlines", "pattern"),
+        ("study", "../elsewhere", "letters and digits"),
+        ("study", "", "letters and digits"),
+        ("study", "two\nlines", "letters and digits"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(name, value, why):

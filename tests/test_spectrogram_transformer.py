@@ -210,9 +210,9 @@ def test_a_named_folder_without_the_whole_weights_stops_in_one_line(folder: Path
 def test_without_the_package_one_line_says_how_to_install_it(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     for call in (lambda: pretrained_ast(10, FRAMES, 0), lambda: small_ast(10, FRAMES, 0)):
-        with pytest.raises(SsenvError, match=r"^AST needs the package transformers \(.*\): pip install 'ssenv\[ast\]'$"):
+        with pytest.raises(SsenvError, match=r"^AST needs the package transformers \(.*\): in ssenv's folder, pip install -e '\.\[ast\]'$"):
             call()
     rows, missing = ast_baseline(sounds, 1, SETTINGS, tmp_path / "state", "cpu")
     assert rows == {}
     assert list(missing) == ["AST: transformers is not installed"]
-    assert "ssenv[ast]" in missing["AST: transformers is not installed"]
+    assert ".[ast]" in missing["AST: transformers is not installed"]

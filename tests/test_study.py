@@ -90,7 +90,7 @@ def run(**options):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"coulor": "green"}, "unknown parameter 'coulor' in --set: did you mean 'colour'?"),
+        ({"coulor": "green"}, "unknown parameter 'coulor' in the command: did you mean 'colour'?"),
         ({"seed": "often"}, "parameter seed = 'often': input should be a valid integer"),
         ({"study": "../elsewhere"}, "parameter study = '../elsewhere'"),
         ({"notebooks": ["10_make", "20_uses"]}, "lists notebook '20_uses': did you mean '20_use'?"),
@@ -104,6 +104,14 @@ def test_wrong_parameters_are_refused_before_anything_runs(project, in_process, 
     assert not (project / "outputs").exists()
 
 
+def test_a_dataset_that_is_not_there_is_refused_before_anything_runs(project, in_process):
+    data = ["dataset = 'esc50'  # which", "data_root = 'data'  # where", "clips_per_class = 1  # of synthetic"]
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text", *data], SECOND)
+    with pytest.raises(SsenvError, match=r"no ESC-50 at .*data .*: run `ssenv download esc50`"):
+        run()
+    assert in_process == []
+
+
 def test_a_key_of_the_file_that_no_listed_notebook_declares_is_refused(project, in_process):
     (project / "params" / "tiny.yaml").write_text(PARAMS.replace("10_make, ", ""))
     with pytest.raises(SsenvError, match=r"unknown parameter 'count' in params/tiny.yaml"):
@@ -113,7 +121,7 @@ def test_a_key_of_the_file_that_no_listed_notebook_declares_is_refused(project, 
 def test_values_are_checked_by_the_dataclass_of_their_notebook(project, in_process):
     write_notebook(project / "notebooks" / "90_summary.ipynb", ["studies = ['tiny']  # names"], "1")
     (project / "params" / "tiny.yaml").write_text("notebooks: [10_make, 90_summary]\nstudy: tiny\nseed: 1\nstudies: 3\n")
-    with pytest.raises(SsenvError, match="90_summary: parameter studies = 3: input should be a valid tuple"):
+    with pytest.raises(SsenvError, match="90_summary: parameter studies = 3: must be a list, as in --set"):
         run()
     assert in_process == []
 
@@ -121,7 +129,7 @@ def test_values_are_checked_by_the_dataclass_of_their_notebook(project, in_proce
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"bandwidth": 3}, r"steps = \[12, 1, 1, 1, 1, 1, 1, 1\]: melrvq_24khz has 4 levels at 3 kbps, .* --set steps=\[12,1,1,1\]$"),
+        ({"bandwidth": 3}, r"steps = \[12, 1, 1, 1, 1, 1, 1, 1\]: melrvq_24khz has 4 levels at 3 kbps, .* --set 'steps=\[12,1,1,1\]'$"),
         ({"steps": [12, 1]}, r"steps = \[12, 1\]: melrvq_24khz has 8 levels at 6 kbps"),
         ({"codec": "encodec_48khz"}, r"encodec_48khz has 5 levels at 6 kbps"),
         ({"bandwidth": 5}, "melrvq_24khz has no 5 kbps"),

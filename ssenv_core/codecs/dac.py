@@ -17,7 +17,7 @@ from torch import nn
 
 from ssenv_core.codecs.base import chunks, each_alone, weights_hash
 from ssenv_core.codecs.pretrained import Weights, download
-from ssenv_core.errors import SsenvError
+from ssenv_core.errors import SsenvError, install
 
 if TYPE_CHECKING:
     from dac import DAC
@@ -130,7 +130,7 @@ def untrained_dac(**sizes: object) -> "DAC":
     try:
         from dac import DAC
     except ImportError as error:
-        raise SsenvError(f"{NAME} needs the package descript-audio-codec ({error}): pip install 'ssenv[dac]'") from error
+        raise SsenvError(f"{NAME} needs the package descript-audio-codec ({error}): {install('dac')}") from error
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)  # the package's use of it, nothing to act on
         return DAC(**sizes)
