@@ -19,7 +19,7 @@ import torch
 from ssenv_core.audio import read_audio
 from ssenv_core.checkpoints import TrainedGenerator, silent_where
 from ssenv_core.codecs.base import Codec
-from ssenv_core.controls import as_asked, ask
+from ssenv_core.controls import LOUDNESS, as_asked, ask
 from ssenv_core.devices import resolve_device, resolve_precision
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
@@ -327,7 +327,7 @@ def control_scores(
     precision: str = "auto",
 ) -> pd.DataFrame:
     """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, and told nothing. Where
-    they are silent, it is given silence, as by a plan.
+    they are silent, it is given silence, as by a plan, and the loudness there is not scored: that much would be had for nothing.
 
     Returns:
         Columns "asked" and "not asked", with the same seeds, and "recording", the clips' own codes decoded, which is the most that this
@@ -336,13 +336,14 @@ def control_scores(
     Raises:
         SsenvError: as `generate_codes` and `generate_waveforms`.
     """
-    blank, means = Canvas.blank(generator, len(tokens), tokens.metadata["duration"]), {}
+    blank, means, scored = Canvas.blank(generator, len(tokens), tokens.metadata["duration"]), {}, tokens.controls.clone()
+    scored[..., LOUDNESS].masked_fill_(silent_where(scored), torch.nan)
     for name, canvas in (("asked", blank.told(generator, tokens.controls)), ("not asked", blank), ("recording", None)):
         codes = tokens.codes.to(resolve_device(device))
         if canvas is not None:
             codes = generate_codes(generator, tokens.labels.tolist(), sampling, canvas, seed=seed, device=device, precision=precision)
         wavs = generate_waveforms(generator, codec, codes, seed=seed)
-        scores = [as_asked(asked, wav, codec.sample_rate, codec.frame_rate) for asked, wav in zip(tokens.controls, wavs, strict=True)]
+        scores = [as_asked(asked, wav, codec.sample_rate, codec.frame_rate) for asked, wav in zip(scored, wavs, strict=True)]
         means[name] = pd.DataFrame(scores).mean()
     return pd.DataFrame(means)
 

@@ -241,6 +241,22 @@ def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_
     assert [part.unique().tolist() for part in decoded] == [[1], [1], [7]]
 
 
+def test_silence_that_was_given_earns_no_score(codec, monkeypatch):
+    """Loudness that has nothing to do with what was asked, but for the silence."""
+    wav = 0.1 * np.random.default_rng(0).standard_normal(24_000)
+    wav[12_000:] = 0.0
+    monkeypatch.setattr(generation, "generate_codes", lambda generator, labels, sampling, canvas, **_: canvas.codes)
+    monkeypatch.setattr(generation, "generate_waveforms", lambda *_, **__: [wav])
+    controls = torch.rand(1, 75, 2, generator=torch.Generator().manual_seed(0))
+    controls[:, 37:, 0] = 0.0
+    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": 75.0, "duration": 1.0}
+    codes = torch.zeros(1, 2, 75, dtype=torch.int64)
+    tokens = TokenSet(codes, torch.tensor([0]), torch.tensor([1]), controls[..., 0] > 0, controls, ("a",), ("",), CLASSES, metadata)
+    generator = TrainedGenerator(SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {})
+    scores = generation.control_scores(generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
+    assert scores.loc["loudness_correlation"].abs().max() < 0.4
+
+
 def planned(generator, labels, seed, seconds):
     return Canvas.blank(generator, len(labels), seconds).planned(generator, labels, seed).controls
 
