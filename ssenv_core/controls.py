@@ -27,10 +27,13 @@ def file_level(path: str | Path) -> np.ndarray:
     """The loudness of a recording, (T,) dB re full scale, 100 times a second.
 
     Raises:
-        SsenvError: the file cannot be read.
+        SsenvError: the file cannot be read, or is silent throughout.
     """
     wav, rate = read_audio(path)
-    return _level(wav, rate, max(1, round(100 * len(wav) / rate)), 100.0)
+    level = _level(wav, rate, max(1, round(100 * len(wav) / rate)), 100.0)
+    if level.max() <= QUIETEST:
+        raise SsenvError(f"{path} is silent throughout: there is no loudness to take from it")
+    return level
 
 
 def measure_controls(wav: np.ndarray, sample_rate: int, n_frames: int, frame_rate: float) -> torch.Tensor:

@@ -87,6 +87,12 @@ def test_the_level_of_a_file_is_that_of_its_sound(tmp_path) -> None:
     assert np.abs(level[3:-3] + 20).max() < 1
 
 
+def test_a_silent_file_has_no_loudness_to_take(tmp_path):
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(2400), 24_000)
+    with pytest.raises(SsenvError, match=r"quiet\.wav is silent throughout"):
+        file_level(tmp_path / "quiet.wav")
+
+
 def test_a_sound_that_does_as_asked_scores_one_and_another_does_not() -> None:
     times = [0.4, 0.9, 1.63]
     wav = bursts(times)

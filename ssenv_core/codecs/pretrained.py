@@ -37,7 +37,7 @@ class Weights:
     folder_variable: str
     fetch: Callable[["Weights"], str | Path]
     sha256: str = ""
-    otherwise: str = "choose the embedded codec melrvq_24khz"
+    otherwise: str = "do without it: the embedded codec melrvq_24khz needs no download"
 
     def load_into(self, model: nn.Module, entry: str | None = None) -> None:
         """Load the file's tensors, or those of one of its entries, into a model that has exactly these.
