@@ -406,7 +406,10 @@ def test_an_interrupted_or_killed_run_leaves_no_kernel_and_goes_on_where_it_stop
     at, manifest = project / "at", project / "outputs" / "tiny" / "manifest.json"
     for sent, exit_code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         command = [sys.executable, "-m", "ssenv_core.cli", "run", "params/tiny.yaml"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        # a shell that runs pytest in the background has it, and all that it starts, ignore SIGINT
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        )
         wait_for(lambda: at.exists() and at.read_text())
         process.send_signal(sent)
         said = process.communicate(timeout=180)[1]
