@@ -38,6 +38,11 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return "bf16" if fast else "fp32"
 
 
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The context to compute in, in this precision (see `resolve_precision`)."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision(precision, device) == "bf16")
+
+
 def can_compile() -> bool:
     """Whether torch.compile finds what it needs to make GPU kernels: triton, and a C compiler for triton."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")

@@ -5,32 +5,26 @@ paper's Adam and cosine annealing.
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ssenv_core.artifacts import resume_state, save_state, sha256_files
 from ssenv_core.classification import Classification
 from ssenv_core.classifier import BATCH, Classifier
 from ssenv_core.codecs.base import weights_hash
-from ssenv_core.devices import resolve_device, resolve_precision
-from ssenv_core.errors import SsenvError
+from ssenv_core.devices import resolve_device
+from ssenv_core.epochs import EpochSettings, train_epochs
 from ssenv_core.optimization import one_cycle
-from ssenv_core.progress import Progress
 from ssenv_core.tokens import TokenSet
-from ssenv_core.validation import Batch, Clips, derive_seed
-
-STATE_KIND = "classifier training state 3"
+from ssenv_core.validation import Batch, Clips
 
 
 @dataclass(frozen=True)
-class ClassifierSettings:
+class ClassifierSettings(EpochSettings):
     """How to fine-tune; the defaults are the paper's."""
 
     epochs: int = 50
-    batch_size: int = 32
     learning_rate: float = 5e-5  # the highest; annealed to 0 by a cosine
     warmup: float = 0.0  # share of the steps in which it rises
     weight_decay: float = 0.0  # of matrices, decoupled (AdamW)
@@ -39,9 +33,6 @@ class ClassifierSettings:
     token_masking: float = 0.0  # of each training clip's frames a span, this share of them on average, is hidden; at most 0.5
     level_masking: float = 0.0  # share of the training clips of which a random number of levels is shown, from the first alone to all
     mixup: float = 0.0  # alpha of Beta(alpha, alpha), in whose shares a clip and a lesser part of another are mixed; 0 mixes none
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    seed: int = 42
-    checkpoint_minutes: float = 5.0
 
 
 def fine_tune(
@@ -54,51 +45,27 @@ def fine_tune(
     Raises:
         SsenvError: the loss is not finite, or the state is of another, interrupted training.
     """
-    started, device = time.monotonic(), resolve_device(device)
-    package = Path(__file__).parent
-    used = [package / name for name in ("classifier.py", "validation.py", "optimization.py")]
-    code = [Path(__file__), *used, *package.glob("soundstorm/*.py")]
-    identity = {**asdict(settings), **asdict(classifier.reading), "code": sha256_files(code, package)}
-    identity |= {"start": weights_hash(STATE_KIND, classifier.model), "train_tokens": train.digest, "test_tokens": test.digest}
-    del identity["checkpoint_minutes"]
-    identity["precision"] = resolve_precision(settings.precision, device)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=identity["precision"] == "bf16")
+    started, device, folder = time.monotonic(), resolve_device(device), Path(__file__).parent
+    data = {**asdict(classifier.reading), "start": weights_hash("classifier", classifier.model)}
+    data |= {"train_tokens": train.digest, "test_tokens": test.digest}
     classifier.to(device)
     train_clips, test_clips = Clips(train, device), Clips(test, device)
-    steps = max(1, len(train_clips) // settings.batch_size)
     matrices, others = ([p for p in classifier.parameters() if (p.ndim > 1) == many] for many in (True, False))
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, settings.learning_rate)
-    scheduler = one_cycle(optimizer, settings.learning_rate, settings.epochs * steps, settings.warmup)
-    parts, rows = {"classifier": classifier, "optimizer": optimizer, "scheduler": scheduler}, []
-    if state := resume_state(state_file, STATE_KIND, identity):
-        rows, started = state["rows"], started - state["seconds"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-    saved = time.monotonic()
-    with Progress(settings.epochs, "classify", "epoch", initial=len(rows)) as progress:
-        while len(rows) < settings.epochs:
-            epoch = len(rows)
-            torch.manual_seed(derive_seed(settings.seed, epoch))
-            classifier.train()
-            losses = []
-            for index in torch.randperm(len(train_clips)).split(settings.batch_size)[:steps]:
-                with autocast:
-                    loss = _training_loss(classifier, train_clips.batch(index, settings.crop_frames), settings)
-                if not torch.isfinite(loss):
-                    raise SsenvError(f"the classifier's loss is not finite in epoch {epoch + 1}: use a lower classifier_learning_rate")
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                scheduler.step()
-                losses.append(loss.item())
-            rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses))})
-            progress.update(note=f"loss {rows[-1]['loss']:.3f}")
-            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:
-                state = {name: part.state_dict() for name, part in parts.items()} | {"rows": rows, "seconds": time.monotonic() - started}
-                finished = len(rows) == settings.epochs
-                save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": finished})
-                saved = time.monotonic()
+    rows, started = train_epochs(
+        classifier,
+        lambda index, _: _training_loss(classifier, train_clips.batch(index, settings.crop_frames), settings),
+        len(train_clips),
+        one_cycle(optimizer, settings.learning_rate, settings.steps(len(train_clips)), settings.warmup),
+        settings,
+        state_file,
+        name="classifier",
+        remedy="use a lower classifier_learning_rate",
+        data=data,
+        code=[Path(__file__), folder / "classifier.py", folder / "validation.py", *folder.glob("soundstorm/*.py")],
+        started=started,
+    )
     probabilities = _name(classifier, test_clips)
     return Classification(test_clips.labels.cpu().numpy(), probabilities, test_clips.recordings, rows, time.monotonic() - started)
 

@@ -20,7 +20,7 @@ from ssenv_core.audio import read_audio
 from ssenv_core.checkpoints import TrainedGenerator, silent_where
 from ssenv_core.codecs.base import Codec
 from ssenv_core.controls import LOUDNESS, as_asked, ask
-from ssenv_core.devices import resolve_device, resolve_precision
+from ssenv_core.devices import autocast, resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
 from ssenv_core.soundstorm import Iteration, Sampling, decode, keep_outside, keep_prompt, keep_random
@@ -48,6 +48,11 @@ class Canvas:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def on(self, device: torch.device) -> "Canvas":
+        """The same on a device, and nothing of it shared by its N clips."""
+        parts = {name: part for name in ("codes", "given", "controls", "silence") if (part := getattr(self, name)) is not None}
+        return Canvas(**{name: part.expand(len(self), *part.shape[1:]).to(device, copy=True) for name, part in parts.items()})
 
     @property
     def padding(self) -> torch.Tensor | None:
@@ -205,31 +210,29 @@ def generate_codes(
         raise ValueError(f"labels must lie in [0, {config.null_label}]: {list(labels)}")
     if len(labels) != len(canvas):
         raise ValueError(f"{len(labels)} labels for a canvas of {len(canvas)} clips")
-    model, given = generator.model.to(device), canvas.given.expand(len(labels), -1, -1)
-    controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
-    padding = None if canvas.padding is None else canvas.padding.expand(len(labels), -1).to(device)
-    bf16, alike = resolve_precision(precision, device) == "bf16", {}  # clips by the windows that they are made in
-    for i, one in enumerate(given):
+    model, canvas = generator.model.to(device), canvas.on(device)
+    told, alike = (canvas.controls, canvas.padding), {}  # clips by the windows that they are made in
+    for i, one in enumerate(canvas.given.cpu()):
         alike.setdefault(tuple(_spans(generator, one)), []).append(i)
     parts = [(spans, items) for spans, clips in alike.items() for items in torch.tensor(clips).split(batch_size)]
-    made, done, total = canvas.codes.to(device, copy=True), 0, sum(len(spans) for spans, _ in parts)
+    done, total = 0, sum(len(spans) for spans, _ in parts)
     progress = Progress(len(labels), "generate", "clip") if watch is None else None
-    with progress or nullcontext(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with progress or nullcontext(), autocast(precision, device):
         for spans, items in parts:
-            codes, fixed = canvas.codes[items].to(device), given[items].to(device, copy=True)
+            codes, fixed = canvas.codes[items], canvas.given[items]
             batch = torch.tensor([labels[i] for i in items], device=device)
             for number, (start, stop) in enumerate(spans):
                 seeds = [derive_seed(seed, int(i), number, CODES) for i in items]
-                asked, hidden = (None if part is None else part[items.to(device), start:stop] for part in (controls, padding))
+                asked, hidden = (None if part is None else part[items, start:stop] for part in told)
                 window, kept = codes[..., start:stop], fixed[..., start:stop]
                 share = watch and _part_of(watch, done, total)
                 decoded = decode(model, window, kept, batch, sampling, seeds=seeds, padding=hidden, controls=asked, watch=share)
                 codes[..., start:stop], fixed[..., start:stop] = decoded.codes, True
                 done += 1
-            made[items.to(device)] = codes
+            canvas.codes[items] = codes
             if progress:
                 progress.update(len(items))
-    return made
+    return canvas.codes
 
 
 def record_decoding(
@@ -247,11 +250,9 @@ def record_decoding(
         labels: N classes, each in [0, num_classes].
         seeds: N, see `decode`.
     """
-    model, given = generator.model.to(device), canvas.given.expand(len(labels), -1, -1).to(device)
-    controls = None if canvas.controls is None else canvas.controls.expand(len(labels), -1, -1).to(device)
-    padding = None if canvas.padding is None else canvas.padding.expand(len(labels), -1).to(device)
-    told = {"seeds": seeds, "padding": padding, "controls": controls, "record": True}
-    return decode(model, canvas.codes.to(device), given, torch.tensor(labels, device=device), sampling, **told).trace
+    model, canvas, batch = generator.model.to(device), canvas.on(device), torch.tensor(labels, device=device)
+    told = {"seeds": seeds, "padding": canvas.padding, "controls": canvas.controls, "record": True}
+    return decode(model, canvas.codes, canvas.given, batch, sampling, **told).trace
 
 
 def _part_of(watch: Callable[[float], None], number: int, total: int) -> Callable[[float], None]:

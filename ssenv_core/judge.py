@@ -9,7 +9,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +19,19 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torchaudio.transforms import MelSpectrogram
 
-from ssenv_core.artifacts import load_tensors, resume_state, save_state, save_tensors, sha256_files
+from ssenv_core.artifacts import load_tensors, save_tensors
 from ssenv_core.audio import resample
-from ssenv_core.devices import resolve_device, resolve_precision
+from ssenv_core.devices import resolve_device
+from ssenv_core.epochs import EpochSettings, train_epochs
 from ssenv_core.errors import SsenvError
 from ssenv_core.optimization import one_cycle, warmed_up_average
-from ssenv_core.progress import Progress
-from ssenv_core.validation import derive_seed
 
-KIND, STATE_KIND = "log-mel CNN judge 2", "judge training state 2"
+KIND = "log-mel CNN judge 2"
 SAMPLE_RATE = 24_000
 NUM_MELS, HOP = 64, 480  # 50 frames/s
 FLOOR = 1e-10  # of mel power; ten times as much is the least that counts as sound
 CROP, LEAST_FRAMES = 128, 32
-BATCH, LEARNING_RATE, WEIGHT_DECAY = 32, 2e-3, 0.05
+LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.05
 MIXUP_UNTIL = 0.9  # of the training; the rest sees clips as they are
 CHANNELS = (32, 64, 128, 256)
 
@@ -154,20 +153,11 @@ class Judge:
         return cls(network, class_names, metadata, device)
 
 
-@dataclass(frozen=True)
-class JudgeSettings:
-    """How long to train, and from what seed."""
-
-    epochs: int
-    seed: int = 42
-    checkpoint_minutes: float = 5.0
-
-
 def train_judge(
     wavs: Iterable[np.ndarray],
     labels: np.ndarray,
     class_names: Sequence[str],
-    settings: JudgeSettings,
+    settings: EpochSettings,
     state_file: Path,
     device: str | torch.device = "auto",
 ) -> Judge:
@@ -194,55 +184,31 @@ def train_judge(
     targets = F.one_hot(torch.as_tensor(labels, device=device), len(class_names)).float()
 
     torch.manual_seed(settings.seed)
-    network = LogMelCNN(len(class_names)).to(device).train()
+    network = LogMelCNN(len(class_names)).to(device)
     average = AveragedModel(network, multi_avg_fn=warmed_up_average(0.998))
-    batches = max(1, len(clips) // BATCH)
-    total = settings.epochs * batches
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    parts = {"network": network, "average": average, "optimizer": optimizer}
-    parts["scheduler"] = one_cycle(optimizer, LEARNING_RATE, total, 0.1)
-    precision = resolve_precision("auto", device)
-    package = Path(__file__).parent
-    code = sha256_files([Path(__file__), package / "optimization.py"], package)
-    identity = {
-        **asdict(settings),
-        "precision": precision,
-        "labels": np.asarray(labels).tolist(),
-        "classes": list(class_names),
-        "sound": digest.hexdigest(),
-        "code": code,
-    }
-    del identity["checkpoint_minutes"]
-    epoch = 0
-    if state := resume_state(state_file, STATE_KIND, identity):
-        epoch, started = state["epoch"], started - state["seconds"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-    saved = time.monotonic()
-    with Progress(settings.epochs * len(clips), "train judge", "clip", initial=epoch * len(clips)) as progress:
-        while epoch < settings.epochs:
-            torch.manual_seed(derive_seed(settings.seed, epoch))
-            for index in torch.randperm(len(clips), device=device).split(BATCH)[:batches]:
-                x, y = _views(clips, lengths, index), targets[index]
-                if epoch < MIXUP_UNTIL * settings.epochs:
-                    x, y = _mixup(x, y)
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                    logits = network(_mask(x))
-                loss = F.cross_entropy(logits.float(), y, label_smoothing=0.05)
-                if not torch.isfinite(loss):
-                    raise SsenvError(f"the judge's loss is not finite in epoch {epoch + 1}: train it with another seed")
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                parts["scheduler"].step()
-                average.update_parameters(network)
-                progress.update(len(index), f"loss {loss.item():.3f}")
-            epoch += 1
-            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or epoch == settings.epochs:
-                state = {name: part.state_dict() for name, part in parts.items()} | {"epoch": epoch}
-                state["seconds"] = time.monotonic() - started
-                save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": epoch == settings.epochs})
-                saved = time.monotonic()
+
+    def loss(index: torch.Tensor, epoch: int) -> torch.Tensor:
+        index = index.to(device)
+        x, y = _views(clips, lengths, index), targets[index]
+        if epoch < MIXUP_UNTIL * settings.epochs:
+            x, y = _mixup(x, y)
+        return F.cross_entropy(network(_mask(x)).float(), y, label_smoothing=0.05)
+
+    _, started = train_epochs(
+        network,
+        loss,
+        len(clips),
+        one_cycle(optimizer, LEARNING_RATE, settings.steps(len(clips)), 0.1),
+        settings,
+        state_file,
+        name="judge",
+        remedy="train it with another seed",
+        data={"labels": np.asarray(labels).tolist(), "classes": list(class_names), "sound": digest.hexdigest()},
+        code=[Path(__file__)],
+        started=started,
+        average=average,
+    )
     metadata = {"settings": asdict(settings), "clips": len(clips), "seconds": round(time.monotonic() - started, 1)}
     return Judge(average.module, class_names, metadata, device)
 

@@ -8,9 +8,8 @@ beyond a clip's length are cut off.
 
 import os
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,22 +17,21 @@ import torch.nn.functional as F
 from torch import nn
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 
-from ssenv_core.artifacts import resume_state, save_state, sha256_files, sha256_json
+from ssenv_core.artifacts import sha256_json
 from ssenv_core.classification import Classification
 from ssenv_core.codecs.base import weights_hash
 from ssenv_core.datasets import Dataset
-from ssenv_core.devices import resolve_device, resolve_precision
+from ssenv_core.devices import autocast, resolve_device
+from ssenv_core.epochs import EpochSettings, train_epochs
 from ssenv_core.errors import SsenvError
 from ssenv_core.hub import Published
 from ssenv_core.optimization import one_cycle
-from ssenv_core.progress import Progress, track
-from ssenv_core.validation import derive_seed
+from ssenv_core.progress import track
 
 if TYPE_CHECKING:
     from transformers import ASTForAudioClassification
 
 AST = Published("AST", "MIT/ast-finetuned-audioset-10-10-0.4593", "SSENV_AST_DIR", "ast")
-STATE_KIND = "AST training state 2"
 SAMPLE_RATE, WINDOW, HOP, NUM_MELS = 16_000, 400, 160, 128
 PRETRAINED, SCRATCH = "AST, pretrained", "small AST, from scratch"
 RATES = {PRETRAINED: 1e-5, SCRATCH: 5e-4}
@@ -42,19 +40,8 @@ STRIDE = {"frequency_stride": 16, "time_stride": 16}  # of the small one, whose 
 BATCH = 16  # of naming
 
 
-@dataclass(frozen=True)
-class ASTSettings:
-    """How to train."""
-
-    epochs: int
-    batch_size: int = 32
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    seed: int = 42
-    checkpoint_minutes: float = 5.0
-
-
 def ast_baseline(
-    sounds: Dataset, fold: int, settings: ASTSettings, state_file: Path, device: str = "auto"
+    sounds: Dataset, fold: int, settings: EpochSettings, state_file: Path, device: str = "auto"
 ) -> tuple[dict[str, Classification], dict[str, str]]:
     """AST trained on all folds but one and asked about that one, at the rate of RATES.
 
@@ -124,7 +111,7 @@ def fine_tune_ast(
     network: "ASTForAudioClassification",
     training: Dataset,
     heldout: Dataset,
-    settings: ASTSettings,
+    settings: EpochSettings,
     learning_rate: float,
     state_file: Path,
     device: str = "auto",
@@ -137,52 +124,33 @@ def fine_tune_ast(
         SsenvError: the loss is not finite, or the state is of another, interrupted training.
     """
     started, device = time.monotonic(), resolve_device(device)
-    identity = {**asdict(settings), "learning_rate": learning_rate, "start": weights_hash(STATE_KIND, network)}
-    identity["precision"] = resolve_precision(settings.precision, device)
-    identity["clips"] = sha256_json([training.fingerprint, heldout.fingerprint])
-    package = Path(__file__).parent
-    identity["code"] = sha256_files([Path(__file__), package / "optimization.py"], package)
-    del identity["checkpoint_minutes"]
+    data = {"learning_rate": learning_rate, "start": weights_hash("AST", network)}
+    data["clips"] = sha256_json([training.fingerprint, heldout.fingerprint])
     images, labels = spectrograms(training, network.config.max_length), torch.tensor([clip.label for clip in training.clips])
     asked, truth = spectrograms(heldout, network.config.max_length), np.array([clip.label for clip in heldout.clips])
     network.to(device)
-    steps = max(1, len(images) // settings.batch_size)
-    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
-    scheduler = one_cycle(optimizer, learning_rate, settings.epochs * steps, 0.1)
     longest = network.config.max_length * 3 // 16  # 96 of 512 frames, as in the recipe
     masks = nn.Sequential(FrequencyMasking(24, iid_masks=True), TimeMasking(longest, iid_masks=True))
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=identity["precision"] == "bf16")
-    parts, rows = {"network": network, "optimizer": optimizer, "scheduler": scheduler}, []
-    if state := resume_state(state_file, STATE_KIND, identity):
-        rows, started = state["rows"], started - state["seconds"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-    saved = time.monotonic()
-    with Progress(settings.epochs, "AST", "epoch", initial=len(rows)) as progress:
-        while len(rows) < settings.epochs:
-            torch.manual_seed(derive_seed(settings.seed, len(rows)))
-            network.train()
-            losses = []
-            for index in torch.randperm(len(images)).split(settings.batch_size)[:steps]:
-                with autocast:
-                    logits = network(masks(images[index].to(device).float().mT).mT).logits
-                loss = F.cross_entropy(logits.float(), labels[index].to(device))
-                if not torch.isfinite(loss):
-                    raise SsenvError(f"AST's loss is not finite in epoch {len(rows) + 1}: train it with another seed, or in fp32")
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                scheduler.step()
-                losses.append(loss.item())
-            rows.append({"epoch": len(rows) + 1, "loss": float(np.mean(losses))})
-            progress.update(note=f"loss {rows[-1]['loss']:.3f}")
-            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:
-                content = {name: part.state_dict() for name, part in parts.items()} | {"rows": rows}
-                content["seconds"] = time.monotonic() - started
-                save_state(state_file, content, {"kind": STATE_KIND, "identity": identity, "finished": len(rows) == settings.epochs})
-                saved = time.monotonic()
+
+    def loss(index: torch.Tensor, _: int) -> torch.Tensor:
+        logits = network(masks(images[index].to(device).float().mT).mT).logits
+        return F.cross_entropy(logits.float(), labels[index].to(device))
+
+    rows, started = train_epochs(
+        network,
+        loss,
+        len(images),
+        one_cycle(torch.optim.Adam(network.parameters(), learning_rate), learning_rate, settings.steps(len(images)), 0.1),
+        settings,
+        state_file,
+        name="AST",
+        remedy="train it with another seed, or in fp32",
+        data=data,
+        code=[Path(__file__)],
+        started=started,
+    )
     network.eval()
-    with torch.inference_mode(), autocast:
+    with torch.inference_mode(), autocast(settings.precision, device):
         logits = torch.cat([network(part.to(device).float()).logits.float().cpu() for part in asked.split(BATCH)])
     recordings = tuple(clip.recording for clip in heldout.clips)
     return Classification(truth, logits.double().softmax(1).numpy(), recordings, rows, time.monotonic() - started)

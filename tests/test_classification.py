@@ -10,7 +10,7 @@ import soundfile
 import torch
 from tiny import tiny_codec
 
-from ssenv_core import fine_tuning
+from ssenv_core import epochs
 from ssenv_core.classification import Classification, gain, judged, learning_curve, probe
 from ssenv_core.classifier import Classifier, Reading, TrainedClassifier, load_classifier, read_features, save_classifier
 from ssenv_core.datasets import load_dataset
@@ -186,17 +186,17 @@ def test_a_killed_fine_tuning_resumes_to_the_same_losses(tmp_path: Path, monkeyp
         return fine_tune(dropping, tokens(20, 0), tokens(9, 1), settings, state_file, "cpu")
 
     straight = tuned(tmp_path / "straight.safetensors")
-    save, written = fine_tuning.save_state, []
+    save, written = epochs.save_state, []
 
     def save_two(*args: object) -> None:
         if len(written) == 2:
             raise Killed
         written.append(save(*args))
 
-    monkeypatch.setattr(fine_tuning, "save_state", save_two)
+    monkeypatch.setattr(epochs, "save_state", save_two)
     with pytest.raises(Killed):
         tuned(tmp_path / "killed.safetensors")
-    monkeypatch.setattr(fine_tuning, "save_state", save)
+    monkeypatch.setattr(epochs, "save_state", save)
     resumed = tuned(tmp_path / "killed.safetensors")
     assert resumed.rows == straight.rows
     assert np.array_equal(resumed.probabilities, straight.probabilities)
@@ -204,8 +204,8 @@ def test_a_killed_fine_tuning_resumes_to_the_same_losses(tmp_path: Path, monkeyp
 
 def test_a_state_of_another_start_is_refused_while_its_training_is_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state_file = tmp_path / "s.safetensors"
-    save = fine_tuning.save_state
-    monkeypatch.setattr(fine_tuning, "save_state", lambda *args: (save(*args), (_ for _ in ()).throw(Killed)))
+    save = epochs.save_state
+    monkeypatch.setattr(epochs, "save_state", lambda *args: (save(*args), (_ for _ in ()).throw(Killed)))
     settings = ClassifierSettings(epochs=3, checkpoint_minutes=0)
     with pytest.raises(Killed):
         fine_tune(Classifier(SoundStorm(CONFIG), 3), tokens(20, 0), tokens(9, 1), settings, state_file, "cpu")

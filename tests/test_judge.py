@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from ssenv_core import epochs
 from ssenv_core import judge as module
-from ssenv_core.artifacts import load_state
+from ssenv_core.artifacts import load_state, save_state
 from ssenv_core.audio import resample
+from ssenv_core.epochs import EpochSettings
 from ssenv_core.errors import SsenvError
-from ssenv_core.judge import SAMPLE_RATE, Judge, JudgeSettings, LogMel, train_judge
+from ssenv_core.judge import SAMPLE_RATE, Judge, LogMel, train_judge
 
 NAMES = ("tone", "noise")
 
@@ -25,8 +27,8 @@ LABELS = np.arange(16) % 2
 SOUNDS = [sound(label, seed) for seed, label in enumerate(LABELS)]
 
 
-def train(path, epochs=2, **settings) -> Judge:
-    return train_judge(SOUNDS, LABELS, NAMES, JudgeSettings(epochs, **settings), path, "cpu")
+def train(path, n_epochs=2, **settings) -> Judge:
+    return train_judge(SOUNDS, LABELS, NAMES, EpochSettings(n_epochs, **settings), path, "cpu")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +41,7 @@ def _small():
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory) -> Judge:
-    return train(tmp_path_factory.mktemp("judge") / "state.safetensors", epochs=60)
+    return train(tmp_path_factory.mktemp("judge") / "state.safetensors", n_epochs=60)
 
 
 def test_it_names_sounds_it_never_heard(judge):
@@ -115,34 +117,34 @@ def test_an_interrupted_training_ends_in_the_same_judge(tmp_path, monkeypatch):
 
 def test_state_of_another_precision_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "state.safetensors"
-    train(path, epochs=1)
-    state, metadata = load_state(path, module.STATE_KIND)
-    module.save_state(path, state, metadata | {"finished": False})
+    train(path, n_epochs=1)
+    state, metadata = load_state(path, "judge training state")
+    save_state(path, state, metadata | {"finished": False})
     resolved = {"bf16": "fp32", "fp32": "bf16"}[metadata["identity"]["precision"]]
-    monkeypatch.setattr(module, "resolve_precision", lambda wanted, device: resolved)
+    monkeypatch.setattr(epochs, "resolve_precision", lambda wanted, device: resolved)
     with pytest.raises(SsenvError, match="interrupted training with other precision: remove it"):
-        train(path, epochs=1)
+        train(path, n_epochs=1)
 
 
 def test_state_of_other_sounds_is_refused_unless_it_ended(tmp_path):
     path = tmp_path / "state.safetensors"
-    train(path, epochs=1)
-    train(path, epochs=2)  # the other one had ended
-    state, metadata = load_state(path, module.STATE_KIND)
-    module.save_state(path, state, metadata | {"finished": False})
+    train(path, n_epochs=1)
+    train(path, n_epochs=2)  # the other one had ended
+    state, metadata = load_state(path, "judge training state")
+    save_state(path, state, metadata | {"finished": False})
     with pytest.raises(SsenvError, match="interrupted training with other epochs: remove it"):
-        train(path, epochs=3)
+        train(path, n_epochs=3)
     louder = [sound.copy() for sound in SOUNDS]
     louder[3][100] += 0.1
     with pytest.raises(SsenvError, match="interrupted training with other sound: remove it"):
-        train_judge(louder, LABELS, NAMES, JudgeSettings(2), path, "cpu")
+        train_judge(louder, LABELS, NAMES, EpochSettings(2), path, "cpu")
     with pytest.raises(SsenvError, match="interrupted training with other classes: remove it"):
-        train_judge(SOUNDS, LABELS, (*NAMES, "silence"), JudgeSettings(2), path, "cpu")
+        train_judge(SOUNDS, LABELS, (*NAMES, "silence"), EpochSettings(2), path, "cpu")
 
 
 def test_one_class_is_nothing_to_learn(tmp_path):
     with pytest.raises(SsenvError, match=r"all 16 clips .* one class"):
-        train_judge(SOUNDS, 0 * LABELS, NAMES, JudgeSettings(1), tmp_path / "state", "cpu")
+        train_judge(SOUNDS, 0 * LABELS, NAMES, EpochSettings(1), tmp_path / "state", "cpu")
 
 
 def test_views_are_crops_of_their_own_clip():

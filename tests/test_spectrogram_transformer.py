@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from ssenv_core import hub, spectrogram_transformer
+from ssenv_core import epochs, hub, spectrogram_transformer
 from ssenv_core.datasets import Dataset
 from ssenv_core.datasets.synthetic import load_synthetic
+from ssenv_core.epochs import EpochSettings
 from ssenv_core.errors import SsenvError
 from ssenv_core.spectrogram_transformer import (
     PRETRAINED,
     SCRATCH,
-    ASTSettings,
     ast_baseline,
     fine_tune_ast,
     pretrained_ast,
@@ -98,7 +98,7 @@ def test_it_hears_kaldi_s_log_mel_frames_of_16_khz(sounds: Dataset) -> None:
     assert torch.allclose(images[1].float(), expected, atol=2e-3)
 
 
-SETTINGS, RATE = ASTSettings(epochs=4, batch_size=8, checkpoint_minutes=0), 3e-3
+SETTINGS, RATE = EpochSettings(epochs=4, batch_size=8, checkpoint_minutes=0), 3e-3
 
 
 def of(sounds: Dataset, classes: int) -> tuple[Dataset, Dataset]:
@@ -130,17 +130,17 @@ def test_a_killed_training_resumes_to_the_same_losses(sounds: Dataset, tmp_path:
         return fine_tune_ast(small_ast(10, FRAMES, 0), training, heldout, SETTINGS, RATE, state_file, "cpu")
 
     straight = tuned(tmp_path / "straight")
-    save, written = spectrogram_transformer.save_state, []
+    save, written = epochs.save_state, []
 
     def save_two(*args: object) -> None:
         if len(written) == 2:
             raise Killed
         written.append(save(*args))
 
-    monkeypatch.setattr(spectrogram_transformer, "save_state", save_two)
+    monkeypatch.setattr(epochs, "save_state", save_two)
     with pytest.raises(Killed):
         tuned(tmp_path / "killed")
-    monkeypatch.setattr(spectrogram_transformer, "save_state", save)
+    monkeypatch.setattr(epochs, "save_state", save)
     other = replace(SETTINGS, seed=1)
     with pytest.raises(SsenvError, match="interrupted training with other seed"):
         fine_tune_ast(small_ast(10, FRAMES, 0), training, heldout, other, RATE, tmp_path / "killed", "cpu")

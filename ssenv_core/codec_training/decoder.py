@@ -21,7 +21,7 @@ from ssenv_core.codec_training.sounds import BATCH, Sounds
 from ssenv_core.codecs.base import weights_hash
 from ssenv_core.codecs.melrvq import FLOOR, HOP, MAX_LEVELS, MelRVQ, audible
 from ssenv_core.codecs.melrvq.features import FRAMES_SEEN, silent_frames
-from ssenv_core.devices import resolve_precision
+from ssenv_core.devices import autocast, resolve_precision
 from ssenv_core.optimization import one_cycle, warmed_up_average
 from ssenv_core.progress import track
 
@@ -102,7 +102,7 @@ def train_decoder(
         x = sounds.waveforms(clip, frame).to(device)
         chosen = codes[clip, frame, :levels].transpose(1, 2).to(device, torch.int64)
         latents, gate = codec.encoder.dequantize(chosen), audible(chosen)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with autocast(precision, device):
             spectra = decoder.spectra(latents, levels)
         wavs = [wav * gate for wav in (x, *(decoder.synthesize(spectra) for _ in range(2)))]
         reference, *drawn = (distance.spectrograms(wav) for wav in wavs)

@@ -19,7 +19,7 @@ from ssenv_core.codec_training.loop import Training, run
 from ssenv_core.codec_training.sounds import Sounds
 from ssenv_core.codecs.melrvq import MAX_LEVELS, MelRVQ
 from ssenv_core.codecs.melrvq.features import FRAMES_SEEN, silent_frames
-from ssenv_core.devices import resolve_precision
+from ssenv_core.devices import autocast, resolve_precision
 from ssenv_core.optimization import one_cycle
 
 COMMITMENT = 0.05
@@ -60,13 +60,13 @@ def train_encoder(
         wav = sounds.draw(settings.batch_size, settings.segment_frames, FRAMES_SEEN, rng, device)
         features, live = (part[:, FRAMES_SEEN:-FRAMES_SEEN] for part in (codec.features(wav), ~silent_frames(wav)))
         levels = draw_levels(rng, FAVOURED)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with autocast(precision, device):
             latents = encoder(features)
         heard = latents[live]
         quantized = quantize_and_learn(books[:levels], heard)
         given = torch.zeros_like(latents)
         given[live] = heard + (quantized - heard).detach()
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with autocast(precision, device):
             rebuilt = decoder.features(given)
         error = (rebuilt - features)[live].square().mean()
         optimizer.zero_grad(set_to_none=True)
