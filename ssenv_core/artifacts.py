@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,15 +308,15 @@ def finish_step(
 ) -> None:
     """Record what a notebook made: its headline numbers, its input and output files with their hashes, and what it had to do without.
 
-    A folder among `inputs` or `outputs` stands for every file in it; the figures that begin with the step's number are outputs, too.
-    Written last, so its presence says that the step ended well.
+    A folder among `inputs` or `outputs` stands for every file in it, one among `inputs` also for there being no others; the figures that
+    begin with the step's number are outputs, too. Written last, so its presence says that the step ended well.
 
     Raises:
         SsenvError: a declared file is missing.
     """
 
     def hashes(paths: list[Path]) -> dict[str, str]:
-        files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if not file.is_dir()]
+        files = [file for path in paths for file in (files_in(path) if path.is_dir() else [path])]
         for file in files:
             if not file.exists():
                 raise SsenvError(f"{step} declared {file} but it is missing")
@@ -324,4 +324,26 @@ def finish_step(
 
     figures = sorted(folder.figures.glob(f"{step.split('_')[0]}_*"))
     record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes([*outputs, *figures]), "missing": [*missing]}
+    record["folders"] = {os.path.relpath(path, folder.root): len(files_in(path)) for path in inputs if path.is_dir()}
     write_json(folder.step_record(step), record)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Every file below a folder, sorted by path."""
+    return sorted(path for path in folder.rglob("*") if not path.is_dir())
+
+
+def outdated_steps(records: Mapping[str, dict]) -> set[str]:
+    """Of the steps of a manifest those whose results no longer stand: their last run did not end, or a file that they read or one more in a
+    folder that they read, was made since, or by a step that is outdated itself."""
+    made = {name: (step, digest) for step, record in records.items() for name, digest in record["outputs"].items()}
+    outdated = {step for step, record in records.items() if record["fingerprint"] is None}
+
+    def stands(record: dict) -> bool:
+        read = [(*made[name], digest) for name, digest in record["inputs"].items() if name in made]
+        grown = (sum(name.startswith(f"{folder}/") for name in made) > count for folder, count in record.get("folders", {}).items())
+        return all(now == then and maker not in outdated for maker, now, then in read) and not any(grown)
+
+    while more := {step for step, record in records.items() if step not in outdated and not stands(record)}:
+        outdated |= more
+    return outdated

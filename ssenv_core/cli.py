@@ -354,7 +354,7 @@ def _once(axes: Iterable[tuple[str, list]]) -> dict[str, list]:
     found: dict[str, list] = {}
     for name, values in axes:
         if name in found:
-            raise click.BadParameter(f"{name} is named twice", param_hint="--grid")
+            raise click.BadParameter(f"{name} is named twice", param_hint="--grid or --vary")
         found[name] = values
     return found
 

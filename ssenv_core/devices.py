@@ -19,8 +19,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(device)
+        known = device.type in ("cpu", "cuda")
     except RuntimeError:
-        raise SsenvError(f"no device {device!r}: set device to auto, cpu, cuda or cuda:<n>") from None
+        known = False
+    if not known:
+        raise SsenvError(f"no device {str(device)!r}: set device to auto, cpu, cuda or cuda:<n>")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SsenvError(f"no device {device} here (CUDA devices: {torch.cuda.device_count()}): set device to auto or cpu")
     return device

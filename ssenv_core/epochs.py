@@ -1,4 +1,5 @@
-"""The loop of trainings that take whole epochs of clips: the judge's, fine-tuning's, AST's. It resumes exactly where it was killed.
+"""The loop of trainings that take whole epochs of clips: the judge's, fine-tuning's, AST's. A killed one goes on from its last
+checkpoint to what it would have become.
 
 Each epoch's random draws begin at a seed of its own, so that a state needs no generator's.
 """

@@ -16,7 +16,7 @@ def live_front_end() -> bool:
 
 
 class Progress:
-    """Counts `total` units of work; iterate over it for plain loops, or call `update` as a context manager.
+    """Counts `total` units of work: a context manager, whose `update` is called for those that are done. `track` is for plain loops.
 
     Args:
         total: units of work in all.

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from pygments.formatters import HtmlFormatter
 from ssenv_core.artifacts import StudyFolder
 from ssenv_core.page import place_figure, write_page
 
+OUTDATED = "outdated: its last run did not end, or it read what has changed since"
 PLOTLY = "application/vnd.plotly.v1+json"
 PLOTLY_LIBRARY = re.compile(r"<script[^>]*>\s*(/\*\*\s*\* plotly\.js|import\b).*?</script>", re.DOTALL)
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -29,15 +30,16 @@ FOLDED_CODE = """{%- extends 'basic/index.html.j2' -%}
 {% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>{% endblock %}"""
 
 
-def write_report(folder: StudyFolder, study: str, records: Mapping[str, dict]) -> Path:
-    """Write folder.report. records: the steps to show, by name and in order, as manifest.json has them."""
+def write_report(folder: StudyFolder, study: str, records: Mapping[str, dict], outdated: Collection[str] = ()) -> Path:
+    """Write folder.report. records: the steps to show, by name and in order, as manifest.json has them; outdated: see `outdated_steps`."""
     figures: list[str] = []
     sections = "".join(
-        f'<section id="{name}"><div class="step">{name}</div>{_notebook(folder, record["notebook"], records, figures)}</section>'
+        f'<section id="{name}"><div class="step">{name}{f" ({OUTDATED})" * (name in outdated)}</div>'
+        f"{_notebook(folder, record['notebook'], records, figures)}</section>"
         for name, record in records.items()
     )
     header = (
-        f"<p>A study run with ssenv: SoundStorm on environmental sound.</p>{_environment(records)}{_steps(records)}"
+        f"<p>A study run with ssenv: SoundStorm on environmental sound.</p>{_environment(records)}{_steps(records, outdated)}"
         f"<details><summary>parameters</summary>{_parameters(records)}</details>"
     )
     return write_page(folder.report, study, header, sections, figures, HtmlFormatter(style="default").get_style_defs(".highlight"))
@@ -57,15 +59,20 @@ def format_headline(headline: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {_number(value)}" for name, value in headline.items())
 
 
+def format_result(record: dict, outdated: bool) -> str:
+    """A step's headline numbers on one line, or that they no longer stand."""
+    return OUTDATED if outdated else format_headline(record["headline"])
+
+
 def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _steps(records: Mapping[str, dict]) -> str:
+def _steps(records: Mapping[str, dict], outdated: Collection[str]) -> str:
     rows = "".join(
         f'<tr><td><a href="#{name}">{name}</a></td><td>{record["started"].replace("T", " ").removesuffix("+00:00")}</td>'
         f"<td class=number>{format_seconds(record['seconds'])}</td><td class=number>{record['peak_memory_mb']} MB</td>"
-        f"<td>{html.escape(format_headline(record['headline']))}</td></tr>"
+        f"<td>{html.escape(format_result(record, name in outdated))}</td></tr>"
         for name, record in records.items()
     )
     return f"<table><tr><th>step<th>started (UTC)<th>time<th>peak memory<th>headline numbers</tr>{rows}</table>"
@@ -100,7 +107,10 @@ def _notebook(folder: StudyFolder, path: str, records: Mapping[str, dict], figur
     """One executed notebook as HTML; its plotly figures are appended to `figures` as JSON, and empty places left for them."""
     if not (folder.root / path).is_file():
         return f"<p>{html.escape(path)} is gone: run this step again to have it here</p>"
-    notebook = nbformat.read(folder.root / path, as_version=4)
+    try:
+        notebook = nbformat.read(folder.root / path, as_version=4)
+    except ValueError:  # cut short by a full disk, say
+        return f"<p>{html.escape(path)} cannot be read: run this step again to have it here</p>"
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [shown for output in cell.outputs if (shown := _static(output, figures))]

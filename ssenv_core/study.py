@@ -9,10 +9,10 @@ import ast
 import logging
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from os import environ
+from os import environ, path
 from pathlib import Path
 
 import nbformat
@@ -23,7 +23,18 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from ssenv_core.artifacts import StudyFolder, can_be_resumed, environment, project_root, read_json, sha256_file, sha256_json, write_json
+from ssenv_core.artifacts import (
+    StudyFolder,
+    can_be_resumed,
+    environment,
+    files_in,
+    outdated_steps,
+    project_root,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_json,
+)
 from ssenv_core.codecs import codec_levels
 from ssenv_core.datasets import load_dataset
 from ssenv_core.devices import resolve_device
@@ -31,7 +42,7 @@ from ssenv_core.errors import SsenvError, did_you_mean
 from ssenv_core.fingerprint import code_hashes
 from ssenv_core.memory import child_processes, peak_memory
 from ssenv_core.params import NOTEBOOK_PARAMS, Params, read_params, refuse_unknown
-from ssenv_core.report import format_headline, format_seconds, write_report
+from ssenv_core.report import format_headline, format_result, format_seconds, write_report
 
 ASKED_FOR = "asked for"
 TRAINING_STATES = {  # in checkpoints/
@@ -115,8 +126,9 @@ def run_study(
         record = records[step.name]
         print(f"{step.name}: done in {format_seconds(record['seconds'])}  {format_headline(record['headline'])}".rstrip(), flush=True)
         states[step.name] = "run"
-    write_report(folder, study, {step.name: records[step.name] for step in steps if step.name in records})
-    _print_table(states, records)
+    outdated = outdated_steps(records)
+    write_report(folder, study, {step.name: records[step.name] for step in steps if step.name in records}, outdated)
+    _print_table(states, records, outdated)
     print(f"report: {folder.report}", flush=True)
     return states
 
@@ -133,7 +145,7 @@ def read_study(params_path: str | Path, overrides: Mapping[str, object], root: P
         raise SsenvError(f"{params_path} must list its notebooks in order: notebooks: [01_tokenize, 02_train, ...]")
     paths = {path.stem: path for path in (root / "notebooks").glob("*.ipynb")}
     for name in names:
-        if name not in paths:
+        if not isinstance(name, str) or name not in paths:
             raise SsenvError(f"{params_path} lists notebook {name!r}: {_nearest(str(name), paths)}")
     declared = {name: _declared(paths[name]) for name in names}
     known = {parameter for defaults in declared.values() for parameter in defaults}
@@ -214,10 +226,14 @@ def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFold
         if record["fingerprint"].get(part) != value:
             return f"{words[part]} changed"
     for name, digest in {**record["inputs"], **record["outputs"]}.items():
-        if not (folder.root / name).is_file():
+        file = Path(path.normpath(folder.root / name))  # what it is relative to may be a link
+        if not file.is_file():
             return f"{name} is missing"
-        if sha256_file(folder.root / name) != digest:
+        if sha256_file(file) != digest:
             return f"{name} changed"
+    for name, count in record.get("folders", {}).items():
+        if len(files_in(folder.root / name)) > count:
+            return f"{name} has more files"
     return "" if (folder.root / record["notebook"]).is_file() else "its executed notebook is missing"
 
 
@@ -256,6 +272,7 @@ def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
         "headline": record["headline"],
         "missing": record["missing"],
         "inputs": record["inputs"],
+        "folders": record["folders"],
         "outputs": {**record["outputs"], str(step_record.relative_to(folder.root)): sha256_file(step_record)},
         "notebook": str(executed.relative_to(folder.root)),
     }
@@ -305,10 +322,10 @@ def _execute(step: Step, executed: Path, root: Path) -> None:
         raise SsenvError(f"{step.name} cannot run or write {executed}: {error.strerror or error}") from None
 
 
-def _print_table(states: dict[str, str], records: dict[str, dict]) -> None:
+def _print_table(states: dict[str, str], records: dict[str, dict], outdated: Collection[str]) -> None:
     width = max(map(len, states))
     print()
     for name, state in states.items():
         record = records.get(name)
-        made = f"{format_seconds(record['seconds']):>10}  {format_headline(record['headline'])}" if record else ""
+        made = f"{format_seconds(record['seconds']):>10}  {format_result(record, name in outdated)}" if record else ""
         print(f"{name:<{width}}  {state:<10}  {made}".rstrip())

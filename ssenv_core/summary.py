@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ssenv_core.artifacts import StudyFolder, read_json
+from ssenv_core.artifacts import StudyFolder, outdated_steps, read_json
 from ssenv_core.errors import SsenvError
 
 CLASSIFIERS = r"probe|fine-tuned|^(log-mel CNN|(small )?AST, .*|k-NN|random forest|SVM)$"
@@ -24,7 +24,8 @@ class Summary:
     """Several studies.
 
     Attributes:
-        numbers: headline numbers of steps whose last run ended well, indexed by (step, name); a column per study, NaN where it has none.
+        numbers: headline numbers of steps that are not outdated (see `outdated_steps`), indexed by (step, name); a column per study, NaN
+            where it has none.
         differences: each study's numbers less those of the first; no column for that.
         best: indexed as `numbers`: the study with the best value, "" where there is no better and worse, or no single best.
         settings: indexed by parameter, a column per study: those that are not the same in all of them, as JSON; "" where a study has none.
@@ -72,8 +73,8 @@ def _over_folds(numbers: pd.DataFrame, settings: pd.DataFrame) -> pd.DataFrame |
 
 def _headlines(study: str, folder: StudyFolder) -> pd.Series:
     steps = read_json(folder.manifest)["steps"] if folder.manifest.exists() else {}
-    broken = {name for name, step in steps.items() if step["fingerprint"] is None}  # its record is of a run before the last
-    records = [record for record in map(read_json, folder.step_records) if record["step"] not in broken]
+    outdated = outdated_steps(steps)
+    records = [record for record in map(read_json, folder.step_records) if record["step"] not in outdated]
     if not records:
         raise SsenvError(f"study {study!r} has no finished step in {folder.metrics}: run it first")
     return pd.Series({(record["step"], name): value for record in records for name, value in record["headline"].items()}, dtype=float)

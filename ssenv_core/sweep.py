@@ -34,7 +34,7 @@ def parse_axis(text: str) -> tuple[str, list]:
         found = []
     if not equals or not name.strip() or not found:
         raise SsenvError(f"sweep {text}: write name=value,value,...")
-    if len({json.dumps(value) for value in found}) < len(found):
+    if len({json.dumps(value, default=str) for value in found}) < len(found):
         raise SsenvError(f"sweep {text}: each value is to be named once")
     return name.strip(), found
 
@@ -84,8 +84,8 @@ def run_sweep(
     folders, failed = [StudyFolder(root / "outputs" / name) for name in plans], []
     for number, (name, plan) in enumerate(plans.items(), start=1):
         print(f"[{number}/{len(plans)}] {name}", flush=True)
-        _adopt(folders[number - 1], steps[name], folders[: number - 1])
         try:
+            _adopt(folders[number - 1], steps[name], folders[: number - 1])
             run_study(params_path, plan, root=root)
         except SsenvError as error:
             failed.append(name)
@@ -107,7 +107,7 @@ def _adopt(folder: StudyFolder, steps: Sequence[Step], others: Sequence[StudyFol
     for step in steps:
         if step.name in manifest["steps"]:
             continue
-        source = next((pair for pair in made if _is_of(pair[1].get(step.name), step)), None)
+        source = next((pair for pair in made if _is_of(pair[1].get(step.name), step, pair[0])), None)
         if source is None:
             return
         other, record = source[0], source[1][step.name]
@@ -119,9 +119,11 @@ def _adopt(folder: StudyFolder, steps: Sequence[Step], others: Sequence[StudyFol
         write_json(folder.manifest, manifest)
 
 
-def _is_of(record: dict | None, step: Step) -> bool:
-    """Whether a record is of a step that ended well with these parameters, whatever the study is called."""
+def _is_of(record: dict | None, step: Step, folder: StudyFolder) -> bool:
+    """Whether a record is of a step that ended well with these parameters, whatever the study is called, and its files are all there."""
     if record is None or record["fingerprint"] is None:
+        return False
+    if not all((folder.root / name).is_file() for name in (*record["outputs"], record["notebook"])):
         return False
     found, asked = ({name: value for name, value in given.items() if name != "study"} for given in (record["parameters"], step.parameters))
     return sha256_json(found) == sha256_json(asked)

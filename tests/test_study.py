@@ -95,6 +95,7 @@ def run(**options):
         ({"study": "../elsewhere"}, "parameter study = '../elsewhere'"),
         ({"notebooks": ["10_make", "20_uses"]}, "lists notebook '20_uses': did you mean '20_use'?"),
         ({"notebooks": None}, "must list its notebooks"),
+        ({"notebooks": [{"10_make": None}]}, "lists notebook {'10_make': None}"),
     ],
 )
 def test_wrong_parameters_are_refused_before_anything_runs(project, in_process, overrides, message):
@@ -217,6 +218,10 @@ def change_input(project):
     (project / "outputs" / "tiny" / "generated" / "0.txt").write_text("another sound")
 
 
+def add_input(project):
+    (project / "outputs" / "tiny" / "generated" / "more.txt").write_text("one more")
+
+
 def remove_output(project):
     (project / "outputs" / "tiny" / "figures" / "all.txt").unlink()
 
@@ -237,6 +242,7 @@ def remove_executed_notebook(project):
         (edit_cell, {}, ["20_use"]),
         (edit_prose, {}, []),
         (change_input, {}, ["10_make"]),  # whose output it is, and who makes it as it was
+        (add_input, {}, ["20_use"]),  # of a folder that it reads
         (remove_output, {}, ["20_use"]),
         (remove_step_record, {}, ["20_use"]),
         (remove_executed_notebook, {}, ["20_use"]),
@@ -495,6 +501,52 @@ def test_a_run_of_one_step_reports_though_the_notebook_of_another_is_gone(projec
     page = (project / "outputs" / "tiny" / "report.html").read_text()
     assert "notebooks/20_use.ipynb is gone: run this step again" in page
     assert page.count("is gone") == 1
+
+
+def test_a_notebook_cut_short_does_not_keep_the_report_from_being_written(project, in_process):
+    run()
+    executed = project / "outputs" / "tiny" / "notebooks" / "20_use.ipynb"
+    executed.write_text(executed.read_text()[:100])
+    run(only="10")
+    assert "notebooks/20_use.ipynb cannot be read: run this step again" in (project / "outputs" / "tiny" / "report.html").read_text()
+
+
+def test_a_step_whose_last_run_failed_or_whose_files_changed_shows_no_numbers(project, in_process, capsys):
+    run()
+    report = project / "outputs" / "tiny" / "report.html"
+    assert "length 0.5" in report.read_text()
+    run(only="10")  # made again as it was
+    assert "length 0.5" in report.read_text()
+    run(only="10", overrides={"count": 3})
+    assert "length 0.5" not in report.read_text()
+    assert "20_use (outdated: its last run did not end, or it read what has changed since)" in report.read_text()
+    run()
+    assert "length 0.5" in report.read_text()
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'"], FAILING, SECOND)
+    with pytest.raises(SsenvError):
+        run(overrides={"colour": "blue"})
+    capsys.readouterr()
+    run(only="10")
+    assert "20_use   left alone" in (table := capsys.readouterr().out)
+    assert "outdated" in table
+    assert "length 0.5" not in table
+
+
+def test_nothing_runs_again_where_the_outputs_lie_on_another_disk(project, in_process, tmp_path_factory):
+    scratch = tmp_path_factory.mktemp("scratch") / "deep" / "down"
+    scratch.mkdir(parents=True)
+    (project / "outputs").symlink_to(scratch, target_is_directory=True)
+    (project / "data").mkdir()
+    (project / "data" / "clip.txt").write_text("a recording")
+    read = "from pathlib import Path\n" + SECOND.replace("inputs=[", 'inputs=[Path("data/clip.txt").resolve(), ')
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'"], read)
+    run()
+    in_process.clear()
+    run()
+    assert in_process == []
+    (project / "data" / "clip.txt").write_text("another recording")
+    run()
+    assert in_process == ["20_use"]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(4.24, "4.2 s"), (59.97, "1 min 00 s"), (200, "3 min 20 s"), (3899, "1 h 05 min")])

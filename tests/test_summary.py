@@ -19,6 +19,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+ENDED = {"fingerprint": {}, "inputs": {}, "outputs": {}}
+
+
 def study(name: str, headlines: dict[str, dict], parameters: dict[str, dict] | None = None) -> None:
     folder = StudyFolder.of(name)
     for step, headline in headlines.items():
@@ -26,7 +29,7 @@ def study(name: str, headlines: dict[str, dict], parameters: dict[str, dict] | N
     if parameters is not None:
         write_json(
             folder.manifest,
-            {"study": name, "steps": {step: {"parameters": given, "fingerprint": {}} for step, given in parameters.items()}},
+            {"study": name, "steps": {step: {"parameters": given, **ENDED} for step, given in parameters.items()}},
         )
 
 
@@ -56,6 +59,22 @@ def test_numbers_of_a_step_whose_last_run_did_not_end_are_left_out() -> None:
     manifest["steps"]["04_metrics"]["fingerprint"] = None
     write_json(StudyFolder.of("a").manifest, manifest)
     assert summarise_studies(["a"]).numbers["a"].to_dict() == {("02_train", "level 1"): 3.0}
+
+
+def test_numbers_of_what_has_changed_since_are_left_out() -> None:
+    """02 was run again alone: what 03 read is gone, and 04 read what 03 made."""
+    headlines = {step: {"number": 1.0} for step in ("01_tokenize", "02_train", "03_generate", "04_metrics", "06_classify")}
+    study("a", headlines, {step: {} for step in headlines})
+    manifest = read_json(StudyFolder.of("a").manifest)
+    files = {"01_tokenize": ((), "tokens"), "02_train": (("tokens",), "generator"), "03_generate": (("generator",), "sounds")}
+    files |= {"04_metrics": (("tokens", "sounds"), "table"), "06_classify": (("tokens", "../../data/clip.wav"), "classifier")}
+    for step, (read, made) in files.items():
+        manifest["steps"][step] |= {"inputs": dict.fromkeys(read, "before"), "outputs": {made: "before"}}
+    write_json(StudyFolder.of("a").manifest, manifest)
+    assert set(summarise_studies(["a"]).numbers.index.get_level_values("step")) == set(headlines)
+    manifest["steps"]["02_train"]["outputs"]["generator"] = "now"
+    write_json(StudyFolder.of("a").manifest, manifest)
+    assert set(summarise_studies(["a"]).numbers.index.get_level_values("step")) == {"01_tokenize", "02_train", "06_classify"}
 
 
 @pytest.mark.parametrize(
