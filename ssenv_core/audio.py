@@ -4,6 +4,7 @@ libsndfile (through soundfile) decodes and encodes, soxr resamples. Whatever can
 nothing above has to check again.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+import torch
+import torch.nn.functional as F
 
 from ssenv_core.artifacts import atomic_path
 from ssenv_core.errors import SsenvError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+SILENCE = 1 / 32768  # one step of 16-bit audio; a sample no larger is silence
 UNKNOWN_LENGTH = 0x7FFFF000  # bytes: a program that writes wav into a pipe declares at least this much
 
 
@@ -116,8 +120,14 @@ def write_audio(path: str | Path, wav: np.ndarray, sample_rate: int) -> Path:
     return path
 
 
+def active_frames(wav: torch.Tensor, hop: int, num_frames: int) -> torch.Tensor:
+    """wav (B, S) -> (B, num_frames) bool: some sample among the frame's `hop` ones is louder than one step of 16-bit audio."""
+    loud = F.pad(wav.abs() > SILENCE, (0, num_frames * hop - wav.shape[1]))
+    return loud.unflatten(1, (num_frames, hop)).any(2)
+
+
 def list_audio(folder: str | Path) -> list[Path]:
-    """Every audio file below a folder, sorted by path.
+    """Every audio file below a folder, and below the folders that links in it lead to, sorted by path.
 
     Raises:
         SsenvError: the folder is missing or holds no audio file.
@@ -125,7 +135,12 @@ def list_audio(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise SsenvError(f"no folder at {folder}")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    seen, found = set(), []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen]  # a link may lead back up
+        found += [Path(place, name) for name in names]
+    files = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
     if not files:
         raise SsenvError(f"{folder} holds no audio file ({', '.join(SUFFIXES)})")
     return files

@@ -11,12 +11,11 @@ import torch
 from torch import nn
 
 from ssenv_core.artifacts import load_tensors, save_tensors
-from ssenv_core.audio import read_audio
+from ssenv_core.audio import active_frames, read_audio
 from ssenv_core.codecs.base import Codec
 from ssenv_core.devices import resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
-from ssenv_core.tokenizing import active_frames
 from ssenv_core.tokens import TokenSet, require_codec
 from ssenv_core.validation import Clips
 

@@ -13,13 +13,12 @@ import pandas as pd
 import torch
 
 from ssenv_core.artifacts import StudyFolder, load_tensors, read_json
-from ssenv_core.audio import read_audio
+from ssenv_core.audio import active_frames, read_audio
 from ssenv_core.checkpoints import load_generator, require_heldout
 from ssenv_core.codecs import load_codec
 from ssenv_core.codecs.base import Codec
 from ssenv_core.datasets import Dataset
 from ssenv_core.progress import track
-from ssenv_core.tokenizing import active_frames
 from ssenv_core.tokens import TokenSet, load_tokens_file, require_codec, require_dataset
 
 COPY_LEVELS = 2  # in which a copy is looked for
@@ -119,6 +118,12 @@ def pair_within_classes(labels: np.ndarray, generated_labels: np.ndarray) -> pd.
     return pd.DataFrame(pairs, columns=["label", "real", "generated"])
 
 
+def sounding_frames(codes: torch.Tensor, tokens: TokenSet) -> np.ndarray:
+    """codes (N, Q, T) of the codec of `tokens` -> (N, T) bool: the first-level code is not what digital silence mostly has there."""
+    silence = tokens.codes[:, 0][~tokens.active]
+    return (codes[:, 0] != (int(silence.mode().values) if len(silence) else -1)).numpy()
+
+
 class Copies(NamedTuple):
     """share (N,) float64 in [0, 1]: how much of each clip stands in one training clip; source (N,) int64: which one that is."""
 
@@ -130,22 +135,20 @@ def find_copies(codes: torch.Tensor, training: TokenSet) -> Copies:
     """The largest share of each clip's audible frames whose first COPY_LEVELS codes are those of one training clip, at the best lag.
 
     A copy has 1, wherever in the training clip it begins: training hears clips from their first active frame on, or random crops of them.
-    One level alone would not do: steady sounds repeat a first-level code for seconds. A frame is silent if its first-level code is the one
-    that digital silence mostly has in `training`; a clip of nothing else has 0. Compare with the value for real held-out clips.
+    One level alone would not do: steady sounds repeat a first-level code for seconds. A clip of nothing but silence has 0. Compare with the
+    value for real held-out clips.
 
     Args:
         codes: (N, Q, T) int64, of the codec of `training`.
     """
-    silence = training.codes[:, 0][~training.active]
-    silence = int(silence.mode().values) if len(silence) else -1
     words, known = _words(codes), _words(training.codes)
-    clip, frame = np.nonzero((training.codes[:, 0] != silence).numpy())
+    clip, frame = np.nonzero(sounding_frames(training.codes, training))
     order = np.argsort(known[clip, frame], kind="stable")
     clip, frame = clip[order], frame[order]
     lags = words.shape[1] + known.shape[1]  # every (training clip, lag) gets a number
     known, number = known[clip, frame], clip * lags + frame + words.shape[1]
     share, source = np.zeros(len(codes)), np.zeros(len(codes), dtype=np.int64)
-    for i, audible in enumerate((codes[:, 0] != silence).numpy()):
+    for i, audible in enumerate(sounding_frames(codes, training)):
         at = np.flatnonzero(audible)
         first, end = (np.searchsorted(known, words[i, at], side) for side in ("left", "right"))
         equal = np.concatenate([number[a:b] - t for a, b, t in zip(first, end, at, strict=True)] or [number[:0]])

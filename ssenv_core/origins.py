@@ -58,18 +58,23 @@ def failures_by_class(
     return ((sides[1] - sides[0]) * direction / real.values[names].std(ddof=0)).dropna(how="all")
 
 
-def class_noise_floor(real: Examination, *, real_labels: Sequence[Hashable], repeats: int = 100, seed: int = 42) -> pd.Series:
-    """By measure, what 95 % of the gaps of `failures_by_class` stay within, towards failure or away from it, between random halves of the
-    real clips of each class; NaN where no class has a value in both."""
+def class_noise_floor(
+    real: Examination, *, real_labels: Sequence[Hashable], generated_labels: Sequence[Hashable], repeats: int = 100, seed: int = 42
+) -> pd.Series:
+    """By measure, what 95 % of the gaps of `failures_by_class` would stay within, towards failure or away from it, if a class's generated
+    clips were like its real ones: from random halves of these, whose means of n and m clips are about sqrt(1/n + 1/m) apart, brought to the
+    numbers of clips compared. NaN where no class that was generated has a value in both halves."""
     names = [name for name in MEASURES if name in real.values]
     values, rng = real.values[names] / real.values[names].std(ddof=0), np.random.default_rng(seed)
+    compared = (1 / values.groupby(np.asarray(real_labels)).count()).add(1 / pd.Series(generated_labels).value_counts(), axis=0)
     gaps = []
     for _ in range(repeats):
         order = rng.permutation(len(values))
         labels = np.asarray(real_labels)[order]
         half = pd.Series(labels).groupby(labels).cumcount().to_numpy() % 2
-        means = [values.iloc[order[half == side]].groupby(labels[half == side]).mean() for side in (0, 1)]
-        gaps.append((means[0] - means[1]).abs())
+        sides = [values.iloc[order[half == side]].groupby(labels[half == side]) for side in (0, 1)]
+        apart = sum(1 / side.count() for side in sides)
+        gaps.append((sides[0].mean() - sides[1].mean()).abs() * np.sqrt(compared / apart))
     return pd.concat(gaps).quantile(0.95)
 
 
@@ -84,7 +89,7 @@ def entropy_by_iteration(
     seed: int = 42,
 ) -> pd.DataFrame:
     """Entropy (bits) of the codes of one level that are decided after each of its iterations, beside real ones at the same places. What
-    was given, and silence of the real ones, has no part.
+    was given, and silence of the real ones, has no part, on either side: of fewer codes entropy comes out lower.
 
     Args:
         trace: of N items, as `decode(..., record=True)` returns it.
@@ -92,8 +97,8 @@ def entropy_by_iteration(
         active: (K, T) bool, where these are not digital silence.
 
     Returns:
-        A row per iteration. `generated`; `real`, the mean over `repeats` random draws of N real clips; `noise_floor`, what 95 % of the
-        differences between two draws without a clip in common stay within, NaN where K < 2 N.
+        A row per iteration, NaN where nothing is left to compare. `generated` and `real`, the means over `repeats` random draws of N real
+        clips; `noise_floor`, what 95 % of the differences between two draws without a clip in common stay within, NaN where K < 2 N.
     """
     rng, items = np.random.default_rng(seed), len(trace[0].codes)
     known, sounding, rows = real[:, level].cpu().numpy(), active.cpu().numpy(), {}
@@ -101,12 +106,13 @@ def entropy_by_iteration(
     draws, places = [rng.permutation(pool) for _ in range(repeats)], (slice(items), slice(items, 2 * items) if enough else slice(items))
     for step in trace:
         if step.level == level:
-            decided = (step.free & ~step.masked).cpu().numpy()
-            drawn = ([draw[place] for draw in draws] for place in places)
-            one, other = (
-                np.array([code_entropy(known[chosen][decided & sounding[chosen]], codebook_size) for chosen in side]) for side in drawn
-            )
+            decided, made, found = (step.free & ~step.masked).cpu().numpy(), step.codes[:, level].cpu().numpy(), []
+            for draw in draws:
+                chosen = [draw[place] for place in places]
+                compared = decided & sounding[chosen[0]] & sounding[chosen[1]]
+                if compared.any():
+                    found.append([code_entropy(codes[compared], codebook_size) for codes in (made, *(known[one] for one in chosen))])
+            made, one, other = np.array(found).T if found else np.full((3, 1), np.nan)
             floor = np.quantile(np.abs(one - other), 0.95) if enough else np.nan
-            made = code_entropy(step.codes[:, level].cpu().numpy()[decided], codebook_size)
-            rows[step.iteration] = {"generated": made, "real": np.mean([one, other]), "noise_floor": floor}
+            rows[step.iteration] = {"generated": made.mean(), "real": np.mean([one, other]), "noise_floor": floor}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("iteration")

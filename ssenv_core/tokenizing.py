@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
-from ssenv_core.artifacts import load_tensors, save_tensors, sha256_json
+from ssenv_core.artifacts import load_tensors, save_tensors, sha256_files, sha256_json
+from ssenv_core.audio import active_frames
 from ssenv_core.codecs.base import Codec
 from ssenv_core.controls import measure_controls
 from ssenv_core.datasets.base import Clip, Dataset
@@ -24,7 +24,6 @@ from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress
 from ssenv_core.tokens import TokenSet, parts_folder
 
-SILENCE = 1 / 32768  # one step of 16-bit audio; a sample no larger is silence
 PART_KIND = "part of soundstorm tokens with controls"
 CLIPS_PER_PART = 64
 PER_CLIP = ("codes", "active", "controls")
@@ -45,7 +44,7 @@ def tokenize(
     Args:
         device: where the codec is.
         path: the token file that `save_tokens` will write. Until then every 64 finished clips are kept beside it, and those that an
-            interrupted run left there are not encoded again, unless they are damaged or of other clips, another codec or device.
+            interrupted run left there are not encoded again, unless they are damaged or of other clips, another codec, code or device.
         report: is given at the end what this run did: its "clips", "seconds", "clips/s" and "x real time".
 
     Raises:
@@ -66,6 +65,9 @@ def tokenize(
     }
     parts = [dataset.clips[start : start + CLIPS_PER_PART] for start in range(0, len(dataset), CLIPS_PER_PART)]
     settings = {**metadata, "dataset_fingerprint": None, "device": device.type}  # repairing one clip leaves the parts of others usable
+    package = Path(__file__).parent
+    code = [Path(__file__), *(package / name for name in ("audio.py", "augmentation.py", "controls.py", "datasets/base.py"))]
+    settings["code"] = sha256_files([*code, *package.glob("codecs/**/*.py")], package)
     store = None if path is None else PartStore(parts_folder(path), parts, settings)
     finished = store.load() if store else {}
     left = [number for number in range(len(parts)) if number not in finished]
@@ -98,12 +100,6 @@ def tokenize(
         class_names=dataset.class_names,
         metadata=metadata,
     )
-
-
-def active_frames(wav: torch.Tensor, hop: int, num_frames: int) -> torch.Tensor:
-    """wav (B, S) -> (B, num_frames) bool: some sample among the frame's `hop` ones is louder than one step of 16-bit audio."""
-    loud = F.pad(wav.abs() > SILENCE, (0, num_frames * hop - wav.shape[1]))
-    return loud.unflatten(1, (num_frames, hop)).any(2)
 
 
 def _encoder(dataset: Dataset, codec: Codec, device: torch.device) -> Callable[[Clip], dict[str, torch.Tensor]]:
@@ -171,7 +167,7 @@ class PartStore:
             else:
                 others += 1
         if others:
-            print(f"tokenize: {others} parts in {self.folder} are of other clips, another codec or device: not used", flush=True)
+            print(f"tokenize: {others} parts in {self.folder} are of other clips, another codec, code or device: not used", flush=True)
         if found:
             print(f"tokenize: {sum(len(self.parts[number]) for number in found)} clips are there from an interrupted run", flush=True)
         return found
@@ -180,7 +176,7 @@ class PartStore:
         return self.folder / f"{number:05d}.safetensors"
 
     def _identity(self, number: int) -> str:
-        return sha256_json([self.settings, [[clip.name, *clip.source.identity()] for clip in self.parts[number]]])
+        return sha256_json([self.settings, [[clip.name, *clip.source.identity(), clip.source.modified] for clip in self.parts[number]]])
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:

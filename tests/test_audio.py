@@ -145,6 +145,14 @@ def test_a_folder_is_listed_in_order_and_without_other_files(tmp_path):
     assert [path.name for path in list_audio(tmp_path)] == ["a.wav", "b.wav", "c.FLAC"]
 
 
+def test_folders_that_links_lead_to_are_listed_once(tmp_path):
+    write_folder(tmp_path / "elsewhere", [("c", noise(10))], RATE)
+    (path,) = write_folder(tmp_path / "sounds", [("a", noise(10))], RATE)
+    (tmp_path / "sounds" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "sounds" / "up").symlink_to(tmp_path / "sounds", target_is_directory=True)
+    assert list_audio(tmp_path / "sounds") == [path, tmp_path / "sounds" / "linked" / "c.wav"]
+
+
 def test_a_missing_or_empty_folder_is_refused(tmp_path):
     with pytest.raises(SsenvError, match=r"^no folder at .*nowhere$"):
         list_audio(tmp_path / "nowhere")

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssenv_core.audio import active_frames
 from ssenv_core.codecs import codec_levels, dac, load_codec
 from ssenv_core.codecs.dac import KBPS_PER_LEVEL, DescriptCodec, dac_levels, untrained_dac
 from ssenv_core.errors import SsenvError
-from ssenv_core.tokenizing import active_frames
 
 SMALL = {"encoder_dim": 4, "decoder_dim": 32}
 

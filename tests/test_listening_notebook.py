@@ -43,6 +43,8 @@ class Noise:
     def identity(self) -> list:
         return [self.seed]
 
+    modified = 0
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

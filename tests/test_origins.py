@@ -78,9 +78,12 @@ def test_entropy_is_taken_where_something_is_decided_and_beside_real_codes_there
     assert table["noise_floor"].isna().all()  # one real clip alone
     active[:, 6:], free[:, 4:6] = False, False
     table = entropy_by_iteration(trace, real, active, 16)
-    assert table.loc[2, ["generated", "real"]].tolist() == pytest.approx(
-        [np.log2(6) - 4 / 6 * 2, 2.0]
-    )  # of 0, 0, 0, 0, 3, 4, and of 0 to 3
+    assert table.loc[2, ["generated", "real"]].tolist() == pytest.approx([0.0, 2.0])  # of 0, 0, 0, 0 and of 0 to 3
+    assert entropy_by_iteration(trace, real, active & False, 16).isna().all(axis=None)
+
+
+def everywhere(*sets: np.ndarray) -> tuple[np.ndarray, ...]:
+    return tuple(np.ones((len(codes), codes.shape[2]), dtype=bool) for codes in sets)
 
 
 def drawn(clips: int, entries: int, seed: int) -> np.ndarray:
@@ -90,7 +93,7 @@ def drawn(clips: int, entries: int, seed: int) -> np.ndarray:
 def test_only_codes_that_are_less_varied_lie_beyond_the_floor():
     real, like, poor = torch.from_numpy(drawn(40, 64, 0)), *(torch.from_numpy(drawn(10, entries, 1)) for entries in (64, 32))
     for made, beyond in ((like, False), (poor, True)):
-        table = entropy_beside_floor(real.numpy(), made.numpy(), 64)
+        table = entropy_beside_floor(real.numpy(), made.numpy(), 64, sounding=everywhere(real, made))
         assert table.index.tolist() == [1, 2]
         assert ((table["real"] - table["generated"] > table["noise_floor"]) == beyond).all()
         decided = torch.zeros(10, 50, dtype=torch.bool)
@@ -98,10 +101,26 @@ def test_only_codes_that_are_less_varied_lie_beyond_the_floor():
         by_iteration = entropy_by_iteration([Iteration(0, 1, made, decided, ~decided)], real, active, 64).loc[1]
         assert (by_iteration["real"] - by_iteration["generated"] > by_iteration["noise_floor"]) == beyond
         assert by_iteration["real"] == pytest.approx(table.loc[1, "real"], abs=0.02)
-    shorter = entropy_beside_floor(real.numpy(), real[:, :, ::5].numpy(), 64)  # fewer frames look less varied
+    few = real[:, :, ::5]  # fewer frames look less varied
+    shorter = entropy_beside_floor(real.numpy(), few.numpy(), 64, sounding=everywhere(real, few))
     assert (shorter["real"] - shorter["generated"] < shorter["noise_floor"]).all()
-    with pytest.raises(SsenvError, match="at least 2 real clips and a generated one, not 1 and 3"):
-        entropy_beside_floor(real[:1].numpy(), like[:3].numpy(), 64)
+    with pytest.raises(SsenvError, match="at least 2 real clips with sound and a generated one, not 1 and 3"):
+        entropy_beside_floor(real[:1].numpy(), like[:3].numpy(), 64, sounding=everywhere(real[:1], like[:3]))
+
+
+def test_silence_does_not_hide_that_codes_are_less_varied_nor_feign_it():
+    """Real clips are silent in a third of their frames, generated ones nowhere."""
+    heard = np.broadcast_to(np.arange(50) < 34, (40, 50))
+    real = np.where(heard[:, None], drawn(40, 64, 0), 0)
+    for entries, beyond in ((64, False), (48, True)):
+        table = entropy_beside_floor(real, drawn(40, entries, 1), 64, sounding=(heard, np.ones((40, 50), dtype=bool)))
+        assert ((table["real"] - table["generated"] > table["noise_floor"]) == beyond).all()
+    silent = (heard & False, heard)
+    with pytest.raises(SsenvError, match="not 0 and 40"):
+        entropy_beside_floor(real, real, 64, sounding=silent)
+    trace = [Iteration(0, 1, torch.from_numpy(drawn(10, 64, 1)), *(torch.full((10, 50), value) for value in (False, True)))]
+    found = entropy_by_iteration(trace, torch.from_numpy(real), torch.from_numpy(heard.copy()), 64).loc[1]
+    assert abs(found["generated"] - found["real"]) < found["noise_floor"]
 
 
 def test_the_floor_of_a_class_is_what_its_halves_differ_by():
@@ -109,8 +128,26 @@ def test_the_floor_of_a_class_is_what_its_halves_differ_by():
     values = np.random.default_rng(0).standard_normal(400) + 10 * labels
     real = Examination(pd.DataFrame({"silent": False, "onset_rate": values}), np.zeros((400, 1)))
     expected = 1.96 * np.sqrt(2 / 4) / values.std()  # the means of 4 clips, whatever the class
-    assert class_noise_floor(real, real_labels=labels)["onset_rate"] == pytest.approx(expected, rel=0.1)
-    assert np.isnan(class_noise_floor(real, real_labels=range(400))["onset_rate"])
+    few = np.repeat(np.arange(50), 4)
+    for made in (2, 4, 8):
+        floor = class_noise_floor(real, real_labels=labels, generated_labels=np.repeat(np.arange(50), made))["onset_rate"]
+        assert floor == pytest.approx(expected * np.sqrt((1 / 8 + 1 / made) / (2 / 4)), rel=0.1)
+    assert np.isnan(class_noise_floor(real, real_labels=range(400), generated_labels=few)["onset_rate"])
+    assert np.isnan(class_noise_floor(real, real_labels=labels, generated_labels=[50])["onset_rate"])  # of which there are no real ones
+
+
+@pytest.mark.parametrize("made", [1, 2, 8])
+def test_one_in_forty_gaps_of_classes_that_do_not_differ_lies_beyond_the_floor_towards_failure(made):
+    real_labels, labels, beyond = np.repeat(np.arange(50), 8), np.repeat(np.arange(50), made), []
+    for seed in range(20):
+        values = np.random.default_rng(seed).standard_normal(400 + 50 * made)
+        real, generated = (
+            Examination(pd.DataFrame({"silent": False, "onset_rate": side}), np.zeros((len(side), 1))) for side in np.split(values, [400])
+        )
+        gaps = failures_by_class(real, generated, real_labels=real_labels, generated_labels=labels)
+        floor = class_noise_floor(real, real_labels=real_labels, generated_labels=labels, repeats=20)
+        beyond.append((gaps > floor).to_numpy().mean())
+    assert 0.01 < np.mean(beyond) < 0.045
 
 
 def test_entropy_of_codes_is_that_of_how_often_they_occur():

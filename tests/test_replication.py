@@ -30,6 +30,8 @@ class Hiss:
     def identity(self) -> list:
         return [self.level]
 
+    modified = 0
+
 
 def dataset(name: str, clips: int) -> Dataset:
     """Every second clip is in fold 2; there, levels fall with the name, and the names are listed backwards."""

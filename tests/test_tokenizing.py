@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from tiny import tiny_codec
 
 from ssenv_core import tokenizing, tokens
+from ssenv_core.audio import active_frames, write_audio
 from ssenv_core.codecs.encodec import untrained_encodec
-from ssenv_core.datasets.base import Clip, Dataset
+from ssenv_core.controls import measure_controls
+from ssenv_core.datasets.base import AudioFile, Clip, Dataset
 from ssenv_core.errors import SsenvError
-from ssenv_core.tokenizing import active_frames, tokenize
+from ssenv_core.tokenizing import tokenize
 from ssenv_core.tokens import parts_folder, save_tokens
 
 HOP, FRAMES, CLIPS_PER_PART = 320, 12, 2
@@ -33,6 +35,10 @@ class Sound:
     def identity(self) -> list:
         return [hash(self.wav)]
 
+    @property
+    def modified(self) -> int:
+        return 0
+
 
 @dataclass(frozen=True)
 class Failing:
@@ -46,6 +52,10 @@ class Failing:
 
     def identity(self) -> list:
         return self.sound.identity()
+
+    @property
+    def modified(self) -> int:
+        return 0
 
 
 class Watched:
@@ -124,6 +134,9 @@ def test_codes_are_the_codecs_codes_of_each_clip_in_the_datasets_order(dataset, 
     assert whole.labels.tolist() == [clip.label for clip in dataset.clips]
     assert whole.folds.tolist() == [clip.fold for clip in dataset.clips]
     assert whole.class_names == dataset.class_names
+    for i, clip in enumerate(dataset.clips):
+        expected = measure_controls(dataset.read(clip, 24_000), 24_000, FRAMES, 75)
+        assert torch.equal(whole.controls[i], expected.half().float())
 
 
 def test_active_frames_are_those_with_sound(whole):
@@ -231,7 +244,7 @@ def test_parts_of_another_codec_are_not_used(dataset, codec, path, other, capsys
     assert len(watched.calls) == len(dataset)
     assert torch.equal(found.codes, tokenize(dataset, codec, device="cpu").codes)
     out = capsys.readouterr().out
-    assert f"tokenize: 3 parts in {parts_folder(path)} are of other clips, another codec or device: not used\n" in out
+    assert f"tokenize: 3 parts in {parts_folder(path)} are of other clips, another codec, code or device: not used\n" in out
     assert "interrupted" not in out
 
 
@@ -242,6 +255,19 @@ def test_parts_of_other_clips_are_not_used_and_those_of_the_same_are(dataset, co
     assert len(watched.calls) == CLIPS_PER_PART
     assert torch.equal(found.codes, tokenize(repaired, codec, device="cpu").codes)
     assert found.metadata["dataset_fingerprint"] == repaired.fingerprint != dataset.fingerprint
+
+
+def test_parts_of_a_file_that_was_replaced_by_one_as_large_are_not_used(dataset, codec, path, tmp_path):
+    files = [write_audio(tmp_path / f"{i}.wav", clip.source.read(24_000, 0), 24_000) for i, clip in enumerate(dataset.clips)]
+    sources = [AudioFile(file, file.stat().st_size) for file in files]
+    recorded = replace(dataset, clips=tuple(replace(clip, source=source) for clip, source in zip(dataset.clips, sources, strict=True)))
+    tokenize(recorded, codec, device="cpu", path=path)
+    write_audio(files[4], np.array(sound(9, PATTERNS[0]).wav), 24_000)
+    assert files[4].stat().st_size == sources[4].size
+    watched = Watched(codec)
+    found = tokenize(recorded, watched, device="cpu", path=path)
+    assert len(watched.calls) == 1
+    assert torch.equal(found.codes, tokenize(recorded, codec, device="cpu").codes)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: b""])

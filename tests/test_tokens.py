@@ -42,7 +42,7 @@ def test_inner_silence_is_content_and_outer_silence_is_padding(tokens):
 
 def test_file_gives_back_what_was_saved(tmp_path, tokens):
     loaded = load_tokens_file(save_tokens(tmp_path / "tokens.safetensors", tokens))
-    for name in ("codes", "labels", "folds", "active"):
+    for name in ("codes", "labels", "folds", "active", "controls"):
         assert torch.equal(getattr(loaded, name), getattr(tokens, name))
         assert getattr(loaded, name).dtype == getattr(tokens, name).dtype
     for name in ("names", "recordings", "class_names", "metadata"):

@@ -33,7 +33,11 @@ class Source(Protocol):
         """Hz: the rate it was recorded or made at."""
 
     def identity(self) -> list:
-        """JSON-able values that change when the content does."""
+        """JSON-able values that are the same wherever the same sound is, and of most other sounds others."""
+
+    @property
+    def modified(self) -> int:
+        """Changes when the content does on this machine: ns since 1970, or 0."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class AudioFile:
 
     def identity(self) -> list:
         return [self.size]
+
+    @property
+    def modified(self) -> int:
+        return self.path.stat().st_mtime_ns if self.path.exists() else 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,10 @@ class Varied:
 
     def identity(self) -> list:
         return [*self.source.identity(), "varied", self.seed]
+
+    @property
+    def modified(self) -> int:
+        return self.source.modified
 
 
 @dataclass(frozen=True)
@@ -120,8 +132,8 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 that identifies the content: duration, classes, and every clip's name, label, fold and file size (or recipe).
-        Variations follow from the clips and are left out."""
+        """Hex SHA-256 of what tells datasets apart: duration, classes, and every clip's name, label, fold and file size (or recipe), not
+        its samples. Variations follow from the clips and are left out."""
         recorded = [clip for clip in self.clips if not isinstance(clip.source, Varied)]
         clips = [[clip.name, clip.label, clip.fold, *clip.source.identity()] for clip in recorded]
         return sha256_json([self.name, self.duration, self.class_names, clips])

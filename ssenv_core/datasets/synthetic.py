@@ -38,6 +38,10 @@ class Recipe:
     def identity(self) -> list:
         return [self.class_name, self.seed, VERSION]
 
+    @property
+    def modified(self) -> int:
+        return 0
+
 
 def load_synthetic(clips_per_class: int = 40, seed: int = 0, duration: float = 5.0) -> Dataset:
     """Ten classes of `clips_per_class` synthesised clips; the clip at index i of its class is in fold i % 5 + 1.

@@ -87,32 +87,46 @@ def evenly(total: int, size: int) -> np.ndarray:
 
 
 def entropy_beside_floor(
-    real: np.ndarray, generated: np.ndarray, codebook_size: int, *, repeats: int = 100, seed: int = 42
+    real: np.ndarray,
+    generated: np.ndarray,
+    codebook_size: int,
+    *,
+    sounding: tuple[np.ndarray, np.ndarray],
+    repeats: int = 100,
+    seed: int = 42,
 ) -> pd.DataFrame:
-    """How varied the codes of each level are, in equally many real and generated clips of equally many frames.
+    """How varied the codes of each level are, in equally many frames that sound of equally many real and generated clips.
 
     Args:
         real: (N, Q, T) int, N at least 2.
         generated: (M, Q, U) int, M at least 1; of the longer side's clips the first min(T, U) frames count.
         codebook_size: codes per level.
+        sounding: (N, T) and (M, U) bool, the frames that are not silent; a clip without any has no part.
 
     Returns:
-        A row per level, from 1. `real`, `generated`: `code_entropy`, the means over `repeats` random subsets of N // 2 clips, or of M if
-        these are fewer; `noise_floor`: what 95 % of the differences between two disjoint such subsets of the real clips stay within.
+        A row per level, from 1. `real`, `generated`: `code_entropy`, the means over `repeats` random subsets of half of the N clips, or of
+        M if these are fewer; `noise_floor`: what 95 % of the differences between two disjoint such subsets of the real clips stay within.
 
     Raises:
         SsenvError: too few clips.
     """
     frames = min(real.shape[2], generated.shape[2])
-    real, generated = real[..., :frames], generated[..., :frames]
-    size = min(len(real) // 2, len(generated))
+    sides = []
+    for codes, heard in zip((real, generated), sounding, strict=True):
+        pairs = zip(np.moveaxis(codes[..., :frames], 1, 2), heard[:, :frames], strict=True)
+        sides.append([clip[places] for clip, places in pairs if places.any()])  # (frames, Q) of each clip
+    size = min(len(sides[0]) // 2, len(sides[1]))
     if size < 1:
-        raise SsenvError(f"entropies of codes take at least 2 real clips and a generated one, not {len(real)} and {len(generated)}")
+        found = " and ".join(str(len(side)) for side in sides)
+        raise SsenvError(f"entropies of codes take at least 2 real clips with sound and a generated one, not {found}")
     rng, found = np.random.default_rng(seed), []
     for _ in range(repeats):
-        order, drawn = rng.permutation(len(real)), rng.permutation(len(generated))[:size]
-        sets = (real[order[:size]], real[order[size : 2 * size]], generated[drawn])
-        found.append([[code_entropy(codes[:, level], codebook_size) for level in range(real.shape[1])] for codes in sets])
+        order, drawn = rng.permutation(len(sides[0])), rng.permutation(len(sides[1]))[:size]
+        chosen = ((0, order[:size]), (0, order[size : 2 * size]), (1, drawn))
+        sets = [np.concatenate([sides[side][i] for i in clips]) for side, clips in chosen]
+        least = min(map(len, sets))
+        thinned = [codes[rng.permutation(len(codes))[:least]] for codes in sets]
+        found.append([[code_entropy(codes[:, level], codebook_size) for level in range(real.shape[1])] for codes in thinned])
     one, other, made = np.moveaxis(np.array(found), 1, 0)
     columns = {"real": (one + other).mean(axis=0) / 2, "generated": made.mean(axis=0)}
     columns["noise_floor"] = np.quantile(np.abs(one - other), 0.95, axis=0)

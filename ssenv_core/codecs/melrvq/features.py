@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchaudio.functional import melscale_fbanks
 
+from ssenv_core.audio import active_frames
+
 SAMPLE_RATE = 24_000
 HOP = 320  # samples per frame: 75 frames/s
 NUM_MELS = 128
@@ -15,7 +17,6 @@ SUB_FRAMES = 4
 SUB_BANDS = 8
 NUM_FEATURES = NUM_MELS + SUB_FRAMES * SUB_BANDS
 FLOOR = 3e-6  # amplitude of a sinusoid below which a band is not told from silence
-SILENCE = 1 / 32768  # one step of 16-bit audio; a sample no larger is silence
 WINDOW = 2048
 FRAMES_SEEN = -(-(WINDOW - HOP) // 2 // HOP)  # on either side of a frame
 
@@ -60,7 +61,7 @@ class Features(nn.Module):
 
 def silent_frames(wav: torch.Tensor) -> torch.Tensor:
     """wav (B, S) -> (B, ceil(S / 320)) bool: none of the frame's samples is larger than one step of 16-bit audio."""
-    return F.pad(wav.abs(), (0, -wav.shape[-1] % HOP)).unflatten(-1, (-1, HOP)).amax(-1) <= SILENCE
+    return ~active_frames(wav, HOP, -(-wav.shape[-1] // HOP))
 
 
 def band_centres(bands: int) -> torch.Tensor:
