@@ -71,7 +71,9 @@ class AbxPanel:
 
     def _show(self, urls: list[str], words: str) -> None:
         hidden = [urls[self.trials.x]] if urls else []
-        self.player.sounds = [{"key": key, "name": key.upper(), "url": url} for key, url in zip("abx", urls + hidden, strict=False)]
+        # the trial's number, or where X is the sound that it was nothing would change, and the player, going on, would tell
+        keys, number = zip("abx", urls + hidden, strict=False), self.trials.answered
+        self.player.sounds = [{"key": key, "name": key.upper(), "url": url, "trial": number} for key, url in keys]
         for button in self.answers:
             button.disabled = not urls
         self.verdict.value = f"<p>{html.escape(words)}</p>"

@@ -215,7 +215,8 @@ class AuditionPanel:
     def _work(self, make: Callable[[int, Watch], Take], seed: int) -> None:
         try:
             self._add(make(seed, self._watch))
-            self.form["seed"].value = seed + 1
+            if self.form["seed"].value == seed:  # and none was typed meanwhile
+                self.form["seed"].value = seed + 1
         except Stopped:
             self._say("Stopped: there is no take of it.")
         except SsenvError as error:

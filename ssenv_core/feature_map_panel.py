@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from ssenv_core.datasets import Dataset
 from ssenv_core.progress import live_front_end
-from ssenv_core.widgets import embedded
+from ssenv_core.widgets import embedded, player
 
 PROMPT = "Click a point, or choose a clip from the menu, to hear it."
 
@@ -35,19 +35,19 @@ def feature_map_panel(figure: go.Figure, sounds: Dataset) -> ipywidgets.Widget |
         return figure
     shown = go.FigureWidget(figure)
     menu = ipywidgets.Dropdown(options=[("", None), *((name, name) for name in sorted(told))], description="Clip:")
-    player = ipywidgets.HTML(PROMPT)
+    heard = ipywidgets.HTML(PROMPT)
 
     def play(name: str) -> None:
         clip = clips[name]
         rate, (true, named) = clip.source.native_rate(), map(html.escape, told[name])
         about = f"{true}, {html.escape(name)}" + ("" if named == true else f", taken for {named}")
         source = embedded(sounds.read(clip, rate), rate)
-        player.value = ""  # or the same clip, clicked again, would change nothing and not play
-        player.value = f'<audio controls autoplay src="{source}" title="play {html.escape(name)}"></audio> {about}'
+        heard.value = ""  # or the same clip, clicked again, would change nothing and not play
+        heard.value = f"{player(source, name, autoplay=True)} {about}"
 
     def choose(change: dict) -> None:
         if change["new"] is None:
-            player.value = PROMPT
+            heard.value = PROMPT
         else:
             play(change["new"])
 
@@ -62,4 +62,4 @@ def feature_map_panel(figure: go.Figure, sounds: Dataset) -> ipywidgets.Widget |
     menu.observe(choose, names="value")
     for trace in shown.data:
         trace.on_click(click)
-    return ipywidgets.VBox([shown, ipywidgets.HBox([menu, player])])
+    return ipywidgets.VBox([shown, ipywidgets.HBox([menu, heard])])

@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -49,6 +50,16 @@ def test_answers_are_counted_and_x_is_what_the_next_trial_drew(panel: AbxPanel) 
         np.testing.assert_array_equal(wavs["x"], wavs["ab"[panel.trials.x]])
     panel.answers[1 - panel.trials.x].click()
     assert "Wrong: 3 of 4 so far, p 0.31" in panel.verdict.value
+
+
+def test_every_answer_resets_the_player_so_that_it_does_not_tell_whether_x_is_the_same(panel: AbxPanel) -> None:
+    compare(panel, "loud", "quiet")
+    resets = []
+    panel.player.observe(lambda change: resets.append(panel.trials.x), names="sounds")
+    for _ in range(20):
+        panel.answers[0].click()
+    assert len(resets) == 20
+    assert any(one == other for one, other in pairwise(resets))  # also where it is
 
 
 @pytest.mark.parametrize(("a", "b", "line"), [("loud", "loud", "two different"), ("loud", "nothing", "silent")])

@@ -1,6 +1,7 @@
 """Takes follow from their recipes, are stopped where they are told to, and are kept without harm to what is there."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import soundfile
 import torch
 from tiny_generator import CLASSES, SETTINGS, tiny_session
 
-from ssenv_core.audition import NOT_THE_SOUND, AuditionSession, Stopped, Take
+from ssenv_core.audition import AuditionSession, Stopped, Take
 from ssenv_core.checkpoints import Plans
 from ssenv_core.errors import SsenvError
 
@@ -120,7 +121,11 @@ def test_the_name_depends_on_everything_that_decides_the_sound_and_on_nothing_el
     others = [session.generate("rain", seed=7, duration=0.4, settings={**SETTINGS, "guidance": g}) for g in (1.0, 3.0)]
     others += [session.vary(take, share, seed=7) for share in (0.2, 0.4)]
     assert len({one.name for one in [take, *others]}) == 5
-    assert set(NOT_THE_SOUND) >= {"environment", "checkpoint"}
+    moved, changed = deepcopy(session), deepcopy(session)
+    moved.made_by |= {"checkpoint": "elsewhere.safetensors", "environment": {"git": "another"}}
+    changed.made_by |= {"checkpoint_sha256": "another"}
+    assert moved.generate("rain", seed=7, duration=0.4, settings=SETTINGS).name == take.name
+    assert changed.generate("rain", seed=7, duration=0.4, settings=SETTINGS).name != take.name
 
 
 def test_a_variation_keeps_about_its_share_and_an_inpainted_or_extended_take_all_outside(session, take) -> None:

@@ -487,6 +487,14 @@ def test_six_listeners_who_agree_reach_the_least_p_there_is_and_equal_scores_are
     assert (row["difference"], row["p"]) == (0, 1)
 
 
+def test_listeners_who_hear_no_difference_leave_the_test_of_the_others_exact(test: ListeningTest, tmp_path: Path) -> None:
+    table = collected(test, tmp_path, {f"l{i}": rate(test, f"l{i}", TRUTH | {"generated": 50 + i}) for i in range(14)})
+    fit = table[(table["test"] == "fit") & (table["scale"] == "fit")]
+    nine = fit["listener"].isin([f"l{i}" for i in range(9)])
+    (row,) = compare_conditions(fit.assign(score=fit["score"].where(~nine, 50))).to_dict("records")
+    assert (row["n"], row["p"]) == (14, pytest.approx(2 / 2**5))
+
+
 @pytest.mark.parametrize("tests", [1, 3, 6, 10, 21, 66])
 def test_one_listener_fewer_than_the_least_could_not_tell_anything_apart(tests: int) -> None:
     least = least_listeners(tests)

@@ -56,4 +56,5 @@ class SwitchPlayer(anywidget.AnyWidget):
 
     _esm = HERE / "switch.js"
     sounds = traitlets.List(default_value=[]).tag(sync=True)
-    """Dictionaries of key (one lower-case letter), name and url, of sounds of equal length."""
+    """Dictionaries of key (one lower-case letter), name and url, of sounds of equal length; anything else in them makes them others, which
+    stops what plays."""

@@ -14,9 +14,8 @@ function render({ model, el }) {
     field.style.cssText = "width: 5em; margin: 4px 8px 0 4px";
     field.setAttribute("aria-label", `${word} (seconds), the part of ${model.get("name")} to make anew`);
     field.addEventListener("change", () => {
-      const span = [...model.get("span")];
-      span[side] = Number(field.value);
-      keep(span);
+      const [from, to] = model.get("span"), written = Number(field.value);
+      keep(side ? [Math.min(from, written), written] : [written, Math.max(to, written)]);
     });
     label.append(side ? "to" : "Part: from", field);
     return [label, field];
@@ -29,7 +28,7 @@ function render({ model, el }) {
 
   const clamp = (value) => Math.round(100 * Math.max(0, Math.min(model.get("duration"), value))) / 100;
   function keep(span) {
-    model.set("span", span.map(clamp).sort((a, b) => a - b));
+    model.set("span", span.map(clamp));
     model.save_changes();
   }
   function seconds(event) {

@@ -50,7 +50,10 @@ function render({ model, el }) {
       const button = Object.assign(document.createElement("button"), { className: "jupyter-button", textContent: name });
       button.dataset.key = key;
       button.style.cssText = "width: auto; padding: 0 10px";
-      button.addEventListener("click", () => play(key));
+      button.addEventListener("click", () => {
+        box.focus(); // or space would press the button again
+        play(key);
+      });
       return button;
     });
     const end = Object.assign(document.createElement("button"), { className: "jupyter-button", textContent: "Stop" });
@@ -62,7 +65,7 @@ function render({ model, el }) {
   box.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.toLowerCase();
-    if (key === " " && event.target === box) playing ? stop() : play(chosen ?? model.get("sounds")[0].key);
+    if (key === " " && event.target === box && model.get("sounds").length) playing ? stop() : play(chosen ?? model.get("sounds")[0].key);
     else if (model.get("sounds").some((one) => one.key === key)) play(key);
     else return;
     event.preventDefault();

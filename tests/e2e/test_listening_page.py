@@ -216,6 +216,27 @@ def test_a_sound_that_is_missing_is_said(browser: Browser, served: str) -> None:
     page.close()
 
 
+def test_a_browser_that_keeps_nothing_says_so_and_what_was_rated_can_be_saved_where_it_fails(browser: Browser, served: str) -> None:
+    page = browser.new_page()
+    page.goto(served)
+    page.wait_for_selector("#welcome:visible")
+    page.evaluate("Storage.prototype.setItem = () => { throw new Error('refused'); }")
+    begin(page, "ines")
+    take(page, TEST, "ines", until=2)
+    wait_for(page, "Page 2")
+    assert page.get_by_role("alert").inner_text() == "This browser keeps nothing: do not close this page before the end."
+    page.route("**/*.wav", lambda route: route.fulfill(status=404))
+    one = listener_pages(TEST, "ines")[1]
+    rate_page(page, "abcdefghijkl"[: len(one.stimuli)], len(SCALES[one.test]), steps=2)
+    page.wait_for_function("document.getElementById('status').textContent.includes('Save what you rated below')")
+    page.keyboard.press("a")  # nothing is there to play
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    rows = Path(download.value.path()).read_text().splitlines()
+    assert len(rows) == 1 + sum(len(one.stimuli) * len(SCALES[one.test]) for one in listener_pages(TEST, "ines")[:2])
+    page.close()
+
+
 @pytest.mark.parametrize("width", [320, 1200])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_every_width_and_has_contrast_in_both_schemes(page: Page, width: int, scheme: str) -> None:

@@ -15,6 +15,7 @@ const element = (tag, properties = {}, ...children) => {
 
 let config, listener, pages, place, opened, context;
 let rows = []; // of ratings, in the order of config.columns
+let stored = true; // the browser keeps them, too
 let shown = []; // what can be played on this page: {letter, name, files, buffers, node, button, sliders, played}
 let current = null; // what plays, or played last
 let playing = null; // {gain, started, length, last}
@@ -138,7 +139,7 @@ async function open(number) {
   shown = page.reference ? [row("R", null, page.reference, [])] : [];
   shown.push(...listenerOrder(page.stimuli).map((stimulus, i) => row(config.letters[i], stimulus.name, stimulus.files, config.scales[page.test])));
   at("sounds").replaceChildren();
-  at("next").hidden = true;
+  for (const id of ["sounds", "next"]) at(id).hidden = true; // letters play nothing until it is there
   say("Loading the sounds …");
   await Promise.all(shown.map(async (item) => { item.buffers = await buffersOf(item.files); }));
   at("sounds").replaceChildren(...shown.map((item) => item.node));
@@ -170,7 +171,8 @@ function keep() {
   try {
     localStorage.setItem(storage(), JSON.stringify(rows));
   } catch {
-    at("question").textContent = "This browser keeps nothing: do not close this page before the end.";
+    stored = false;
+    at("warning").textContent = "This browser keeps nothing: do not close this page before the end.";
   }
 }
 
@@ -181,11 +183,17 @@ function finish() {
   for (const id of ["sounds", "next", "progress"]) at(id).hidden = true;
   at("title").textContent = "Thank you";
   at("question").textContent = "Your ratings are in the file that is being saved now. Please send it to whoever asked you to listen.";
+  at("warning").textContent = "";
+  offer();
+  at("title").focus();
+  at("save").click();
+}
+
+// The ratings so far, as a file to save.
+function offer() {
   const text = [config.columns, ...rows].map((values) => values.join(",") + "\n").join("");
   const link = at("save");
   Object.assign(link, { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: `ratings-${config.version}-${listener}.csv`, hidden: false });
-  at("title").focus();
-  link.click();
 }
 
 function begin(event) {
@@ -207,7 +215,9 @@ function begin(event) {
 }
 
 function fail(error) {
-  say(`The test cannot go on: ${error.message}. It needs to be opened from a web server, with all its files.`);
+  const done = stored ? "Reload the page to try again: what you rated is kept." : "Save what you rated below, as this browser does not keep it.";
+  say(`The test cannot go on: ${error.message}. It needs to be opened from a web server, with all its files.${rows.length ? ` ${done}` : ""}`);
+  if (!stored) offer();
 }
 
 document.addEventListener("keydown", (event) => {
