@@ -56,20 +56,20 @@ def measure_ceiling(
     *,
     sample_rate: int,
     device: str | torch.device,
-    native_rate: int = 44_100,
 ) -> pd.DataFrame:
     """One row per version and clip: `version`, `clip`, `class`, METRICS, `log_mel_distance` (dB), `si_sdr` (dB), and, with a judge, the
     share of `DRAWS` draws of the decoder's noise of which it names the clip rightly (`right`), and the total variation, their mean, between
     its probabilities for `real` and for them (`total_variation`, 0 to 1). All else is of the first draw.
 
-    Versions: `real 44.1 kHz`, the clips at `native_rate`; `real`, at `sample_rate`; then each of `codecs`, brought to `sample_rate` to be
-    measured. The distances are to `real`; a clip that is silent throughout has NaN metrics (see `metrics.acoustic.measure`).
+    Versions: `real 44.1 kHz`, or what rate most of the clips were recorded at; `real`, at `sample_rate`; then each of `codecs`, brought to
+    `sample_rate` to be measured. The distances are to `real`; a clip that is silent throughout has NaN metrics (see
+    `metrics.acoustic.measure`).
 
     Raises:
         SsenvError: a clip cannot be read.
     """
     versions: dict[str, Codec | None] = {REAL: None, **codecs}
-    rows = []
+    rows, native_rate = [], sounds.native_rate
     for clip in track(sounds.clips, len(sounds), "measure codecs", "clip"):
         about = {"clip": clip.name, "class": sounds.class_names[clip.label]}
         native = measure([(sounds.read(clip, native_rate), native_rate)], convention="matched", sample_rate=native_rate).iloc[0]

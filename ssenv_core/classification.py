@@ -17,7 +17,7 @@ from ssenv_core.checkpoints import TrainedGenerator
 from ssenv_core.classifier import Classifier, Features
 from ssenv_core.datasets import Dataset
 from ssenv_core.errors import SsenvError
-from ssenv_core.judge import SAMPLE_RATE, Judge
+from ssenv_core.judge import SAMPLE_RATE, Judge, require_classes
 from ssenv_core.metrics.shares import mean_interval, share_interval
 from ssenv_core.progress import track
 from ssenv_core.soundstorm import SoundStorm
@@ -69,7 +69,7 @@ def probe(classifier: Classifier, train: Features, test: Features) -> Classifica
         SsenvError: the training clips are of one class.
     """
     started = time.monotonic() - train.seconds - test.seconds
-    _require_classes(train.labels)
+    require_classes(train.labels)
     scaler, linear = _fit_linear(train.values, train.labels)
     weight, bias = torch.from_numpy(linear.coef_), torch.from_numpy(linear.intercept_)
     if len(linear.classes_) == 2:  # for which scikit-learn keeps one row: the second class's logit less the first's
@@ -98,7 +98,7 @@ def learning_curve(train: Features, test: Features, counts: Sequence[int], draws
     Raises:
         SsenvError: the training clips are of one class.
     """
-    _require_classes(train.labels)
+    require_classes(train.labels)
     known, rows = train.labels, []
     most = np.unique(known, return_counts=True)[1].min()
     for count in (count for count in counts if count <= most):
@@ -150,8 +150,3 @@ def _fit_linear(features: np.ndarray, labels: np.ndarray) -> tuple[StandardScale
     """Of features (N, D) and labels (N,): their standardization, and multinomial logistic regression on what comes out of it."""
     scaler = StandardScaler().fit(features)
     return scaler, LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), labels)
-
-
-def _require_classes(labels: np.ndarray) -> None:
-    if len(np.unique(labels)) < 2:
-        raise SsenvError(f"all {len(labels)} clips to learn classes from are of one class: label them, in sub-folders or labels.csv")

@@ -17,6 +17,11 @@ def install(extra: str) -> str:
     return f"in ssenv's folder, pip install -e '.[{extra}]'"
 
 
+def one_line(error: Exception) -> str:
+    """What another package's error says, without line breaks and not more than 200 characters."""
+    return " ".join(str(error).split())[:200]
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """What an error adds about a name that is not known: a question with the nearest one that is; "" where none is near."""
     nearest = difflib.get_close_matches(str(name), known, n=1)

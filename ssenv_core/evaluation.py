@@ -107,6 +107,10 @@ def notes(clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate
             f"The clips have different rates ({', '.join(map(str, rates))} Hz) and were measured at them: every metric but duration "
             f"depends on the rate, so a difference is partly one of rates."
         )
+    seconds = {side: table["duration"].mean() for side, table in clips.items()}
+    if max(seconds.values()) > 1.05 * min(seconds.values()):
+        lasting = " and ".join(f"{value:.2f} s ({side})" for side, value in seconds.items())
+        said.append(f"Clips last {lasting} in the mean: the spectral entropy, of a whole clip, of longer ones is higher.")
     facts = {
         f"not at {sample_rate} Hz, so resampled to it": lambda table: (table["file_rate"] != sample_rate) & matched,
         "of several channels, mixed to mono": lambda table: table["channels"] > 1,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import snapshot_download
 
-from ssenv_core.errors import SsenvError, install
+from ssenv_core.errors import SsenvError, install, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +60,7 @@ class Published:
         try:
             network, found = getattr(package, kind).from_pretrained(folder, local_files_only=True, output_loading_info=True)
         except Exception as error:  # the package has no base for what it raises
-            raise SsenvError(f"{folder} does not hold {self.name} ({_one_line(error)}): {self._ways}") from error
+            raise SsenvError(f"{folder} does not hold {self.name} ({one_line(error)}): {self._ways}") from error
         finally:
             package.logging.set_verbosity(spoken)
         if lacking := len(found["missing_keys"]) + len(found["mismatched_keys"]):
@@ -86,12 +86,8 @@ class Published:
                 if self._whole(folder):
                     break
         except Exception as error:  # nor has the client that downloads
-            raise SsenvError(f"the weights of {self.name} cannot be downloaded ({_one_line(error)}): {self._ways}") from error
+            raise SsenvError(f"the weights of {self.name} cannot be downloaded ({one_line(error)}): {self._ways}") from error
         return folder
 
     def _whole(self, folder: Path) -> bool:
         return all((folder / file).is_file() for file in self.files) and any((folder / file).is_file() for file in self.weights)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

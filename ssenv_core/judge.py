@@ -171,8 +171,7 @@ def train_judge(
         SsenvError: the clips are of one class, the loss is not finite, or the state is of another, interrupted training.
     """
     started, device = time.monotonic(), resolve_device(device)
-    if len(np.unique(labels)) < 2:
-        raise SsenvError(f"all {len(labels)} clips to learn classes from are of one class: label them, in sub-folders or labels.csv")
+    require_classes(labels)
     log_mel, mels, digest = LogMel().to(device), [], hashlib.sha256()
     for wav in wavs:
         digest.update(np.ascontiguousarray(wav, np.float32).tobytes())
@@ -211,6 +210,16 @@ def train_judge(
     )
     metadata = {"settings": asdict(settings), "clips": len(clips), "seconds": round(time.monotonic() - started, 1)}
     return Judge(average.module, class_names, metadata, device)
+
+
+def require_classes(labels: np.ndarray) -> None:
+    """Refuse labels (N,) to learn from that are all the same.
+
+    Raises:
+        SsenvError: they are.
+    """
+    if len(np.unique(labels)) < 2:
+        raise SsenvError(f"all {len(labels)} clips to learn classes from are of one class: label them, in sub-folders or labels.csv")
 
 
 def _views(clips: torch.Tensor, lengths: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

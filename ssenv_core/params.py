@@ -302,5 +302,6 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     value = "" if first["type"] == "missing" else f" = {first['input']!r}"
-    message = SAID.get(first["type"], SAID.get(str(first["loc"][0]), first["msg"].removeprefix("Value error, ")))
+    own = SAID.get(str(first["loc"][0])) if first["type"] != "string_type" else "must be text: put it into quotes"
+    message = SAID.get(first["type"], own or first["msg"].removeprefix("Value error, "))
     return f"parameter {name}{value}: {message[0].lower()}{message[1:]}"

@@ -35,6 +35,7 @@ from ssenv_core.artifacts import (
     sha256_json,
     write_json,
 )
+from ssenv_core.checkpoints import generator_file, load_generator, require_heldout
 from ssenv_core.codecs import codec_levels
 from ssenv_core.datasets import load_dataset
 from ssenv_core.devices import resolve_device
@@ -43,13 +44,14 @@ from ssenv_core.fingerprint import code_hashes
 from ssenv_core.memory import child_processes, peak_memory
 from ssenv_core.params import NOTEBOOK_PARAMS, Params, read_params, refuse_unknown
 from ssenv_core.report import format_headline, format_result, format_seconds, write_report
+from ssenv_core.soundstorm import Sampling
 
 ASKED_FOR = "asked for"
 TRAINING_STATES = {  # in checkpoints/
     "01_tokenize": ("judge.state.safetensors",),
     "02_train": ("generator.state.safetensors",),
     "06_classify": ("classifier.state.safetensors", "ast.state.safetensors"),
-    "08_train_codec": ("encoder.state.safetensors", "decoder.state.safetensors", "judge.state.safetensors", "finish.state.safetensors"),
+    "08_train_codec": ("encoder.state.safetensors", "decoder.state.safetensors", "hearing.state.safetensors", "finish.state.safetensors"),
 }
 
 
@@ -161,13 +163,16 @@ def read_study(params_path: str | Path, overrides: Mapping[str, object], root: P
         except SsenvError as error:
             raise SsenvError(f"{name}: {error}") from None
         steps.append(Step(name, paths[name], given, {**declared[name], **given, **asdict(checked)}))
-    _check_generation({step.name: step.parameters for step in steps})
+    _check_together({step.name: step.parameters for step in steps}, root)
     return str(values["study"]), steps
 
 
-def _check_generation(parameters: Mapping[str, dict]) -> None:
-    """Refuse what 03_generate would refuse, after the training: steps for other codes than 01_tokenize makes, a plan for a generator that
-    02_train makes without controls."""
+def _check_together(parameters: Mapping[str, dict], root: Path) -> None:
+    """Refuse what a step would refuse in the end, after hours: codecs without such a bandwidth, a decoding for other codes than 01_tokenize
+    makes, a plan for a generator that 02_train makes without controls, a generator of another study that is not there or knows the fold."""
+    for step, name in (("01_tokenize", "compare"), ("07_listening_test", "mushra_codecs")):
+        for codec, _, bandwidth in (version.partition("@") for version in parameters.get(step, {}).get(name, ())):
+            codec_levels(codec, float(bandwidth))
     if {"01_tokenize", "03_generate"} <= parameters.keys():
         codec, bandwidth = parameters["01_tokenize"]["codec"], parameters["01_tokenize"]["bandwidth"]
         iterations, levels = list(parameters["03_generate"]["steps"]), codec_levels(codec, bandwidth)
@@ -178,6 +183,16 @@ def _check_generation(parameters: Mapping[str, dict]) -> None:
             )
     if {"02_train", "03_generate"} <= parameters.keys() and parameters["03_generate"]["plan"] and not parameters["02_train"]["controls"]:
         raise SsenvError("03_generate: parameter plan = True asks for loudness and onsets: --set controls=true, or --set plan=false")
+    if "03_generate" in parameters:
+        Sampling.of(parameters["03_generate"])
+    if asked := parameters.get("06_classify"):
+        depth, layer = parameters.get("02_train", {}).get("depth"), asked["classifier_layer"]
+        if asked["generator"]:
+            generator = load_generator(generator_file(asked["generator"], Path(), root), "cpu")
+            require_heldout(generator, asked["fold"])
+            depth = generator.model.config.depth
+        if None not in (depth, layer) and layer > depth:
+            raise SsenvError(f"06_classify: parameter classifier_layer = {layer}: the generator has {depth} blocks")
 
 
 def _declared(notebook: Path) -> dict[str, object]:
@@ -211,7 +226,10 @@ def _dataset_of(parameters: Mapping[str, object], root: Path) -> str:
     if "data_root" not in parameters:
         return ""
     name, made = parameters["dataset"], {"clips_per_class": parameters["clips_per_class"], "seed": parameters["seed"]}
-    return load_dataset(name, root / parameters["data_root"], **made).fingerprint
+    sounds = load_dataset(name, root / parameters["data_root"], **made)
+    if "fold" in parameters:
+        sounds.subset(folds=[parameters["fold"]])  # which refuses one that is not there
+    return sounds.fingerprint
 
 
 def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFolder) -> str:

@@ -113,6 +113,14 @@ def test_a_dataset_that_is_not_there_is_refused_before_anything_runs(project, in
     assert in_process == []
 
 
+def test_a_fold_that_is_not_there_is_refused_before_anything_runs(project, in_process):
+    data = ["dataset = 'synthetic'", "data_root = ''", "clips_per_class = 5", "fold = 1"]
+    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text", *data], SECOND)
+    with pytest.raises(SsenvError, match=r"synthetic has no fold 9 here: it has 1, 2, 3, 4, 5$"):
+        run(overrides={"fold": 9})
+    assert in_process == []
+
+
 def test_a_key_of_the_file_that_no_listed_notebook_declares_is_refused(project, in_process):
     (project / "params" / "tiny.yaml").write_text(PARAMS.replace("10_make, ", ""))
     with pytest.raises(SsenvError, match=r"unknown parameter 'count' in params/tiny.yaml"):
@@ -135,9 +143,15 @@ def test_values_are_checked_by_the_dataclass_of_their_notebook(project, in_proce
         ({"codec": "encodec_48khz"}, r"encodec_48khz has 5 levels at 6 kbps"),
         ({"bandwidth": 5}, "melrvq_24khz has no 5 kbps"),
         ({"controls": False}, "plan = True asks for loudness and onsets: --set controls=true, or --set plan=false"),
+        ({"temperature": [1, 0]}, r"temperature \(1\.0, 0\.0\) must be one number, or one for each of 8 levels"),
+        ({"compare": ["melrvq_24khz@5"]}, "melrvq_24khz has no 5 kbps"),
+        ({"mushra_codecs": ["melrvq_24khz@5"]}, "melrvq_24khz has no 5 kbps"),
+        ({"generator": "nowhere.safetensors"}, r"no .* file at .*nowhere\.safetensors"),
+        ({"generator": "shipped", "fold": 2}, "fold 2 is not held out: the generator was trained on folds 2, 3, 4, 5"),
+        ({"classifier_layer": 99}, "classifier_layer = 99: the generator has 3 blocks"),
     ],
 )
-def test_what_the_generation_would_refuse_is_refused_before_the_training(overrides, message):
+def test_what_a_step_would_refuse_after_hours_is_refused_before_the_first(overrides, message):
     root = fingerprint.PACKAGE.parent
     with pytest.raises(SsenvError, match=message):
         study.read_study(root / "params" / "demo.yaml", overrides, root)

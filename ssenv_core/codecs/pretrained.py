@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ssenv_core.artifacts import sha256_file
-from ssenv_core.errors import SsenvError
+from ssenv_core.errors import SsenvError, one_line
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Weights:
             content = torch.load(path, map_location="cpu", weights_only=True)
             model.load_state_dict(content if entry is None else content[entry])
         except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, LookupError, AttributeError, ValueError) as error:
-            raise self._not_to_be_had(f"{path} does not hold this model: {_one_line(error)}") from None
+            raise self._not_to_be_had(f"{path} does not hold this model: {one_line(error)}") from None
 
     def _find(self) -> Path:
         if folder := os.environ.get(self.folder_variable):
@@ -63,7 +63,7 @@ class Weights:
         try:
             return Path(self.fetch(self))
         except Exception as error:  # the clients that download have no base in common for what they raise
-            raise self._not_to_be_had(f"the download failed: {_one_line(error)}") from error
+            raise self._not_to_be_had(f"the download failed: {one_line(error)}") from error
 
     def _not_to_be_had(self, reason: str) -> SsenvError:
         return SsenvError(
@@ -83,7 +83,3 @@ def download(weights: Weights, path: Path) -> Path:
 def in_torch_hub(weights: Weights) -> Path:
     """The file in torch.hub's cache, where packages look that fetch their weights with it; as `download`."""
     return download(weights, Path(torch.hub.get_dir()) / "checkpoints" / weights.file)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
