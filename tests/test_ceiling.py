@@ -88,6 +88,9 @@ class Silence:
     def read(self, sample_rate, duration):
         return np.zeros(round(duration * sample_rate), np.float32)
 
+    def native_rate(self):
+        return 44_100
+
 
 class Hissing(Gain):
     """Adds a soft hiss, to silence too."""
@@ -181,3 +184,12 @@ def test_dead_codes_and_entropy_are_counted_per_level():
     assert use["entropy"].tolist() == [3, 1]
     with pytest.raises(ValueError, match="do not fit a codebook of 7"):
         code_use(codes.numpy(), 7)
+
+
+def test_recordings_are_measured_at_their_own_rate(sounds):
+    class Slow(Silence):
+        def native_rate(self):
+            return 16_000
+
+    slow = replace(sounds, clips=tuple(replace(clip, source=Slow()) for clip in sounds.clips))
+    assert "real 16 kHz" in set(measure_ceiling(slow, {}, None, sample_rate=RATE, device="cpu")["version"])

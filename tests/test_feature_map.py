@@ -168,7 +168,7 @@ def test_headless_the_map_is_the_figure_itself(figure: go.Figure, sounds: Datase
 
 
 def heard(player: ipywidgets.HTML) -> np.ndarray:
-    source = re.search(r'autoplay src="data:audio/flac;base64,([^"]+)"', player.value)[1]
+    source = re.search(r' src="data:audio/flac;base64,([^"]+)"', player.value)[1]
     return soundfile.read(BytesIO(b64decode(source)))[0]
 
 
