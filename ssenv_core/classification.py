@@ -4,6 +4,7 @@
 """
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -149,4 +150,6 @@ def random_twin(generator: TrainedGenerator, seed: int) -> SoundStorm:
 def _fit_linear(features: np.ndarray, labels: np.ndarray) -> tuple[StandardScaler, LogisticRegression]:
     """Of features (N, D) and labels (N,): their standardization, and multinomial logistic regression on what comes out of it."""
     scaler = StandardScaler().fit(features)
-    return scaler, LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # of one clip of each class, as was asked
+        return scaler, LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), labels)

@@ -1,5 +1,6 @@
 """The classifier on tokens whose classes are told apart by construction."""
 
+import warnings
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -216,7 +217,9 @@ def test_a_state_of_another_start_is_refused_while_its_training_is_unfinished(tm
 
 def test_more_labelled_clips_name_more_and_no_more_are_used_than_there_are(classifier: Classifier) -> None:
     features = [read_features(classifier, tokens(60, seed), "cpu") for seed in (0, 1)]
-    curve = learning_curve(*features, [1, 8, 32], 3, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        curve = learning_curve(*features, [1, 8, 32], 3, 0)
     assert curve["clips"].tolist() == [1] * 3 + [8] * 3
     few, many = (curve.loc[curve["clips"] == count, "accuracy"] for count in (1, 8))
     assert many.mean() > few.mean()
