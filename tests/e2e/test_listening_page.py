@@ -220,7 +220,7 @@ def test_a_browser_that_keeps_nothing_says_so_and_what_was_rated_can_be_saved_wh
     page = browser.new_page()
     page.goto(served)
     page.wait_for_selector("#welcome:visible")
-    page.evaluate("Storage.prototype.setItem = () => { throw new Error('refused'); }")
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('refused'); }; }")
     begin(page, "ines")
     take(page, TEST, "ines", until=2)
     wait_for(page, "Page 2")
