@@ -43,7 +43,8 @@ function render({ model, el }) {
     mark.style.width = `${(100 * (to - from)) / whole}%`;
     fields.forEach(([, field], side) => {
       field.max = whole;
-      field.value = model.get("span")[side].toFixed(2);
+      const end = model.get("span")[side];
+      if (field.value === "" || Number(field.value) !== end) field.value = end.toFixed(2); // or what is being written would be lost
     });
   }
 
