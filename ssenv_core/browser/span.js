@@ -16,6 +16,7 @@ function render({ model, el }) {
     field.addEventListener("change", () => {
       const [from, to] = model.get("span"), written = Number(field.value);
       keep(side ? [Math.min(from, written), written] : [written, Math.max(to, written)]);
+      write(field, side);
     });
     label.append(side ? "to" : "Part: from", field);
     return [label, field];
@@ -31,6 +32,9 @@ function render({ model, el }) {
     model.set("span", span.map(clamp));
     model.save_changes();
   }
+  function write(field, side) {
+    field.value = model.get("span")[side].toFixed(2);
+  }
   function seconds(event) {
     const box = frame.getBoundingClientRect();
     return ((event.clientX - box.left) / box.width) * model.get("duration");
@@ -43,8 +47,7 @@ function render({ model, el }) {
     mark.style.width = `${(100 * (to - from)) / whole}%`;
     fields.forEach(([, field], side) => {
       field.max = whole;
-      const end = model.get("span")[side];
-      if (field.value === "" || Number(field.value) !== end) field.value = end.toFixed(2); // or what is being written would be lost
+      if (!field.matches(":focus")) write(field, side); // or what is being written would be lost when the kernel answers
     });
   }
 
