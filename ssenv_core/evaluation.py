@@ -107,10 +107,7 @@ def notes(clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate
             f"The clips have different rates ({', '.join(map(str, rates))} Hz) and were measured at them: every metric but duration "
             f"depends on the rate, so a difference is partly one of rates."
         )
-    seconds = {side: table["duration"].mean() for side, table in clips.items()}
-    if max(seconds.values()) > 1.05 * min(seconds.values()):
-        lasting = " and ".join(f"{value:.2f} s ({side})" for side, value in seconds.items())
-        said.append(f"Clips last {lasting} in the mean: the spectral entropy, of a whole clip, of longer ones is higher.")
+    said += differing_lengths(clips)
     facts = {
         f"not at {sample_rate} Hz, so resampled to it": lambda table: (table["file_rate"] != sample_rate) & matched,
         "of several channels, mixed to mono": lambda table: table["channels"] > 1,
@@ -123,6 +120,15 @@ def notes(clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate
                 named = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
                 said.append(f"{len(names)} of {len(table)} {side} clips {_are(len(names))} {words}: {named}.")
     return said
+
+
+def differing_lengths(clips: Mapping[str, pd.DataFrame]) -> list[str]:
+    """A sentence, if the mean durations of the sides differ by more than 5 %; clips: tables with a column `duration` (s) by side."""
+    seconds = {side: table["duration"].mean() for side, table in clips.items()}
+    if max(seconds.values()) <= 1.05 * min(seconds.values()):
+        return []
+    lasting = " and ".join(f"{value:.2f} s ({side})" for side, value in seconds.items())
+    return [f"Clips last {lasting} in the mean: the spectral entropy, of a whole clip, of longer ones is higher."]
 
 
 def compare_pairs(

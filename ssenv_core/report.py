@@ -30,7 +30,7 @@ FOLDED_CODE = """{%- extends 'basic/index.html.j2' -%}
 {% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>{% endblock %}"""
 
 
-def write_report(folder: StudyFolder, study: str, records: Mapping[str, dict], outdated: Collection[str] = ()) -> Path:
+def write_report(folder: StudyFolder, study: str, records: Mapping[str, dict], outdated: Collection[str]) -> Path:
     """Write folder.report. records: the steps to show, by name and in order, as manifest.json has them; outdated: see `outdated_steps`."""
     figures: list[str] = []
     sections = "".join(

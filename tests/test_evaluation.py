@@ -87,6 +87,16 @@ def test_in_the_papers_convention_rates_stay_and_are_named(folders):
     assert found.clips["real"]["sample_rate"].tolist() == [44_100, 24_000]
 
 
+def test_clips_of_other_lengths_are_named(folders):
+    for path in (folders / "generated").iterdir():
+        path.unlink()
+    write(folders / "generated" / "a.wav", noise(1, 12_000))
+    notes = evaluate(folders).report["notes"]
+    assert notes[0].startswith("Clips last 0.25 s (real) and 0.50 s (generated) in the mean: the spectral entropy")
+    write(folders / "generated" / "a.wav", noise(1, 6_000))
+    assert evaluate(folders).report["notes"] == []
+
+
 def test_many_names_are_cut_short(folders):
     for i in range(8):
         write(folders / "generated" / f"z{i}.wav", np.zeros(6000))

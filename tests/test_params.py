@@ -120,6 +120,7 @@ def test_a_yaml_list_becomes_a_tuple():
         ("study", "../elsewhere", "letters and digits"),
         ("study", "", "letters and digits"),
         ("study", "two\nlines", "letters and digits"),
+        ("study", 2024, "put it into quotes"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(name, value, why):

@@ -470,7 +470,7 @@ def test_the_report_needs_no_network_and_keeps_figures_sounds_and_links(tmp_path
     for name in ("01_tokenize", "02_train"):
         nbformat.write(new_notebook(cells=cells), folder.notebooks / f"{name}.ipynb")
     records = {name: record_of(f"notebooks/{name}.ipynb") for name in ("01_tokenize", "02_train")}
-    page = write_report(folder, "tiny", records).read_text()
+    page = write_report(folder, "tiny", records, set()).read_text()
     own = re.sub(r"<script>/\*\*\n\* plotly\.js.*?</script>", "", page, flags=re.DOTALL)
     assert len(page) - len(own) > 1_000_000  # one whole copy of plotly.js
     assert "plotly.js" not in own
@@ -630,6 +630,7 @@ def test_an_axis_is_a_name_and_values():
     assert parse_axis("fold=1,2") == ("fold", [1, 2])
     assert parse_axis("steps=[12,1],[1,1]") == ("steps", [[12, 1], [1, 1]])
     assert parse_axis("top_p=null,0.9") == ("top_p", [None, 0.9])
+    assert parse_axis("study=2024-01-01,2024-01-02")[0] == "study"  # which YAML reads as dates
     for text in ("fold", "fold=", "=1", "fold=[1"):
         with pytest.raises(SsenvError, match=r"write name=value,value,\.\.\.$"):
             parse_axis(text)

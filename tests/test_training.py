@@ -575,6 +575,8 @@ def test_a_device_that_is_not_there_is_one_line(monkeypatch):
     assert resolve_device("cuda:0").type == "cuda"
     with pytest.raises(SsenvError, match="no device cuda:1 here"):
         resolve_device("cuda:1")
+    with pytest.raises(SsenvError, match="no device 'meta': set device to auto"):
+        resolve_device("meta")
     with pytest.raises(SsenvError, match="no device 'gpu': set device to auto"):
         resolve_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
