@@ -200,9 +200,11 @@ def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(generate: Page, pr
     start, stop = (float(panel.get_by_label(f"{word} (seconds)").first.input_value()) for word in ("from", "to"))
     assert (start, stop) == (pytest.approx(1, abs=0.05), pytest.approx(3, abs=0.05))
     fields = [panel.get_by_label(f"{word} (seconds)").first for word in ("from", "to")]
-    for field, value in zip(fields, ("3.5", "4"), strict=True):  # the end goes along, and stays behind
-        field.fill(value)
-        field.press("Enter")
+    fields[0].focus()
+    for value in ("3.5", "4"):  # the end goes along, and stays behind
+        page.keyboard.press("Control+a")
+        page.keyboard.type(value)
+        page.keyboard.press("Tab")
     assert [float(field.input_value()) for field in fields] == [3.5, 4]
     button(panel, "Make part anew").press("Enter")
     expect(panel.get_by_text("made anew in part")).to_have_count(2)  # the other is of the notebook
