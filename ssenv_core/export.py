@@ -29,8 +29,8 @@ class GlobalNoise:
     def uniform(self, counts: list[int]) -> torch.Tensor:
         return torch.rand(sum(counts))
 
-    def gumbel(self, counts: list[int], *width: int) -> torch.Tensor:
-        return -torch.empty(sum(counts), *width).exponential_().log()
+    def gumbel(self, counts: list[int]) -> torch.Tensor:
+        return -torch.empty(sum(counts)).exponential_().log()
 
 
 class Program(nn.Module):

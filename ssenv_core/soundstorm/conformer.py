@@ -14,16 +14,15 @@ from torch import Tensor, nn
 
 
 def rotary_angles(n_frames: int, head_dim: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, each float32 (n_frames, head_dim / 2), of the rotation of every frame (RoFormer, eq. 15)."""
+    """Cosines and signed sines, each float32 (n_frames, head_dim), of the rotation of every frame (RoFormer, eq. 34)."""
     frequency = 10_000.0 ** (-torch.arange(0, head_dim, 2, device=device) / head_dim)
     angle = torch.outer(torch.arange(n_frames, device=device), frequency)
-    return angle.cos(), angle.sin()
+    return angle.cos().repeat(1, 2), torch.cat((-angle.sin(), angle.sin()), dim=-1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate queries or keys (..., T, head_dim) by the angles of `rotary_angles`; channel i is paired with channel i + head_dim / 2."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).type_as(x)
+    """Rotate queries and keys (..., T, head_dim) by the angles of `rotary_angles`; channel i is paired with channel i + head_dim / 2."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin).type_as(x)
 
 
 class FeedForward(nn.Sequential):
@@ -45,9 +44,10 @@ class SelfAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], padding: Tensor | None) -> Tensor:
-        q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attend = None if padding is None else ~padding[:, None, None, :]
-        x = F.scaled_dot_product_attention(rotate(q, *angles), rotate(k, *angles), v, attn_mask=attend)
+        q, k = rotate(qkv[:2], *angles)
+        x = F.scaled_dot_product_attention(q, k, qkv[2], attn_mask=attend)
         return self.dropout(self.out(x.transpose(1, 2).flatten(2)))
 
 

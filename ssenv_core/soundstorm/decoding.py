@@ -146,17 +146,20 @@ def _guided_logits(
 
 
 def _sample(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, noise: Noise, counts: Sequence[int]) -> Tensor:
-    """One code for each row of logits (M, K), by the Gumbel-max trick; the rows are `counts[b]` of item b after those of item b - 1."""
+    """One code for each row of logits (M, K): that into whose share of the cumulated probabilities a uniform draw falls, one draw a row
+    where the Gumbel-max trick takes K. The rows are `counts[b]` of item b after those of item b - 1."""
     if temperature == 0:
         return logits.argmax(dim=-1)
-    logits = logits / temperature
+    probability = (logits / temperature).softmax(dim=-1)
     if top_k is not None or top_p is not None:
-        probability, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
-        dropped = probability.cumsum(dim=-1) - probability >= (math.inf if top_p is None else top_p)
+        falling, order = probability.sort(dim=-1, descending=True)
+        dropped = falling.cumsum(dim=-1) - falling >= (math.inf if top_p is None else top_p)
         if top_k is not None:
             dropped[:, top_k:] = True
-        logits = logits.masked_fill(dropped.scatter(-1, order, dropped), -torch.inf)
-    return (logits + noise.gumbel(counts, logits.shape[-1])).argmax(dim=-1)
+        probability = probability.masked_fill(dropped.scatter(-1, order, dropped), 0.0)
+    upto = probability.cumsum(dim=-1)
+    draw = (1 - noise.uniform(counts)[:, None]) * upto[:, -1:]  # more than 0 and at most the sum: a code of no probability is never drawn
+    return torch.searchsorted(upto, draw)[:, 0]
 
 
 def _free_tokens(

@@ -24,8 +24,8 @@ class Noise(Protocol):
         """Float32 in [0, 1), (sum(counts),)."""
         ...
 
-    def gumbel(self, counts: Sequence[int], *width: int) -> Tensor:
-        """Standard Gumbel noise, float32 (sum(counts), *width)."""
+    def gumbel(self, counts: Sequence[int]) -> Tensor:
+        """Standard Gumbel noise, float32 (sum(counts),)."""
         ...
 
 
@@ -38,8 +38,8 @@ class SeededNoise:
     def uniform(self, counts: Sequence[int]) -> Tensor:
         return torch.cat([torch.rand(n, generator=g, device=g.device) for g, n in zip(self.generators, counts, strict=True)])
 
-    def gumbel(self, counts: Sequence[int], *width: int) -> Tensor:
-        draws = [torch.empty((n, *width), device=g.device).exponential_(generator=g) for g, n in zip(self.generators, counts, strict=True)]
+    def gumbel(self, counts: Sequence[int]) -> Tensor:
+        draws = [torch.empty(n, device=g.device).exponential_(generator=g) for g, n in zip(self.generators, counts, strict=True)]
         return -torch.cat(draws).log()
 
 
