@@ -369,7 +369,7 @@ def test_a_clip_mixed_with_nothing_of_another_is_itself_whichever_is_longer(
 
     monkeypatch.setattr(Classifier, "classify", watched)
     monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self, shape: torch.arange(*shape) % 2.0)  # shares of 0 and 1
-    settings = ClassifierSettings(epochs=1, batch_size=30, learning_rate=1e-9, mixup=0.4)
+    settings = ClassifierSettings(epochs=1, batch_size=30, learning_rate=1e-9, mixup=0.4, precision="fp32")
     own = torch.from_numpy(read_features(classifier, data, "cpu").values).float()
     fine_tune(classifier, data, tokens(6, 1), settings, tmp_path / "s", "cpu")
     assert {len(pooled) for pooled in mixed} == {30}
