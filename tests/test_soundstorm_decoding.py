@@ -21,6 +21,7 @@ from ssenv_core.soundstorm import (
     keep_outside,
     num_masked,
 )
+from ssenv_core.soundstorm.decoding import _sample
 
 CLASSES = 4
 
@@ -325,6 +326,17 @@ def test_tokens_are_sampled_from_the_tempered_and_narrowed_distribution(narrow, 
     share = codes.bincount(minlength=4) / 5000
     assert share.tolist() == pytest.approx([expected[i] for i in order], abs=0.03)
     assert all(share[code] == 0 for code, i in enumerate(order) if expected[i] == 0)
+
+
+def test_a_code_of_no_probability_is_not_drawn_by_the_least_and_the_largest_number():
+    class Extremes:
+        def uniform(self, counts):
+            return torch.tensor([0.0, 1 - 2**-24]).repeat(counts[0] // 2)
+
+    logits = torch.full((400, 8), -torch.inf)
+    logits[:, [1, 4, 6]] = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    drawn = _sample(logits, 1.0, None, None, Extremes(), [400])
+    assert drawn.view(-1, 2).unique(dim=0).tolist() == [[6, 1]]
 
 
 def test_temperature_can_differ_by_level():
