@@ -74,7 +74,8 @@ class Canvas:
     def planned(self, generator: TrainedGenerator, labels: Sequence[int], seed: int) -> "Canvas":
         """The same, with each clip asked for what happens when in a training clip of its class: its loudness and its onsets.
 
-        Which clip that is of clip i, follows from (seed, i); where it ends, another goes on. "No class" is asked for what any clip does.
+        Which clip that is of clip i, follows from (seed, i); where it ends, another goes on.
+
         Raises:
             SsenvError: the generator's file holds no plans, or none of a class.
         """
@@ -83,10 +84,10 @@ class Canvas:
             raise SsenvError("this generator has no plans to ask for, as one without controls or of an earlier version: ask for none")
         controls = []
         for i, label in enumerate(labels):
-            fitting = (plans.labels == label) | (label == generator.model.config.null_label)
-            own, draw = fitting.nonzero()[:, 0], torch.Generator().manual_seed(derive_seed(seed, i, PLAN))
+            own, draw = (plans.labels == label).nonzero()[:, 0], torch.Generator().manual_seed(derive_seed(seed, i, PLAN))
             if not len(own):
-                raise SsenvError(f"no clip of {generator.class_names[label]} was in the training: ask for no plan")
+                name = (*generator.class_names, "no class")[label]
+                raise SsenvError(f"no clip of {name} was in the training: ask for no plan")
             picked = own[torch.randint(len(own), (-(-n_frames // plans.controls.shape[1]),), generator=draw)]
             controls.append(plans.controls[picked].flatten(0, 1)[:n_frames])
         return self.told(generator, torch.stack(controls))
@@ -192,7 +193,7 @@ def generate_codes(
     """Fill in a canvas, one clip for each label.
 
     Args:
-        labels: N classes, each in [0, num_classes]; num_classes is "no class".
+        labels: N classes, each in [0, num_classes]; num_classes is "no class", which training never asks for anything.
         canvas: of as many clips.
         seed: 0 or more; clip i is decoded with seeds derived from (seed, i).
         precision: auto, bf16 or fp32, which do not give the same codes.

@@ -47,8 +47,8 @@ class TrainSettings:
     learning_rate: float = 1e-4  # the highest of OneCycleLR
     warmup: float = 0.3  # share of the steps in which it rises
     grad_clip: float = 1.0
-    label_dropout: float = 0.1  # share of items trained without their class
-    control_dropout: float = 0.3  # share of items trained without their loudness, and as many, drawn anew, without their onsets
+    label_dropout: float = 0.1  # share of items trained told nothing: no class, no loudness, no onsets
+    control_dropout: float = 0.3  # share of the others trained without their loudness, and as many, drawn anew, without their onsets
     crop_frames: int | None = None  # of longer clips, this many from a random start at every step; None: whole clips
     coarse_emphasis: float = 0.0  # level q of 1 to Q is trained in proportion to 1 / q^coarse_emphasis; 0, as in the paper: all alike
     ema_decay: float = 0.999
@@ -124,9 +124,9 @@ class Trainer:
         torch.manual_seed(derive_seed(seed, self.step, rank, STEP))  # of crops, masks, and every dropout
         batch = self.clips.batch(index[rank :: self.accelerator.num_processes], self.settings.crop_frames)
         level, mask = sample_training_mask(batch.active, self.config.n_q, coarse_emphasis=self.settings.coarse_emphasis)
-        unlabelled = torch.rand(len(batch.labels), device=batch.labels.device) < self.settings.label_dropout
-        labels = batch.labels.masked_fill(unlabelled, self.config.null_label)
-        unasked = torch.rand(len(labels), 1, 2, device=labels.device) < self.settings.control_dropout
+        untold = torch.rand(len(batch.labels), device=batch.labels.device) < self.settings.label_dropout
+        labels = batch.labels.masked_fill(untold, self.config.null_label)
+        unasked = (torch.rand(len(labels), 1, 2, device=labels.device) < self.settings.control_dropout) | untold[:, None, None]
         controls = batch.controls.masked_fill(unasked, torch.nan) if self.config.controls else None
         inputs = (batch.codes, labels, level, mask, batch.padding, controls)
         count = min(self.settings.accumulate, len(labels))

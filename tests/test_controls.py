@@ -31,6 +31,13 @@ def test_onsets_are_where_sounds_begin() -> None:
     assert np.abs(found.numpy() - times).max() < 0.03
 
 
+def test_what_is_far_below_the_loudest_moment_and_what_rises_little_is_no_onset() -> None:
+    loud, faint = bursts([0.4, 1.2]), bursts([0.8, 1.6], level=0.1 * 10 ** (-40 / 20))
+    swelling = bursts([0.4]) + bursts([0.43], level=0.12, length=0.3)  # goes on from the first as it fades
+    for wav, count in ((loud + faint, 2), (loud + bursts([0.8], level=0.01), 3), (swelling, 1)):
+        assert measure_controls(wav, RATE, 150, FRAMES_PER_SECOND)[:, ONSET].sum() == count
+
+
 @pytest.mark.parametrize("level", [-60.0, -20.0])
 def test_loudness_is_the_level_of_the_sound_in_decibels(level: float) -> None:
     wav = (10 ** (level / 20) * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32)

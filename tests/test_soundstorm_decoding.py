@@ -35,11 +35,11 @@ class TableModel:
         n_q, _, size = table.shape
         self.config = SimpleNamespace(n_q=n_q, codebook_size=size, num_classes=CLASSES, mask_token=size, null_label=CLASSES)
         self.tables = torch.stack((table, table if null_table is None else null_table))
-        self.calls = []  # (level, codes, labels)
+        self.calls = []  # (level, codes, labels, controls)
 
     def __call__(self, codes, labels, padding=None, controls=None):
         assert not torch.is_grad_enabled()
-        self.shown = codes.clone(), labels.clone()
+        self.shown = codes.clone(), labels.clone(), controls
         null = (labels == CLASSES).long()[:, None].expand(-1, codes.shape[-1])
         return torch.stack((null, torch.arange(codes.shape[-1]).expand_as(null)), dim=-1)
 
@@ -134,7 +134,7 @@ def test_levels_come_in_order_each_with_all_its_iterations(problem):
 @settings(deadline=None, max_examples=50)
 @given(decodings())
 def test_model_sees_finished_levels_and_nothing_of_levels_not_yet_decoded(problem):
-    for level, codes, _ in problem.model.calls:
+    for level, codes, *_ in problem.model.calls:
         codes = codes[: len(problem.codes)]
         assert torch.equal(codes[:, :level], problem.result[:, :level])
         assert (codes[:, level + 1 :] == problem.mask).all()
@@ -349,15 +349,17 @@ def test_temperature_can_differ_by_level():
 def test_guidance_1_asks_the_model_once_with_the_label_alone():
     model = TableModel(torch.zeros(1, 5, 3))
     generate(model, 5, [0, 1], steps=(2,), guidance=1.0)
-    assert [labels.tolist() for _, _, labels in model.calls] == [[0, 0]] * 2
+    assert [labels.tolist() for _, _, labels, _ in model.calls] == [[0, 0]] * 2
 
 
-def test_guidance_shows_the_same_codes_with_the_null_label():
-    model = TableModel(torch.zeros(1, 5, 3))
-    generate(model, 5, [0, 1], steps=(2,), guidance=2.0)
-    for _, codes, labels in model.calls:
-        assert sorted(labels.tolist()) == [0, 0, CLASSES, CLASSES]
+def test_guidance_shows_the_same_codes_once_told_nothing_and_once_told_all():
+    model, asked = TableModel(torch.zeros(1, 5, 3)), torch.rand(2, 5, 2)
+    decode(model, *blank(2, 1, 5), torch.tensor([0, 3]), Sampling((2,), guidance=2.0), seeds=[0, 1], controls=asked)
+    for _, codes, labels, controls in model.calls:
+        assert labels.tolist() == [CLASSES, CLASSES, 0, 3]
         assert torch.equal(codes[:2], codes[2:])
+        assert controls[:2].isnan().all()
+        assert torch.equal(controls[2:], asked)
 
 
 @pytest.mark.parametrize(("guidance", "code"), [(0.0, 0), (0.5, 1), (1.0, 1), (2.0, 1), (4.0, 2)])

@@ -519,25 +519,29 @@ def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the
     number = torch.arange(TOKENS.codes[:, 0].numel()).view_as(TOKENS.codes[:, 0]) / 1000
     tokens = replace(TOKENS, controls=torch.stack((number, torch.zeros_like(number)), dim=-1))
     codes_of = dict(zip(number.flatten().tolist(), tokens.codes.transpose(1, 2).flatten(0, 1).tolist(), strict=True))
-    seen, hidden = [], []
+    seen, hidden, untold = [], [], []
     original = SoundStorm.masked_loss
 
     def watch(self, codes, labels, level, mask, padding=None, controls=None):
         if self.training:
             hidden.extend(controls.isnan().all(dim=1).tolist())
+            untold.extend((labels == CONFIG.null_label).tolist())
             seen.extend(zip(controls[..., 0][mask].tolist(), codes.transpose(1, 2)[mask].tolist(), strict=True))
         return original(self, codes, labels, level, mask, padding, controls)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", watch)
     config = replace(CONFIG, controls=True)
-    settings = replace(SETTINGS, epochs=40, crop_frames=6, control_dropout=0.3)
+    settings = replace(SETTINGS, epochs=40, crop_frames=6, label_dropout=0.2, control_dropout=0.3)
     result = train(config, tokens, VALIDATION, settings, tmp_path / "generator.safetensors", "cpu")
     told = [(value, codes) for value, codes in seen if not math.isnan(value)]
     assert len(told) > 100
     assert all(codes_of[value] == codes for value, codes in told)
-    share = np.mean(hidden, axis=0)
-    assert (abs(share - 0.3) < 0.1).all()
-    assert abs(np.mean([loudness and onset for loudness, onset in hidden]) - 0.09) < 0.06  # hidden independently
+    hidden, untold = np.array(hidden), np.array(untold)
+    assert untold.sum() > 20
+    assert hidden[untold].all()  # who is told no class is asked nothing
+    hidden = hidden[~untold]
+    assert (abs(hidden.mean(axis=0) - 0.3) < 0.1).all()
+    assert abs(hidden.all(axis=1).mean() - 0.09) < 0.06  # hidden independently
     assert result.generator.model.config.controls
 
 

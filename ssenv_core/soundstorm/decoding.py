@@ -1,7 +1,8 @@
 """Parallel iterative decoding of residual codes: the masked tokens of one level after another are sampled, and some of the samples kept.
 
 Within a level this is MaskGIT's decoding (Chang et al. 2022, section 3.2), over levels SoundStorm's (Borsos et al. 2023, section 3.3), with
-classifier-free guidance (Ho & Salimans 2022, eq. 6; g = 1 + w). Continuation, inpainting and variation are one mechanism: given tokens.
+classifier-free guidance by all that is told, class and controls (Ho & Salimans 2022, eq. 6; g = 1 + w). Continuation, inpainting and
+variation are one mechanism: given tokens.
 It knows no audio, and of a model only `config`, `training`, the call (codes, labels, padding, controls) -> hidden and `logits`.
 """
 
@@ -139,7 +140,8 @@ def _guided_logits(
     if guidance == 1:
         return model.logits(model(codes, labels, padding, controls)[where], level).float()
     twice = torch.cat((torch.full_like(labels, model.config.null_label), labels))
-    padding, controls = (None if part is None else torch.cat((part, part)) for part in (padding, controls))
+    padding = None if padding is None else torch.cat((padding, padding))
+    controls = None if controls is None else torch.cat((torch.full_like(controls, torch.nan), controls))
     hidden = model(codes.repeat(2, 1, 1), twice, padding, controls)
     null, conditional = model.logits(hidden.unflatten(0, (2, -1))[:, where[0], where[1]], level).float()
     return torch.lerp(null, conditional, guidance)

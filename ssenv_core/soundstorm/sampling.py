@@ -126,7 +126,8 @@ class Sampling:
     steps : iterations of each level, at least 1
     temperature : of the sampling, >= 0, 0 taking the likeliest codes; one for all levels or one per level. SoundStorm takes the likeliest
         of all fine levels, (1, 0, 0, ...); of noise these are unlike any that occur together, and sounds come out several times too loud
-    guidance : g >= 0 in logits = null + g (conditional - null); 1 is none, and costs one pass where others cost two
+    guidance : g >= 0 in logits = null + g (conditional - null), null being told neither the class nor what is asked of each moment; 1 is
+        none, and costs one pass where others cost two
     guidance_schedule : "constant", or within each level "rising" from none to g or "falling" from g to none (a level of one step has g)
     top_k, top_p : sample from the k likeliest codes only, and from the fewest codes that together have the probability p in (0, 1]
     sampler : which samples are kept
