@@ -19,7 +19,7 @@ import torch
 from ssenv_core.audio import read_audio
 from ssenv_core.checkpoints import TrainedGenerator, silent_where
 from ssenv_core.codecs.base import Codec
-from ssenv_core.controls import LOUDNESS, as_asked, ask
+from ssenv_core.controls import LOUDNESS, ONSET, as_asked, ask
 from ssenv_core.devices import autocast, resolve_device
 from ssenv_core.errors import SsenvError
 from ssenv_core.progress import Progress, track
@@ -328,19 +328,25 @@ def control_scores(
     device: str | torch.device = "auto",
     precision: str = "auto",
 ) -> pd.DataFrame:
-    """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, and told nothing. Where
-    they are silent, it is given silence, as by a plan, and the loudness there is not scored: that much would be had for nothing.
+    """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, or a part of it, and told
+    nothing. Where they are silent, it is given silence, as by a plan, and the loudness there is not scored: that much would be had for
+    nothing.
 
     Returns:
-        Columns "asked" and "not asked", with the same seeds, and "recording", the clips' own codes decoded, which is the most that this
-        codec lets a generator reach: the mean scores of `controls.as_asked`, one per row.
+        Columns "asked", "loudness alone", "onsets alone" and "not asked", with the same seeds, and "recording", the clips' own codes
+        decoded, which is the most that this codec lets a generator reach: the mean scores of `controls.as_asked`, one per row.
 
     Raises:
         SsenvError: as `generate_codes` and `generate_waveforms`.
     """
     blank, means, scored = Canvas.blank(generator, len(tokens), tokens.metadata["duration"]), {}, tokens.controls.clone()
     scored[..., LOUDNESS].masked_fill_(silent_where(scored), torch.nan)
-    for name, canvas in (("asked", blank.told(generator, tokens.controls)), ("not asked", blank), ("recording", None)):
+    canvases = {}
+    for name, hidden in (("asked", []), ("loudness alone", [ONSET]), ("onsets alone", [LOUDNESS])):
+        controls = tokens.controls.clone()
+        controls[..., hidden] = torch.nan
+        canvases[name] = blank.told(generator, controls)
+    for name, canvas in (canvases | {"not asked": blank, "recording": None}).items():
         codes = tokens.codes.to(resolve_device(device))
         if canvas is not None:
             codes = generate_codes(generator, tokens.labels.tolist(), sampling, canvas, seed=seed, device=device, precision=precision)

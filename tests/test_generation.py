@@ -207,9 +207,14 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
     )
     obedient = TrainedGenerator(model, CLASSES, metadata, {})
 
+    asked = []
+
     def told(generator, labels, sampling, canvas, **_):
         assert labels == [0, 2]
-        return canvas.codes if canvas.controls is None else (canvas.controls[..., :1].transpose(1, 2) * 1000).long().expand(-1, 2, -1)
+        if canvas.controls is None:
+            return canvas.codes
+        asked.append((~canvas.controls.isnan()).all(dim=1).tolist())
+        return (canvas.controls[..., :1].transpose(1, 2).nan_to_num(0.0) * 1000).long().expand(-1, 2, -1)
 
     def sound(generator, codec, codes, **_):
         rng = np.random.default_rng(0)
@@ -221,7 +226,10 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
     scores = generation.control_scores(obedient, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
     assert scores.loc["loudness_correlation", "asked"] > 0.95
     assert abs(scores.loc["loudness_correlation", "not asked"]) < 0.5
-    assert set(scores.columns) == {"asked", "not asked", "recording"}
+    assert list(scores.columns) == ["asked", "loudness alone", "onsets alone", "not asked", "recording"]
+    assert asked == [[[True, True]] * 2, [[True, False]] * 2, [[False, True]] * 2]
+    assert scores.loc["loudness_correlation", "loudness alone"] == scores.loc["loudness_correlation", "asked"]
+    assert scores.loc["loudness_correlation", "onsets alone"] == scores.loc["loudness_correlation", "not asked"]
 
 
 def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_codes_do(codec, monkeypatch):
@@ -238,7 +246,7 @@ def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_
     tokens = TokenSet(codes, torch.tensor([0]), torch.tensor([1]), controls[..., 0] > 0, controls, ("a",), ("",), CLASSES, metadata)
     generator = TrainedGenerator(SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {})
     generation.control_scores(generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
-    assert [part.unique().tolist() for part in decoded] == [[1], [1], [7]]
+    assert [part.unique().tolist() for part in decoded] == [[1]] * 4 + [[7]]
 
 
 def test_silence_that_was_given_earns_no_score(codec, monkeypatch):
