@@ -66,7 +66,7 @@ def decode(
     seeds : one per item, for a generator of its own on the device of `codes`: the same seed and device give the same codes, whatever else
         is in the batch and however the item is padded (up to rounding: matrix products of another batch size may round differently)
     padding : (B, T) bool, True = not part of the item; comes back as it is in `codes`, which must be codes there too
-    controls : (B, T, 2) float as of `SoundStorm`, asked of the guided and of the unguided model alike; None asks nothing
+    controls : (B, T, 2) float as of `SoundStorm`, the unguided model is asked nothing; None asks nothing at all
     record : keep the state after every iteration
     watch : told after every iteration which share of them all is done, in (0, 1]; what it raises ends the decoding
 
