@@ -1,4 +1,4 @@
-"""How decoding samples: the iterations of each level, which codes may be drawn, how strongly what is told guides, and which samples are kept.
+"""How decoding samples: iterations of each level, which codes may be drawn, how strongly what is told guides, which samples are kept.
 
 What is kept is up to a sampler, a small object. MaskGIT's confidence (Chang et al. 2022, section 3.2) keeps what the model is surest of;
 an order fixed beforehand spreads what is kept over time, be it at random or evenly (Besnier et al. 2025, "Halton Scheduler"): neighbours,
