@@ -128,9 +128,8 @@ def modulation_spectrum(clip: Sound) -> pd.Series:
 
 def onset_times(clip: Sound) -> np.ndarray:
     """(N,) s: where events begin, each in the middle of its rise: 5 dB over 30 ms, averaged over 8 wide bands of which what lies more than
-    30 dB below a band's loudest moment is left out. A dog's bark is one, where `temporal_smoothing` counts what flickers in it and far
-    below it too: of ESC-50's folds 1 and 2, dogs have 6 a clip instead of 15, clocks 9 instead of 17, wind 0.4 instead of 5. What sounds
-    from the first frame on has none."""
+    30 dB below a band's loudest moment is left out, where `temporal_smoothing` counts what flickers within an event and far below it too.
+    What sounds from the first frame on has none."""
     rise = _rise(_wide_bands(clip), _EVENT_RANGE_DB)
     return (_onset_frames(rise, _EVENT_DB) + _ONSET_FRAMES / 2) / _FRAMES_PER_SECOND
 
