@@ -33,8 +33,9 @@ def test_onsets_are_where_sounds_begin() -> None:
 
 def test_what_is_far_below_the_loudest_moment_and_what_rises_little_is_no_onset() -> None:
     loud, faint = bursts([0.4, 1.2]), bursts([0.8, 1.6], level=0.1 * 10 ** (-40 / 20))
-    swelling = bursts([0.4]) + bursts([0.43], level=0.12, length=0.3)  # goes on from the first as it fades
-    for wav, count in ((loud + faint, 2), (loud + bursts([0.8], level=0.01), 3), (swelling, 1)):
+    steady = 0.05 * np.random.default_rng(1).standard_normal(2 * RATE)
+    louder = (steady * np.where(np.arange(2 * RATE) < RATE, 1.0, 10 ** (4 / 20))).astype(np.float32)  # by 4 dB
+    for wav, count in ((loud + faint, 2), (loud + bursts([0.8], level=0.01), 3), (louder, 0)):
         assert measure_controls(wav, RATE, 150, FRAMES_PER_SECOND)[:, ONSET].sum() == count
 
 
