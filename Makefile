@@ -31,7 +31,7 @@ lint: install  ## check the style
 	$(VENV)/bin/ruff format --check .
 
 links: install  ## bring the links between the notebooks up to date with their titles
-	$(VENV)/bin/python -m ssenv_core.navigation
+	$(VENV)/bin/python tools/links.py
 
 install: $(VENV)/.installed
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
 
 FOLDER = click.Path(path_type=Path)
 TARGET = click.Path(path_type=Path, file_okay=False)  # a folder to write to
@@ -72,8 +72,8 @@ def run(params: Path, overrides: tuple[str, ...], force: bool, start: str | None
     """Run the notebooks of a study. Steps whose code, parameters and files have not changed are skipped."""
     if start is not None and only is not None:
         raise click.UsageError("--from and --only exclude each other")
-    from ssenv_core.params import parse_override
-    from ssenv_core.study import run_study
+    from ssenv_core.study.params import parse_override
+    from ssenv_core.study.running import run_study
 
     run_study(params, dict(map(parse_override, overrides)), force=force, start=start, only=only)
 
@@ -92,8 +92,8 @@ def sweep(params: Path, axes: tuple[str, ...], grid: tuple[str, ...], vary: tupl
 
     Each is a study of its own, named after its values. Steps that the changed parameters do not reach are made once.
     """
-    from ssenv_core.params import parse_override
-    from ssenv_core.sweep import every_combination, one_at_a_time, parse_axis, run_sweep, sweep_table
+    from ssenv_core.study.params import parse_override
+    from ssenv_core.study.sweep import every_combination, one_at_a_time, parse_axis, run_sweep, sweep_table
 
     if bool(grid) == bool(vary):
         raise click.UsageError("name values to sweep with --grid or --vary" + ": the two exclude each other" * bool(grid))
@@ -107,7 +107,7 @@ def sweep(params: Path, axes: tuple[str, ...], grid: tuple[str, ...], vary: tupl
 @click.option("--data-root", type=FOLDER, default=Path("data"), help="Folder for the data sets.")
 def download(name: str, data_root: Path) -> None:
     """Fetch a data set, verify it and unpack it; an interrupted download is continued."""
-    from ssenv_core.datasets import download as fetch
+    from ssenv_core.data.download import download as fetch
 
     click.echo(fetch(name, data_root))
 
@@ -126,10 +126,10 @@ def download(name: str, data_root: Path) -> None:
 @click.option("--device", default="auto", metavar="auto|cpu|cuda")
 def reconstruct(source: Path, target: Path, codec_name: str, bandwidth: float, device: str) -> None:
     """Write a folder of audio through a codec: same names, .wav, at the codec's rate."""
-    from ssenv_core.audio import list_audio
+    from ssenv_core.base.audio import list_audio
+    from ssenv_core.base.devices import resolve_device
     from ssenv_core.codecs import load_codec
-    from ssenv_core.devices import resolve_device
-    from ssenv_core.reconstruction import reconstruct_folder
+    from ssenv_core.codecs.reconstruction import reconstruct_folder
 
     list_audio(source)
     resolved = resolve_device(device)
@@ -144,9 +144,9 @@ def reconstruct(source: Path, target: Path, codec_name: str, bandwidth: float, d
 @click.option("--output", type=FOLDER, metavar="FILE.csv")
 def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> None:
     """What k-NN, a random forest and an SVM of MFCC and zero-crossing rate name rightly, fold by fold (Piczak 2015)."""
-    from ssenv_core.artifacts import write_text
-    from ssenv_core.baselines import cross_validate
-    from ssenv_core.datasets import load_dataset
+    from ssenv_core.base.files import write_text
+    from ssenv_core.classification.baselines import cross_validate
+    from ssenv_core.data import load_dataset
 
     sounds = load_dataset(dataset, data_root, seed=seed)
     if sounds.missing_folds:
@@ -179,13 +179,13 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
 )
 def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_rate: int, embedding_names: tuple[str, ...]) -> None:
     """Compare two folders of audio by the study's acoustic metrics. Clips of known content are not measured again."""
-    from ssenv_core.evaluation import evaluate_folders
-    from ssenv_core.evaluation_report import SHOWN, write_evaluation
+    from ssenv_core.evaluation.folders import evaluate_folders
+    from ssenv_core.evaluation.folders_page import SHOWN, write_evaluation
 
     embeddings = []
     if embedding_names:
-        from ssenv_core.devices import resolve_device
-        from ssenv_core.embeddings import load_embedding
+        from ssenv_core.base.devices import resolve_device
+        from ssenv_core.evaluation.embeddings import load_embedding
 
         embeddings = [load_embedding(name, resolve_device("auto")) for name in dict.fromkeys(embedding_names)]
     evaluation = evaluate_folders(real, generated, output, convention=convention, sample_rate=sample_rate, embeddings=embeddings)
@@ -255,13 +255,14 @@ def generate(
     told = any(option is not None for option in (continued, inpaint, vary, onsets, envelope))
     if plan and told:
         raise click.UsageError("--plan is for sounds of which nothing else is told")
-    from ssenv_core.checkpoints import load_generator, shipped_generator
+    from ssenv_core.base.devices import resolve_device
     from ssenv_core.codecs import load_codec
-    from ssenv_core.controls import file_level
-    from ssenv_core.devices import resolve_device
-    from ssenv_core.generation import Canvas, class_index, encode_file, generate_codes, generate_waveforms
-    from ssenv_core.recipes import makers, recipe, refuse_other_sounds, write_sound
-    from ssenv_core.soundstorm import Sampling
+    from ssenv_core.data.controls import file_level
+    from ssenv_core.generator.canvas import Canvas
+    from ssenv_core.generator.file import class_index, load_generator, shipped_generator
+    from ssenv_core.generator.generation import encode_file, generate_codes, generate_waveforms
+    from ssenv_core.generator.recipes import makers, recipe, refuse_other_sounds, write_sound
+    from ssenv_core.soundstorm.sampling import Sampling
 
     resolved = resolve_device(device)
     checkpoint = checkpoint or shipped_generator()
@@ -313,7 +314,7 @@ def generate(
 @click.argument("files", nargs=-1, required=True, type=FOLDER, metavar="FILE...")
 def classify(checkpoint: Path, top: int, files: tuple[Path, ...]) -> None:
     """Name the sounds in files: the likeliest classes of each, with their probabilities."""
-    from ssenv_core.classifier import load_classifier
+    from ssenv_core.classification.classifier import load_classifier
     from ssenv_core.codecs import load_codec
 
     trained = load_classifier(checkpoint)
@@ -334,10 +335,10 @@ def export(checkpoint: Path | None, duration: float, output: Path, **sampling: A
 
     torch.export.load(FILE).module()(torch.tensor([label])) makes a clip; the file's ssenv.json names the classes.
     """
-    from ssenv_core.checkpoints import load_generator, shipped_generator
     from ssenv_core.codecs import load_codec
-    from ssenv_core.export import export_generator
-    from ssenv_core.soundstorm import Sampling
+    from ssenv_core.generator.export import export_generator
+    from ssenv_core.generator.file import load_generator, shipped_generator
+    from ssenv_core.soundstorm.sampling import Sampling
 
     if output.suffix != ".pt2":
         raise click.BadParameter(f"{output} must end in .pt2", param_hint="--output")

@@ -17,15 +17,18 @@ from click.testing import CliRunner
 from packaging.specifiers import SpecifierSet
 from tiny import tiny_codec
 
-from ssenv_core import checkpoints, codecs, datasets
-from ssenv_core.artifacts import sha256_file
-from ssenv_core.checkpoints import Plans, TrainedGenerator, load_generator, save_generator
-from ssenv_core.classifier import Classifier, TrainedClassifier, save_classifier
+from ssenv_core import codecs
+from ssenv_core import data as datasets
+from ssenv_core.base.files import sha256_file
+from ssenv_core.classification.classifier import Classifier, TrainedClassifier, save_classifier
 from ssenv_core.cli import main
-from ssenv_core.codecs import load_codec
+from ssenv_core.codecs import load_codec, reconstruction
+from ssenv_core.generator import file
+from ssenv_core.generator.file import TrainedGenerator, load_generator, save_generator
+from ssenv_core.generator.plans import Plans
 from ssenv_core.metrics.acoustic import acoustic_metrics
 from ssenv_core.metrics.similarity import paired_similarity, whole_clip_similarity
-from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
+from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
 
 def ssenv(*arguments):
@@ -100,9 +103,9 @@ def test_help_comes_without_the_heavy_imports():
 def test_a_sweep_takes_axes_after_grid_and_each_once(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "ssenv_core.sweep.run_sweep", lambda params, choices, overrides: seen.append((str(params), choices, overrides)) or ["a"]
+        "ssenv_core.study.sweep.run_sweep", lambda params, choices, overrides: seen.append((str(params), choices, overrides)) or ["a"]
     )
-    monkeypatch.setattr("ssenv_core.sweep.sweep_table", lambda studies: f"table of {studies}")
+    monkeypatch.setattr("ssenv_core.study.sweep.sweep_table", lambda studies: f"table of {studies}")
     result = CliRunner().invoke(main, ["sweep", "p.yaml", "--grid", "fold=1,2", "guidance=1,3", "--set", "seed=7"])
     assert result.exit_code == 0
     combined = [{"fold": fold, "guidance": guidance} for fold in (1, 2) for guidance in (1, 3)]
@@ -203,7 +206,7 @@ def test_reconstruct_writes_every_clip_at_the_codecs_rate_and_length(sounds, wei
         info = soundfile.info(sounds / "out" / f"{name}.wav")
         assert (info.samplerate, info.frames) == (24_000, 6000)
     wav, _ = soundfile.read(sounds / "real" / "b.wav", dtype="float32")
-    expected = codecs.reconstruct(load_codec("melrvq_24khz", 3.0), wav)
+    expected = reconstruction.reconstruct(load_codec("melrvq_24khz", 3.0), wav)
     written, _ = soundfile.read(sounds / "out" / "b.wav", dtype="float32")
     np.testing.assert_allclose(written, np.clip(expected, -1, 1), atol=1 / 32768)
 
@@ -330,7 +333,7 @@ def test_generate_replaces_no_sound_that_was_made_otherwise(checkpoint, tmp_path
 
 def test_without_a_checkpoint_the_shipped_generator_is_used(checkpoint, tmp_path, monkeypatch):
     checkpoint.with_suffix(".json").write_text(json.dumps({"sha256": sha256_file(checkpoint)}))
-    monkeypatch.setattr(checkpoints, "SHIPPED", checkpoint)
+    monkeypatch.setattr(file, "SHIPPED", checkpoint)
     options = ["--class", "dog", "--duration", 0.2, "--output", tmp_path / "a", "--device", "cpu"]
     assert ssenv("generate", *options).exit_code == 0
     assert json.loads((tmp_path / "a" / "dog_42_0.json").read_text())["checkpoint_sha256"] == sha256_file(checkpoint)

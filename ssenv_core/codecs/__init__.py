@@ -1,29 +1,25 @@
-"""The codecs by name, and a whole recording through one.
-
-`melrvq_24khz` is shipped with the package; the others need weights from outside, and `dac_44khz` a package of its own. No codec ever
-stands in for another.
-"""
+"""Codecs by name: the embedded one, EnCodec, Vocos and DAC."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from ssenv_core.artifacts import require_shipped
-from ssenv_core.audio import fit_length
-from ssenv_core.codecs.base import Codec
+from ssenv_core.base.errors import SsenvError, did_you_mean
+from ssenv_core.base.pretrained import require_shipped
 from ssenv_core.codecs.dac import NAME as DAC_NAME
 from ssenv_core.codecs.dac import dac_levels, load_dac
 from ssenv_core.codecs.encodec import load_encodec, untrained_encodec
-from ssenv_core.codecs.melrvq import MelRVQ, melrvq_levels
+from ssenv_core.codecs.melrvq.codec import MelRVQ, melrvq_levels
+from ssenv_core.codecs.protocol import Codec
 from ssenv_core.codecs.vocos_encodec import NAME as VOCOS_NAME
 from ssenv_core.codecs.vocos_encodec import load_vocos_encodec, vocos_levels
-from ssenv_core.errors import SsenvError, did_you_mean
 
 WEIGHTS = Path(__file__).parent / "weights"
+
+
 PART_OF = {"esc10": "esc50"}  # the same clips in the same folds
 
 
@@ -60,21 +56,6 @@ def codec_levels(name: str, bandwidth: float) -> int:
     return _CODECS[name][1](bandwidth)
 
 
-def reconstruct(codec: Codec, wav: np.ndarray, device: str | torch.device = "cpu") -> np.ndarray:
-    """One waveform (S,) float32 at `codec.sample_rate` through the codec and back: (S,) float32, cropped or zero-padded to its length;
-    the same one at every call, as noise is drawn with seed 0."""
-    return reconstructions(codec, wav, device, 1)[0]
-
-
-def reconstructions(codec: Codec, wav: np.ndarray, device: str | torch.device, draws: int) -> list[np.ndarray]:
-    """`reconstruct` with noise of the seeds 0 to draws - 1; of a codec that draws none, the one that there is."""
-    with torch.inference_mode():
-        codes = codec.encode(torch.tensor(wav, dtype=torch.float32, device=device)[None, None])
-        seeds = range(draws if codec.stochastic else 1)
-        decoded = [codec.decode(codes, torch.Generator(codes.device).manual_seed(seed))[0, 0].cpu().numpy() for seed in seeds]
-    return [fit_length(one, len(wav)) for one in decoded]
-
-
 def _load_melrvq(bandwidth: float) -> MelRVQ:
     return MelRVQ.load(require_shipped(WEIGHTS / f"{MelRVQ.name}.safetensors"), bandwidth)
 
@@ -91,4 +72,6 @@ _CODECS: dict[str, tuple[Callable[[float], nn.Module], Callable[[float], int]]] 
     VOCOS_NAME: (load_vocos_encodec, vocos_levels),
     DAC_NAME: (load_dac, dac_levels),
 }
+
+
 CODEC_NAMES: tuple[str, ...] = tuple(_CODECS)

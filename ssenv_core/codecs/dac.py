@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ssenv_core.codecs.base import chunks, each_alone, weights_hash
-from ssenv_core.codecs.pretrained import Weights, download
-from ssenv_core.errors import SsenvError, install
+from ssenv_core.base.errors import SsenvError, install
+from ssenv_core.base.pretrained import Weights, download
+from ssenv_core.codecs.protocol import chunks, each_alone, weights_hash
 
 if TYPE_CHECKING:
     from dac import DAC

@@ -16,9 +16,9 @@ from encodec.model import ROOT_URL, EncodecModel
 from encodec.modules import SLSTM
 from torch import nn
 
-from ssenv_core.codecs.base import chunks, each_alone, weights_hash
-from ssenv_core.codecs.pretrained import Weights, in_torch_hub
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
+from ssenv_core.base.pretrained import Weights, in_torch_hub
+from ssenv_core.codecs.protocol import chunks, each_alone, weights_hash
 
 FOLDER_VARIABLE = "SSENV_ENCODEC_DIR"
 FRAMES_SEEN_BY_CONVOLUTIONS = 2  # before a frame, by those ahead of the encoder's LSTM: 478 samples

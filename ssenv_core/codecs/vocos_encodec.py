@@ -18,10 +18,10 @@ from vocos import Vocos
 from vocos.heads import ISTFTHead
 from vocos.models import VocosBackbone
 
+from ssenv_core.base.errors import SsenvError
+from ssenv_core.base.pretrained import Weights
 from ssenv_core.codecs.encodec import EnCodec, load_encodec
 from ssenv_core.codecs.inverse_stft import InverseSTFT
-from ssenv_core.codecs.pretrained import Weights
-from ssenv_core.errors import SsenvError
 
 NAME = "vocos_encodec_24khz"
 REPOSITORY = "charactr/vocos-encodec-24khz"

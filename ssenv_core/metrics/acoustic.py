@@ -15,8 +15,8 @@ import pandas as pd
 import scipy.fft
 import scipy.stats
 
-from ssenv_core.audio import resample
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.audio import resample
+from ssenv_core.base.errors import SsenvError
 
 
 class Metric(NamedTuple):

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 from scipy.stats import entropy
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
 
 
 class Reach(NamedTuple):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
 
 SIZES = 8  # subset sizes that an extrapolation is fitted to
 REPEATS = 8  # subsets of each size

@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.fft
 import torch
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
 from ssenv_core.metrics.acoustic import check_waveform
 
 _LOG_FLOOR = 1e-8

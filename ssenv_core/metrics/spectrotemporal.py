@@ -14,7 +14,7 @@ import pandas as pd
 import scipy.fft
 from scipy.signal import find_peaks
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
 from ssenv_core.metrics.acoustic import check_waveform
 
 _BANDS, _WIDE_BANDS = 40, 8  # mel bands; groups of them, wide enough that noise's own flicker stays small

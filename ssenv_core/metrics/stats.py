@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
 
 
 def compare(

@@ -13,9 +13,9 @@ import plotly.io as pio
 from kaleido.scopes.plotly import PlotlyScope
 from plotly.io.base_renderers import MimetypeRenderer
 
-from ssenv_core.artifacts import atomic_path, write_text
-from ssenv_core.errors import SsenvError
-from ssenv_core.progress import live_front_end
+from ssenv_core.base.errors import SsenvError
+from ssenv_core.base.files import atomic_path, write_text
+from ssenv_core.base.progress import live_front_end
 
 WIDTH, SCALE = 900, 1.5  # px of a figure that has no width; pixels of a picture for each of a figure's
 PLOTLY = "application/vnd.plotly.v1+json"

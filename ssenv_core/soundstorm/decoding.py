@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
 from ssenv_core.soundstorm.masking import lowest, num_masked
 from ssenv_core.soundstorm.model import SoundStorm
 from ssenv_core.soundstorm.sampling import Noise, Sampling, SeededNoise

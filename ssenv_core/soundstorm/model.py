@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
 from ssenv_core.soundstorm.conformer import Conformer
 from ssenv_core.soundstorm.masking import apply_training_mask
 

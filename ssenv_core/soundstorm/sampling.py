@@ -14,7 +14,7 @@ import torch
 from scipy.stats.qmc import Halton
 from torch import Tensor
 
-from ssenv_core.errors import SsenvError
+from ssenv_core.base.errors import SsenvError
 
 
 class Noise(Protocol):

@@ -5,8 +5,8 @@ import time
 import torch
 
 from ssenv_core.codecs import load_codec
-from ssenv_core.codecs.base import Codec
 from ssenv_core.codecs.encodec import untrained_encodec
+from ssenv_core.codecs.protocol import Codec
 
 SECONDS, ROUNDS = 5.0, 5
 

@@ -14,14 +14,16 @@ import torch
 from peer import Peer
 from torch.optim.swa_utils import AveragedModel
 
-from ssenv_core.artifacts import sha256_file, write_json
+from ssenv_core.base.files import sha256_file, write_json
+from ssenv_core.base.progress import Progress
+from ssenv_core.base.seeds import Purpose, derive_seed
+from ssenv_core.base.training_loop import one_cycle, warmed_up_average
 from ssenv_core.codecs import load_codec
-from ssenv_core.optimization import one_cycle, warmed_up_average
-from ssenv_core.progress import Progress
-from ssenv_core.soundstorm import SoundStormConfig
-from ssenv_core.tokens import load_tokens_file
-from ssenv_core.training import ORDER, TrainSettings, train
-from ssenv_core.validation import Clips, Validation, derive_seed, validation_loss
+from ssenv_core.data.batches import Clips
+from ssenv_core.data.tokens import load_tokens_file
+from ssenv_core.generator.training import TrainSettings, train
+from ssenv_core.generator.validation import Validation, validation_loss
+from ssenv_core.soundstorm.model import SoundStormConfig
 
 
 def train_peer(config: SoundStormConfig, clips: Clips, settings: TrainSettings) -> AveragedModel:
@@ -34,7 +36,7 @@ def train_peer(config: SoundStormConfig, clips: Clips, settings: TrainSettings) 
     scheduler = one_cycle(optimizer, settings.learning_rate, epoch_steps * settings.epochs, settings.warmup)
     with Progress(epoch_steps * settings.epochs, "train the peer", "step") as progress:
         for epoch in range(settings.epochs):
-            order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(derive_seed(settings.seed, epoch, ORDER)))
+            order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(derive_seed(settings.seed, epoch, Purpose.ORDER)))
             for index in order.split(settings.batch_size)[:epoch_steps]:
                 batch = clips.batch(index, settings.crop_frames)
                 loss = peer.loss(batch.codes, batch.labels, batch.active)

@@ -12,7 +12,8 @@ from types import ModuleType
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssenv_core.soundstorm import MaskedTokens, SoundStormConfig, apply_training_mask
+from ssenv_core.soundstorm.masking import apply_training_mask
+from ssenv_core.soundstorm.model import MaskedTokens, SoundStormConfig
 
 FRAME_RATE = 75  # per second, of codes and of classes; only that they are equal matters
 

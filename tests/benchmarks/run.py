@@ -7,7 +7,9 @@ import codecs_speed
 import soundstorm_speed
 import torch
 
-from ssenv_core.artifacts import environment, project_root, write_json
+from ssenv_core.base.environment import environment
+from ssenv_core.base.files import write_json
+from ssenv_core.base.folders import project_root
 
 BENCHMARKS = {"codecs": codecs_speed.measure, "soundstorm": soundstorm_speed.measure}
 PEER = "soundstorm-pytorch"

@@ -19,8 +19,11 @@ import torch
 from peer import Peer
 from torch import Tensor
 
-from ssenv_core.devices import resolve_precision
-from ssenv_core.soundstorm import Sampling, SoundStorm, SoundStormConfig, decode, sample_training_mask
+from ssenv_core.base.devices import resolve_precision
+from ssenv_core.soundstorm.decoding import decode
+from ssenv_core.soundstorm.masking import sample_training_mask
+from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
+from ssenv_core.soundstorm.sampling import Sampling
 
 CONFIG = SoundStormConfig()
 STEPS = (12, 1, 1, 1, 1, 1, 1, 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from peer import Peer
 
-from ssenv_core.soundstorm import SoundStormConfig
+from ssenv_core.soundstorm.model import SoundStormConfig
 
 pytestmark = pytest.mark.skipif(find_spec("soundstorm_pytorch") is None, reason="soundstorm-pytorch is not installed: make bench does")
 

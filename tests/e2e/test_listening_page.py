@@ -15,9 +15,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, Route
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_listening import tiny_test
+from tiny.listening import tiny_test
 
-from ssenv_core.listening import SCALES, ListeningTest, collect_ratings, listener_order, listener_pages, write_key, write_page
+from ssenv_core.evaluation.listening.design import SCALES, ListeningTest, listener_order, listener_pages
+from ssenv_core.evaluation.listening.hosting import write_key, write_page
+from ssenv_core.evaluation.listening.ratings import collect_ratings
 
 TEST = tiny_test(seconds=0.5)
 PICTURES = Path(__file__).parents[2] / "outputs" / "e2e"

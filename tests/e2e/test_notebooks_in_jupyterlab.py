@@ -23,14 +23,15 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from ssenv_core.artifacts import StudyFolder
-from ssenv_core.checkpoints import Plans, TrainedGenerator, save_generator
+from ssenv_core.base.folders import StudyFolder
+from ssenv_core.classification.judge import Judge, LogMelCNN
 from ssenv_core.codecs import load_codec
-from ssenv_core.datasets import load_dataset
-from ssenv_core.judge import Judge, LogMelCNN
-from ssenv_core.soundstorm import SoundStorm, SoundStormConfig
-from ssenv_core.tokenizing import tokenize
-from ssenv_core.tokens import save_tokens
+from ssenv_core.data import load_dataset
+from ssenv_core.data.tokenizing import tokenize
+from ssenv_core.data.tokens import save_tokens
+from ssenv_core.generator.file import TrainedGenerator, save_generator
+from ssenv_core.generator.plans import Plans
+from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"clips_per_class": 2, "samples_per_class": 1, "long_clips": 1}

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchaudio.functional import melscale_fbanks
 
-from ssenv_core.audio import active_frames
+from ssenv_core.base.audio import active_frames
 
 SAMPLE_RATE = 24_000
 HOP = 320  # samples per frame: 75 frames/s

@@ -1,0 +1,57 @@
+"""The source files that a module depends on, read from its import statements.
+
+Imports are read, not run, and absolute ones only. A result is reproducible as long as these files and its inputs are the same.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+from ssenv_core.base.files import sha256_files
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@cache
+def code_of(module: str) -> str:
+    """Hex SHA-256 of a module of this package and of all its modules and data files that it imports.
+
+    Args:
+        module: its dotted name, usually `__name__`.
+    """
+    return sha256_files(list(package_files(f"import {module}")), PACKAGE)
+
+
+def package_files(source: str, package: Path = PACKAGE) -> set[Path]:
+    """The files of `package` that Python source imports, directly or through other modules, with their data files.
+
+    Data files are those named like an imported module, but for the suffix, and those in folders without Python below an imported
+    sub-package (a codec's weights); prose is none.
+    """
+    found: set[Path] = set()
+    sources = [source]
+    while sources:
+        for name in _imported(sources.pop()):
+            top, *parts = name.split(".")
+            if top != package.name:
+                continue
+            for depth in range(len(parts) + 1):
+                module = package.joinpath(*parts[:depth])
+                file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+                if file.is_file() and file not in found:
+                    found.add(file)
+                    sources.append(file.read_text())
+    beside = {data for file in found for data in file.parent.glob(f"{file.stem}.*")}
+    folders = [file.parent for file in found if file.name == "__init__.py" and file.parent != package]
+    below = {data for folder in folders for data in folder.glob("*/*") if not any(data.parent.glob("*.py"))}
+    return found | {data for data in beside | below if data.is_file() and data.suffix not in (".py", ".pyc", ".md")}
+
+
+def _imported(source: str) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names

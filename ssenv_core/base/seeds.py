@@ -1,0 +1,22 @@
+"""Seeds derived from a study's seed, one for each purpose and clip."""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a derived seed is for; the last number given to `derive_seed`. Results depend on these numbers."""
+
+    CODES = 1
+    WAVEFORM = 2
+    VARIATION = 3
+    PLAN = 4
+    ORDER = 1  # the purposes of training come with other numbers than those of generation, so they may repeat
+    STEP = 2
+    VALIDATION = 3
+
+
+def derive_seed(*entropy: int) -> int:
+    """Derive a seed in [0, 2^63) from whole numbers >= 0: the same on every machine, unrelated for other numbers."""
+    return int(np.random.SeedSequence((*entropy, 1)).generate_state(1, np.uint64)[0] >> 1)  # the 1, as trailing zeros would not count

@@ -1,0 +1,1 @@
+"""Networks and classic features that predict the class of a sound."""

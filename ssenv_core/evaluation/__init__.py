@@ -1,0 +1,1 @@
+"""How good sounds are: of a study, of two folders, and to listeners."""

@@ -1,0 +1,80 @@
+"""How closely generated clips follow the loudness and onsets they were conditioned on."""
+
+import warnings
+
+import mir_eval
+import numpy as np
+import pandas as pd
+import torch
+
+from ssenv_core.base.devices import resolve_device
+from ssenv_core.codecs.protocol import Codec
+from ssenv_core.data.controls import LOUDNESS, ONSET, ONSET_WINDOW, measure_controls
+from ssenv_core.data.tokens import TokenSet
+from ssenv_core.generator.canvas import Canvas
+from ssenv_core.generator.file import TrainedGenerator
+from ssenv_core.generator.generation import generate_codes, generate_waveforms
+from ssenv_core.generator.plans import silent_where
+from ssenv_core.soundstorm.sampling import Sampling
+
+
+def as_asked(asked: torch.Tensor, wav: np.ndarray, sample_rate: int, frame_rate: float) -> dict[str, float]:
+    """How well wav (S,) follows the controls (T, 2) that it was asked for.
+
+    Returns:
+        loudness_correlation: Pearson's, of the levels in dB; NaN where one of them is constant or nothing was asked.
+        onset_precision, onset_recall, onset_f1: of onsets within ONSET_WINDOW of each other, one to one (`mir_eval.onset`); 1 where none
+            was to begin and none does; NaN where nothing was asked.
+    """
+    heard = measure_controls(wav, sample_rate, len(asked), frame_rate)
+    told = ~asked[:, LOUDNESS].isnan()
+    levels = torch.stack((asked[told, LOUDNESS], heard[told, LOUDNESS])).numpy()
+    varied = told.any() and (np.ptp(levels, axis=1) > 0).all()
+    scores = {"loudness_correlation": float(np.corrcoef(levels)[0, 1]) if varied else np.nan}
+    if asked[:, ONSET].isnan().all():
+        return scores | dict.fromkeys(("onset_precision", "onset_recall", "onset_f1"), np.nan)
+    times = [((controls[:, ONSET] == 1).nonzero()[:, 0] + 0.5).numpy() / frame_rate for controls in (asked, heard)]
+    if not any(map(len, times)):
+        return scores | dict.fromkeys(("onset_precision", "onset_recall", "onset_f1"), 1.0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* onsets are empty")
+        f1, precision, recall = mir_eval.onset.f_measure(*times, window=ONSET_WINDOW)
+    return scores | {"onset_precision": float(precision), "onset_recall": float(recall), "onset_f1": float(f1)}
+
+
+def control_scores(
+    generator: TrainedGenerator,
+    codec: Codec,
+    tokens: TokenSet,
+    sampling: Sampling,
+    *,
+    seed: int,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+) -> pd.DataFrame:
+    """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, or a part of it, and told
+    nothing. Where they are silent, it is given silence, as by a plan, and the loudness there is not scored: that much would be had for
+    nothing.
+
+    Returns:
+        Columns "asked", "loudness alone", "onsets alone" and "not asked", with the same seeds, and "recording", the clips' own codes
+        decoded, which is the most that this codec lets a generator reach: the mean scores of `controls.as_asked`, one per row.
+
+    Raises:
+        SsenvError: as `generate_codes` and `generate_waveforms`.
+    """
+    blank, means, scored = Canvas.blank(generator, len(tokens), tokens.metadata["duration"]), {}, tokens.controls.clone()
+    scored[..., LOUDNESS].masked_fill_(silent_where(scored), torch.nan)
+    canvases = {}
+    for name, hidden in (("asked", []), ("loudness alone", [ONSET]), ("onsets alone", [LOUDNESS])):
+        controls = tokens.controls.clone()
+        controls[..., hidden] = torch.nan
+        canvases[name] = blank.told(generator, controls)
+    for name, canvas in (canvases | {"not asked": blank, "recording": None}).items():
+        codes = tokens.codes.to(resolve_device(device))
+        if canvas is not None:
+            codes = generate_codes(generator, tokens.labels.tolist(), sampling, canvas, seed=seed, device=device, precision=precision)
+        wavs = generate_waveforms(generator, codec, codes, seed=seed)
+        scores = [as_asked(asked, wav, codec.sample_rate, codec.frame_rate) for asked, wav in zip(scored, wavs, strict=True)]
+        means[name] = pd.DataFrame(scores).mean()
+    return pd.DataFrame(means)

@@ -1,0 +1,83 @@
+"""Writes the report.html of `ssenv evaluate`: what was compared, the metrics with their tests, their distributions, pairs, and every clip.
+
+It computes nothing; the numbers are those of an `evaluation.Evaluation`.
+"""
+
+import html
+import json
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from ssenv_core.evaluation.folders import Evaluation
+from ssenv_core.metrics.acoustic import METRICS
+from ssenv_core.plots.metrics import metric_distributions, tilt_scatter
+from ssenv_core.plots.page import place_figure, write_page
+from ssenv_core.plots.tables import comparison_table
+
+SHOWN = [
+    "real_n", "real_mean", "real_std", "generated_n", "generated_mean", "generated_std", "difference_percent", "ks_d", "ks_p", "ks_holm_p",
+]  # fmt: skip
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> Path:
+    """Write the page, atomically, and return its path."""
+    figures: list[str] = []
+    report = evaluation.report
+    rates = {side: ", ".join(map(str, rates)) for side, rates in report["sample_rates"].items()}
+    lines = [f"{side}: {report['folders'][side]}, {report['clips'][side]} clips measured at {rates[side]} Hz" for side in rates]
+    header = "".join(f"<p>{html.escape(line)}</p>" for line in [*lines, f"convention: {report['convention']}"])
+    said = "".join(f"<li>{html.escape(note)}</li>" for note in report["notes"])
+    metrics = comparison_table(evaluation.comparison[SHOWN]).to_html()
+    explained = (
+        "Means and population standard deviations over the n clips with a finite value. ks_d is the largest distance between the two "
+        "distribution functions, ks_p its Kolmogorov-Smirnov probability, ks_holm_p the same corrected by Holm for the number of metrics."
+    )
+    tilt = "SNR divides a signal's power by that of its first difference: a spectral tilt. How it follows the centroid shows here."
+    parts = [
+        _section("Metrics", f"<ul>{said}</ul>" if said else "", metrics, f"<p>{explained}</p>"),
+        _section("Distributions", place_figure(_json(metric_distributions(evaluation.clips)), figures)),
+        _section("SNR and centroid", f"<p>{tilt}</p>", place_figure(_json(tilt_scatter(evaluation.clips)), figures)),
+        *_frechet(report["frechet"]),
+        _section("Pairs", f"<p>{html.escape(report['pairing'])}</p>", _similarity(evaluation), _folded("all pairs", evaluation.pairs)),
+        _section("Clips", *(_folded(f"{side} clips", table.drop(columns="sha256")) for side, table in evaluation.clips.items())),
+    ]
+    return write_page(path, "real against generated", header, "".join(parts), figures)
+
+
+def _frechet(found: dict[str, dict[str, float | None]]) -> list[str]:
+    """A section with the Fréchet distances, if there are any."""
+    if not found:
+        return []
+    table = pd.DataFrame.from_dict(found, orient="index")
+    shown = table.to_html(border=0, na_rep="–", float_format="{:.4g}".format)
+    explained = (
+        "How far the generated clips are from the real ones, as Gaussians of what a published network makes of them; clips counts the "
+        "smaller side, and extrapolated is to endlessly many, as few clips add to the distance."
+    )
+    return [_section("Fréchet distance", f"<p>{explained}</p>", shown)]
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<section><h2>{title}</h2>{''.join(parts)}</section>"
+
+
+def _json(figure: go.Figure) -> dict:
+    return json.loads(figure.to_json())
+
+
+def _similarity(evaluation: Evaluation) -> str:
+    rows = "".join(
+        f"<tr><td>{name.replace('_', ' ')}</td><td class=number>{value['mean']:.4f}</td><td class=number>{value['std']:.4f}</td>"
+        f"<td class=number>{value['n']}</td></tr>"
+        for name, value in evaluation.report["similarity"].items()
+        if value["n"]
+    )
+    return f"<table><tr><th>of pairs<th>mean<th>std<th>n</tr>{rows}</table>"
+
+
+def _folded(summary: str, table: pd.DataFrame) -> str:
+    named = {name: f"{METRICS[name].label} ({METRICS[name].unit})" if name in METRICS else name.replace("_", " ") for name in table}
+    shown = table.rename(columns=named).to_html(index=False, border=0, na_rep="–", float_format="{:.5g}".format)
+    return f"<details><summary>{summary}</summary>{shown}</details>"

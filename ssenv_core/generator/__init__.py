@@ -1,0 +1,1 @@
+"""The generator: trained, kept in a file, and asked for sounds."""

@@ -1,0 +1,1 @@
+"""Panels for a live notebook: make, compare and rate sounds."""

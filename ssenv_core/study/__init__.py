@@ -1,0 +1,1 @@
+"""A study: parameters, the run over its notebooks, its records, report, sweeps and summaries."""

@@ -1,0 +1,50 @@
+"""The record that a notebook leaves of its step, and which records are out of date."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ssenv_core.base.errors import SsenvError
+from ssenv_core.base.files import files_in, sha256_file, write_json
+from ssenv_core.base.folders import StudyFolder
+
+
+def finish_step(
+    folder: StudyFolder, step: str, *, headline: dict[str, float], inputs: list[Path], outputs: list[Path], missing: Iterable[str] = ()
+) -> None:
+    """Record what a notebook made: its headline numbers, its input and output files with their hashes, and what it had to do without.
+
+    A folder among `inputs` or `outputs` stands for every file in it, one among `inputs` also for there being no others; the figures that
+    begin with the step's number are outputs, too. Written last, so its presence says that the step ended well.
+
+    Raises:
+        SsenvError: a declared file is missing.
+    """
+
+    def hashes(paths: list[Path]) -> dict[str, str]:
+        files = [file for path in paths for file in (files_in(path) if path.is_dir() else [path])]
+        for file in files:
+            if not file.exists():
+                raise SsenvError(f"{step} declared {file} but it is missing")
+        return {os.path.relpath(file, folder.root): sha256_file(file) for file in files}
+
+    figures = sorted(folder.figures.glob(f"{step.split('_')[0]}_*"))
+    record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes([*outputs, *figures]), "missing": [*missing]}
+    record["folders"] = {os.path.relpath(path, folder.root): len(files_in(path)) for path in inputs if path.is_dir()}
+    write_json(folder.step_record(step), record)
+
+
+def outdated_steps(records: Mapping[str, dict]) -> set[str]:
+    """Of the steps of a manifest those whose results no longer stand: their last run did not end, or a file that they read or one more in a
+    folder that they read, was made since, or by a step that is outdated itself."""
+    made = {name: (step, digest) for step, record in records.items() for name, digest in record["outputs"].items()}
+    outdated = {step for step, record in records.items() if record["fingerprint"] is None}
+
+    def stands(record: dict) -> bool:
+        read = [(*made[name], digest) for name, digest in record["inputs"].items() if name in made]
+        grown = (sum(name.startswith(f"{folder}/") for name in made) > count for folder, count in record.get("folders", {}).items())
+        return all(now == then and maker not in outdated for maker, now, then in read) and not any(grown)
+
+    while more := {step for step, record in records.items() if step not in outdated and not stands(record)}:
+        outdated |= more
+    return outdated

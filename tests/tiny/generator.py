@@ -1,0 +1,35 @@
+"""A generator of a few thousand random weights for the tiny codec, and a session of takes with it, for the tests that need one."""
+
+from pathlib import Path
+
+import torch
+
+from ssenv_core.classification.judge import Judge, LogMelCNN
+from ssenv_core.generator.file import TrainedGenerator, load_generator, save_generator
+from ssenv_core.generator.plans import Plans
+from ssenv_core.panels.session import AuditionSession
+from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
+from tiny import tiny_codec
+
+CLASSES = ("dog", "rain", "sea_waves")
+SETTINGS = {
+    "steps": (3, 2), "temperature": 1.0, "guidance": 2.0, "guidance_schedule": "constant", "top_k": None, "top_p": None,
+    "sampler": "confidence", "choice_temperature": 4.5,
+}  # fmt: skip
+
+
+def tiny_session(folder: Path, *, controls: bool = True, judged: bool = True) -> AuditionSession:
+    """Of clips of 0.4 s in training, with its generator's file in `folder`; as a notebook has it, read back from there."""
+    torch.manual_seed(0)
+    codec = tiny_codec(bandwidth=1.5)
+    config = SoundStormConfig(
+        n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3, dropout=0.0, controls=controls
+    )
+    model = SoundStorm(config).eval()
+    for head in model.heads:  # so that the class and what is asked for matter
+        torch.nn.init.normal_(head.weight, std=0.5)
+    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "bandwidth": 1.5, "frame_rate": 75.0, "duration": 0.4}
+    plans = Plans(torch.tensor([0, 1, 1, 2]), torch.rand(4, 30, 2).round()) if controls else None
+    path = save_generator(folder / "generator.safetensors", TrainedGenerator(model, CLASSES, metadata, {"folds": [2]}, plans))
+    judge = Judge(LogMelCNN(3), CLASSES, {}, "cpu") if judged else None
+    return AuditionSession(path, load_generator(path, "cpu"), codec, judge, device="cpu")
