@@ -28,24 +28,62 @@ class Commands(click.Group):
             click.echo(f"error: {error}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("interrupted: what was finished is kept; run the same command again", err=True)
+            click.echo(
+                "interrupted: what was finished is kept; run the same command again", err=True
+            )
             ctx.exit(130)
 
 
 SAMPLING_OPTIONS = (
-    click.option("--steps", metavar="N,N,...", help="Iterations of each codec level, coarse first.  [default: 12,1,1,...]"),
-    click.option("--temperature", default="1", metavar="X[,X,...]", help="Of all levels, or of each; 0 takes the likeliest codes."),
+    click.option(
+        "--steps",
+        metavar="N,N,...",
+        help="Iterations of each codec level, coarse first.  [default: 12,1,1,...]",
+    ),
+    click.option(
+        "--temperature",
+        default="1",
+        metavar="X[,X,...]",
+        help="Of all levels, or of each; 0 takes the likeliest codes.",
+    ),
     click.option("--top-k", type=int, help="Sample from the k likeliest codes only."),
-    click.option("--top-p", type=float, help="Sample from the fewest codes that together have this probability."),
-    click.option("--sampler", type=click.Choice(["confidence", "halton", "random"]), default="confidence", help="Which samples are kept."),
-    click.option("--choice-temperature", type=float, default=8.0, help=f"Of confidence: weight of the noise in what is kept; {MEASURED}."),
-    click.option("--guidance", type=float, default=2.0, help=f"Classifier-free guidance, 1 is none; {MEASURED}."),
-    click.option("--guidance-schedule", type=click.Choice(["constant", "rising", "falling"]), default="constant", help="In each level."),
+    click.option(
+        "--top-p",
+        type=float,
+        help="Sample from the fewest codes that together have this probability.",
+    ),
+    click.option(
+        "--sampler",
+        type=click.Choice(["confidence", "halton", "random"]),
+        default="confidence",
+        help="Which samples are kept.",
+    ),
+    click.option(
+        "--choice-temperature",
+        type=float,
+        default=8.0,
+        help=f"Of confidence: weight of the noise in what is kept; {MEASURED}.",
+    ),
+    click.option(
+        "--guidance",
+        type=float,
+        default=2.0,
+        help=f"Classifier-free guidance, 1 is none; {MEASURED}.",
+    ),
+    click.option(
+        "--guidance-schedule",
+        type=click.Choice(["constant", "rising", "falling"]),
+        default="constant",
+        help="In each level.",
+    ),
 )
 
 
 checkpoint_option = click.option(
-    "--checkpoint", type=FOLDER, metavar="FILE", help="A generator that 02_train wrote.  [default: the shipped one, of ESC-50's classes]"
+    "--checkpoint",
+    type=FOLDER,
+    metavar="FILE",
+    help="A generator that 02_train wrote.  [default: the shipped one, of ESC-50's classes]",
 )
 
 
@@ -56,7 +94,9 @@ def sampling_options(command: Callable) -> Callable:
     return command
 
 
-@click.group(cls=Commands, context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, context_settings={"show_default": True, "help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="ssenv")
 def main() -> None:
     """A study of SoundStorm on environmental sound: run it, and use its parts on folders of audio."""
@@ -64,11 +104,28 @@ def main() -> None:
 
 @main.command()
 @click.argument("params", type=click.Path(dir_okay=False, path_type=Path), metavar="PARAMS.yaml")
-@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Replace a value of the file; may be repeated.")
-@click.option("--force", is_flag=True, help="Run every step, changed or not, and train anew: states of trainings that ended are removed.")
-@click.option("--from", "start", metavar="03", help="As --force, for this step and those after it; leave those before it alone.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Replace a value of the file; may be repeated.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Run every step, changed or not, and train anew: states of trainings that ended are removed.",
+)
+@click.option(
+    "--from",
+    "start",
+    metavar="03",
+    help="As --force, for this step and those after it; leave those before it alone.",
+)
 @click.option("--only", metavar="04", help="As --force, for this step; leave the others alone.")
-def run(params: Path, overrides: tuple[str, ...], force: bool, start: str | None, only: str | None) -> None:
+def run(
+    params: Path, overrides: tuple[str, ...], force: bool, start: str | None, only: str | None
+) -> None:
     """Run the notebooks of a study. Steps whose code, parameters and files have not changed are skipped."""
     if start is not None and only is not None:
         raise click.UsageError("--from and --only exclude each other")
@@ -81,25 +138,58 @@ def run(params: Path, overrides: tuple[str, ...], force: bool, start: str | None
 @main.command()
 @click.argument("params", type=click.Path(dir_okay=False, path_type=Path), metavar="PARAMS.yaml")
 @click.argument("axes", nargs=-1, metavar="[NAME=VALUE,VALUE,...]...")
-@click.option("--grid", multiple=True, metavar="NAME=VALUE,VALUE,...", help="Values to combine with all others; more may follow.")
-@click.option("--vary", multiple=True, metavar="NAME=VALUE,VALUE,...", help="Values to try one at a time; more may follow.")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Replace a value of the file in all of them; may be repeated."
+    "--grid",
+    multiple=True,
+    metavar="NAME=VALUE,VALUE,...",
+    help="Values to combine with all others; more may follow.",
 )
-def sweep(params: Path, axes: tuple[str, ...], grid: tuple[str, ...], vary: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="NAME=VALUE,VALUE,...",
+    help="Values to try one at a time; more may follow.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Replace a value of the file in all of them; may be repeated.",
+)
+def sweep(
+    params: Path,
+    axes: tuple[str, ...],
+    grid: tuple[str, ...],
+    vary: tuple[str, ...],
+    overrides: tuple[str, ...],
+) -> None:
     """Run a study for every combination of values: --grid fold=1,2,3 guidance=1,3 makes six. Or as it is and with each value alone:
     --vary ema_decay=0 crop_frames=null,256 makes four.
 
     Each is a study of its own, named after its values. Steps that the changed parameters do not reach are made once.
     """
     from ssenv_core.study.params import parse_override
-    from ssenv_core.study.sweep import every_combination, one_at_a_time, parse_axis, run_sweep, sweep_table
+    from ssenv_core.study.sweep import (
+        every_combination,
+        one_at_a_time,
+        parse_axis,
+        run_sweep,
+        sweep_table,
+    )
 
     if bool(grid) == bool(vary):
-        raise click.UsageError("name values to sweep with --grid or --vary" + ": the two exclude each other" * bool(grid))
-    choices = (every_combination if grid else one_at_a_time)(_once(map(parse_axis, (*grid, *vary, *axes))))
+        raise click.UsageError(
+            "name values to sweep with --grid or --vary"
+            + ": the two exclude each other" * bool(grid)
+        )
+    choices = (every_combination if grid else one_at_a_time)(
+        _once(map(parse_axis, (*grid, *vary, *axes)))
+    )
     studies = run_sweep(params, choices, dict(map(parse_override, overrides)))
-    click.echo(f"\n{sweep_table(studies)}\n\nnotebooks/90_summary shows them with studies = {json.dumps(studies)}")
+    click.echo(
+        f"\n{sweep_table(studies)}\n\nnotebooks/90_summary shows them with studies = {json.dumps(studies)}"
+    )
 
 
 @main.command()
@@ -122,7 +212,13 @@ def download(name: str, data_root: Path) -> None:
     metavar="NAME",
     help="melrvq_24khz, encodec_24khz, encodec_48khz, vocos_encodec_24khz or dac_44khz.",
 )
-@click.option("--bandwidth", type=float, default=6.0, metavar="KBPS", help="Of dac_44khz 8, or less: a wrong one lists them.")
+@click.option(
+    "--bandwidth",
+    type=float,
+    default=6.0,
+    metavar="KBPS",
+    help="Of dac_44khz 8, or less: a wrong one lists them.",
+)
 @click.option("--device", default="auto", metavar="auto|cpu|cuda")
 def reconstruct(source: Path, target: Path, codec_name: str, bandwidth: float, device: str) -> None:
     """Write a folder of audio through a codec: same names, .wav, at the codec's rate."""
@@ -133,13 +229,21 @@ def reconstruct(source: Path, target: Path, codec_name: str, bandwidth: float, d
 
     list_audio(source)
     resolved = resolve_device(device)
-    written = reconstruct_folder(source, target, load_codec(codec_name, bandwidth, resolved), resolved)
+    written = reconstruct_folder(
+        source, target, load_codec(codec_name, bandwidth, resolved), resolved
+    )
     click.echo(f"{len(written)} clips written to {target}")
 
 
 @main.command()
 @click.argument("dataset", metavar="esc50|esc10|urbansound8k|folder|synthetic")
-@click.option("--data-root", type=FOLDER, default=Path("data"), metavar="DIR", help="Where the recordings are; synthetic needs none.")
+@click.option(
+    "--data-root",
+    type=FOLDER,
+    default=Path("data"),
+    metavar="DIR",
+    help="Where the recordings are; synthetic needs none.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=42)
 @click.option("--output", type=FOLDER, metavar="FILE.csv")
 def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> None:
@@ -150,7 +254,9 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
 
     sounds = load_dataset(dataset, data_root, seed=seed)
     if sounds.missing_folds:
-        click.echo(f"{sounds.name}: folds {', '.join(map(str, sounds.missing_folds))} are not here: this is not the official protocol")
+        click.echo(
+            f"{sounds.name}: folds {', '.join(map(str, sounds.missing_folds))} are not here: this is not the official protocol"
+        )
     table, _ = cross_validate(sounds, seed)
     click.echo(table.to_string(float_format="{:.3f}".format))
     if output is not None:
@@ -161,7 +267,11 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
 @click.option("--real", type=FOLDER, required=True, metavar="DIR")
 @click.option("--generated", type=FOLDER, required=True, metavar="DIR")
 @click.option(
-    "--output", type=TARGET, required=True, metavar="DIR", help="For report.html and .json, metrics.csv, comparison.csv and pairs.csv."
+    "--output",
+    type=TARGET,
+    required=True,
+    metavar="DIR",
+    help="For report.html and .json, metrics.csv, comparison.csv and pairs.csv.",
 )
 @click.option(
     "--convention",
@@ -169,7 +279,13 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
     default="matched",
     help="matched: both sides at one rate; paper: each clip at its own.",
 )
-@click.option("--sample-rate", type=click.IntRange(min=1000), default=24_000, metavar="HZ", help="The one rate of `matched`.")
+@click.option(
+    "--sample-rate",
+    type=click.IntRange(min=1000),
+    default=24_000,
+    metavar="HZ",
+    help="The one rate of `matched`.",
+)
 @click.option(
     "--embedding",
     "embedding_names",
@@ -177,7 +293,14 @@ def baselines(dataset: str, data_root: Path, seed: int, output: Path | None) -> 
     metavar="encodec|clap|vggish",
     help="A published network to measure a Fréchet distance with; may be repeated.",
 )
-def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_rate: int, embedding_names: tuple[str, ...]) -> None:
+def evaluate(
+    real: Path,
+    generated: Path,
+    output: Path,
+    convention: str,
+    sample_rate: int,
+    embedding_names: tuple[str, ...],
+) -> None:
     """Compare two folders of audio by the study's acoustic metrics. Clips of known content are not measured again."""
     from ssenv_core.evaluation.folders import evaluate_folders
     from ssenv_core.evaluation.folders_page import SHOWN, write_evaluation
@@ -187,26 +310,49 @@ def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_
         from ssenv_core.base.devices import resolve_device
         from ssenv_core.evaluation.embeddings import load_embedding
 
-        embeddings = [load_embedding(name, resolve_device("auto")) for name in dict.fromkeys(embedding_names)]
-    evaluation = evaluate_folders(real, generated, output, convention=convention, sample_rate=sample_rate, embeddings=embeddings)
+        embeddings = [
+            load_embedding(name, resolve_device("auto")) for name in dict.fromkeys(embedding_names)
+        ]
+    evaluation = evaluate_folders(
+        real,
+        generated,
+        output,
+        convention=convention,
+        sample_rate=sample_rate,
+        embeddings=embeddings,
+    )
     report = evaluation.report
     click.echo(evaluation.comparison[SHOWN].to_string(float_format=lambda value: f"{value:.4g}"))
     for name, value in report["similarity"].items():
         if value["n"]:
             click.echo(f"{name}: {value['mean']:.4f} +- {value['std']:.4f} (n {value['n']})")
     for name, value in report["frechet"].items():
-        extrapolated = f", extrapolated {value['extrapolated']:.4g}" if value["extrapolated"] is not None else ""
-        click.echo(f"Fréchet distance by {name}: {value['distance']:.4g}{extrapolated} (clips {value['clips']})")
+        extrapolated = (
+            f", extrapolated {value['extrapolated']:.4g}"
+            if value["extrapolated"] is not None
+            else ""
+        )
+        click.echo(
+            f"Fréchet distance by {name}: {value['distance']:.4g}{extrapolated} (clips {value['clips']})"
+        )
     before = report["measured_before"]
     click.echo("\n".join([report["pairing"], *report["notes"]]))
     if before["read_from_cache"]:
-        click.echo(f"{before['read_from_cache']} of {before['clips_and_pairs']} clips and pairs were read from {output / 'cache.json'}")
+        click.echo(
+            f"{before['read_from_cache']} of {before['clips_and_pairs']} clips and pairs were read from {output / 'cache.json'}"
+        )
     click.echo(f"written: {write_evaluation(output / 'report.html', evaluation)}")
 
 
 @main.command()
 @checkpoint_option
-@click.option("--class", "class_name", required=True, metavar="NAME", help="dog, rain, crying_baby, ...: a wrong one lists them all.")
+@click.option(
+    "--class",
+    "class_name",
+    required=True,
+    metavar="NAME",
+    help="dog, rain, crying_baby, ...: a wrong one lists them all.",
+)
 @click.option("--num-samples", type=click.IntRange(min=1), default=1)
 @click.option(
     "--duration",
@@ -216,11 +362,32 @@ def evaluate(real: Path, generated: Path, output: Path, convention: str, sample_
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=42)
 @click.option("--output", type=TARGET, required=True, metavar="DIR")
-@click.option("--continue", "continued", type=FOLDER, metavar="FILE", help="Begin with this sound and go on until --duration.")
-@click.option("--inpaint", type=(FOLDER, float, float), metavar="FILE FROM TO", help="This sound, from FROM to TO seconds made anew.")
-@click.option("--vary", type=(FOLDER, float), metavar="FILE SHARE", help="This sound, a random SHARE of its tokens made anew.")
+@click.option(
+    "--continue",
+    "continued",
+    type=FOLDER,
+    metavar="FILE",
+    help="Begin with this sound and go on until --duration.",
+)
+@click.option(
+    "--inpaint",
+    type=(FOLDER, float, float),
+    metavar="FILE FROM TO",
+    help="This sound, from FROM to TO seconds made anew.",
+)
+@click.option(
+    "--vary",
+    type=(FOLDER, float),
+    metavar="FILE SHARE",
+    help="This sound, a random SHARE of its tokens made anew.",
+)
 @click.option("--onsets", metavar="S,S,...", help="Seconds at which something is to begin.")
-@click.option("--envelope", type=FOLDER, metavar="FILE", help="Be as loud from moment to moment as this sound, stretched.")
+@click.option(
+    "--envelope",
+    type=FOLDER,
+    metavar="FILE",
+    help="Be as loud from moment to moment as this sound, stretched.",
+)
 @click.option(
     "--plan/--no-plan",
     default=None,
@@ -251,7 +418,9 @@ def generate(
     if sum(option is not None for option in (continued, inpaint, vary)) > 1:
         raise click.UsageError("--continue, --inpaint and --vary exclude each other")
     if duration is not None and (inpaint or vary):
-        raise click.UsageError("--duration says nothing to --inpaint and --vary: the sound keeps its own")
+        raise click.UsageError(
+            "--duration says nothing to --inpaint and --vary: the sound keeps its own"
+        )
     told = any(option is not None for option in (continued, inpaint, vary, onsets, envelope))
     if plan and told:
         raise click.UsageError("--plan is for sounds of which nothing else is told")
@@ -292,25 +461,46 @@ def generate(
         canvas = canvas.planned(generator, [label] * num_samples, seed)
     if onsets is not None or envelope is not None:
         times = None if onsets is None else _numbers(onsets, float, "--onsets")
-        canvas = canvas.asking(generator, onsets=times, level=None if envelope is None else file_level(envelope))
+        canvas = canvas.asking(
+            generator, onsets=times, level=None if envelope is None else file_level(envelope)
+        )
     made_by = makers(checkpoint, generator, codec, resolved)
     asked = {"start": start, "onsets": onsets, "envelope": envelope and str(envelope), "plan": plan}
     cards = {
         output / f"{class_name}_{seed}_{index}.wav": recipe(
-            made_by, class_name, duration, settings, seed, **asked, index=index, num_samples=num_samples
+            made_by,
+            class_name,
+            duration,
+            settings,
+            seed,
+            **asked,
+            index=index,
+            num_samples=num_samples,
         )
         for index in range(num_samples)
     }
     refuse_other_sounds(cards)
-    codes = generate_codes(generator, [label] * num_samples, Sampling.of(settings), canvas, seed=seed, device=resolved)
-    for (path, card), wav in zip(cards.items(), generate_waveforms(generator, codec, codes, seed=seed), strict=True):
+    codes = generate_codes(
+        generator, [label] * num_samples, Sampling.of(settings), canvas, seed=seed, device=resolved
+    )
+    for (path, card), wav in zip(
+        cards.items(), generate_waveforms(generator, codec, codes, seed=seed), strict=True
+    ):
         write_sound(path, wav, codec.sample_rate, card)
         click.echo(path)
 
 
 @main.command()
-@click.option("--checkpoint", type=FOLDER, required=True, metavar="FILE", help="A classifier that 06_classify wrote.")
-@click.option("--top", default=5, type=click.IntRange(min=1), help="How many classes to show of each file.")
+@click.option(
+    "--checkpoint",
+    type=FOLDER,
+    required=True,
+    metavar="FILE",
+    help="A classifier that 06_classify wrote.",
+)
+@click.option(
+    "--top", default=5, type=click.IntRange(min=1), help="How many classes to show of each file."
+)
 @click.argument("files", nargs=-1, required=True, type=FOLDER, metavar="FILE...")
 def classify(checkpoint: Path, top: int, files: tuple[Path, ...]) -> None:
     """Name the sounds in files: the likeliest classes of each, with their probabilities."""
@@ -322,12 +512,17 @@ def classify(checkpoint: Path, top: int, files: tuple[Path, ...]) -> None:
     for path in files:
         probabilities = trained.probabilities(path, codec)
         best = probabilities.argsort()[::-1][:top]
-        click.echo(f"{path}: " + ", ".join(f"{trained.class_names[i]} {probabilities[i]:.1%}" for i in best))
+        click.echo(
+            f"{path}: "
+            + ", ".join(f"{trained.class_names[i]} {probabilities[i]:.1%}" for i in best)
+        )
 
 
 @main.command()
 @checkpoint_option
-@click.option("--duration", type=click.FloatRange(min=0, min_open=True), default=5.0, metavar="SECONDS")
+@click.option(
+    "--duration", type=click.FloatRange(min=0, min_open=True), default=5.0, metavar="SECONDS"
+)
 @click.option("--output", type=FOLDER, required=True, metavar="FILE.pt2")
 @sampling_options
 def export(checkpoint: Path | None, duration: float, output: Path, **sampling: Any) -> None:
@@ -370,12 +565,16 @@ def _sampling_numbers(options: dict[str, Any], n_q: int) -> dict[str, Any]:
     }
 
 
-def _numbers(text: str, kind: type[int] | type[float], option: str) -> tuple[int, ...] | tuple[float, ...]:
+def _numbers(
+    text: str, kind: type[int] | type[float], option: str
+) -> tuple[int, ...] | tuple[float, ...]:
     try:
         return tuple(kind(part) for part in text.split(","))
     except ValueError:
         example = "whole numbers such as 12,1,1" if kind is int else "numbers such as 1,2.2,3.5"
-        raise click.BadParameter(f"{text!r} is not a list of {example}", param_hint=option) from None
+        raise click.BadParameter(
+            f"{text!r} is not a list of {example}", param_hint=option
+        ) from None
 
 
 if __name__ == "__main__":

@@ -11,5 +11,7 @@ def recordings() -> Path:
     """The folder that SSENV_TEST_DATA names, with esc50/, urbansound8k/ and paper/ (the paper's generated clips and their values) in it."""
     folder = os.environ.get("SSENV_TEST_DATA")
     if not folder:
-        pytest.skip("SSENV_TEST_DATA does not name the folder with esc50/, urbansound8k/ and paper/")
+        pytest.skip(
+            "SSENV_TEST_DATA does not name the folder with esc50/, urbansound8k/ and paper/"
+        )
     return Path(folder)

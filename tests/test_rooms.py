@@ -43,7 +43,11 @@ def upward_imports(package: Path) -> list[str]:
         if room == "__init__":
             continue
         others = [other for other in imported_rooms(file.read_text()) if other != room]
-        found += [f"{file.relative_to(package)} imports {other}" for other in others if FLOOR_OF[other] <= FLOOR_OF[room]]
+        found += [
+            f"{file.relative_to(package)} imports {other}"
+            for other in others
+            if FLOOR_OF[other] <= FLOOR_OF[room]
+        ]
     return found
 
 
@@ -69,7 +73,9 @@ def test_an_import_that_goes_up_or_sideways_is_found(tmp_path: Path, line: str) 
 
 
 def test_the_package_holds_the_rooms_and_little_else() -> None:
-    rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    rooms = {
+        path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name != "__pycache__"
+    }
     assert rooms == {*FLOOR_OF, "weights", "__init__"}
 
 
@@ -80,4 +86,8 @@ def test_an_init_holds_a_docstring_and_registries_what_chooses_by_name() -> None
 
 
 def test_no_module_is_over_350_lines() -> None:
-    assert [file for file in PACKAGE.rglob("*.py") if len(file.read_text().splitlines()) > 350 and file.name != "cli.py"] == []
+    assert [
+        file
+        for file in PACKAGE.rglob("*.py")
+        if len(file.read_text().splitlines()) > 350 and file.name != "cli.py"
+    ] == []

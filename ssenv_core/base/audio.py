@@ -20,10 +20,14 @@ from ssenv_core.base.files import atomic_path
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 SILENCE = 1 / 32768  # one step of 16-bit audio; a sample no larger is silence
-UNKNOWN_LENGTH = 0x7FFFF000  # bytes: a program that writes wav into a pipe declares at least this much
+UNKNOWN_LENGTH = (
+    0x7FFFF000  # bytes: a program that writes wav into a pipe declares at least this much
+)
 
 
-def read_audio(path: str | Path, sample_rate: int | None = None, duration: float | None = None) -> tuple[np.ndarray, int]:
+def read_audio(
+    path: str | Path, sample_rate: int | None = None, duration: float | None = None
+) -> tuple[np.ndarray, int]:
     """Read one file as mono.
 
     Args:
@@ -56,7 +60,9 @@ def read_channels(path: str | Path) -> tuple[np.ndarray, int]:
             rate, frames, log = file.samplerate, file.frames, file.extra_info
             wav = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise SsenvError(f"{path} cannot be read as audio ({str(error).rsplit(':', 1)[-1].strip()}): replace or remove it") from None
+        raise SsenvError(
+            f"{path} cannot be read as audio ({str(error).rsplit(':', 1)[-1].strip()}): replace or remove it"
+        ) from None
     if len(wav) < frames or _is_cut_short(path, log):
         raise SsenvError(f"{path} is truncated: fetch it again or remove it")
     if not len(wav):
@@ -71,7 +77,9 @@ def file_rate(path: str | Path) -> int:
     try:
         return soundfile.info(path).samplerate
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise SsenvError(f"{path} cannot be read as audio ({str(error).rsplit(':', 1)[-1].strip()}): replace or remove it") from None
+        raise SsenvError(
+            f"{path} cannot be read as audio ({str(error).rsplit(':', 1)[-1].strip()}): replace or remove it"
+        ) from None
 
 
 def _is_cut_short(path: Path, log: str) -> bool:
@@ -116,7 +124,9 @@ def write_audio(path: str | Path, wav: np.ndarray, sample_rate: int) -> Path:
         try:
             soundfile.write(temporary, np.clip(wav, -1.0, 1.0), sample_rate, subtype="PCM_16")
         except soundfile.LibsndfileError as error:
-            raise SsenvError(f"cannot write {path}: {error.error_string.rstrip('.')}; is the disk full?") from error
+            raise SsenvError(
+                f"cannot write {path}: {error.error_string.rstrip('.')}; is the disk full?"
+            ) from error
     return path
 
 
@@ -138,7 +148,9 @@ def list_audio(folder: str | Path) -> list[Path]:
     seen, found = set(), []
     for place, folders, names in os.walk(folder, followlinks=True):
         seen.add(os.path.realpath(place))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen]  # a link may lead back up
+        folders[:] = [
+            name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen
+        ]  # a link may lead back up
         found += [Path(place, name) for name in names]
     files = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
     if not files:
@@ -146,6 +158,8 @@ def list_audio(folder: str | Path) -> list[Path]:
     return files
 
 
-def write_folder(folder: str | Path, clips: Iterable[tuple[str, np.ndarray]], sample_rate: int) -> list[Path]:
+def write_folder(
+    folder: str | Path, clips: Iterable[tuple[str, np.ndarray]], sample_rate: int
+) -> list[Path]:
     """Write named waveforms (name without suffix, (S,)) as wav files into a folder."""
     return [write_audio(Path(folder) / f"{name}.wav", wav, sample_rate) for name, wav in clips]

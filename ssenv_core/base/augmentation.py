@@ -40,18 +40,30 @@ def mix(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 
 
 def _filtered(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    n = wavs.shape[1] + TAIL  # what comes before the first sample would else be heard after the last one
+    n = (
+        wavs.shape[1] + TAIL
+    )  # what comes before the first sample would else be heard after the last one
     spectrum = torch.fft.rfft(wavs, n)
-    position = 1 - torch.linspace(0, 1, spectrum.shape[1]).clamp_min(LOWEST).log() / math.log(LOWEST)  # 0 lowest, 1 highest
+    position = 1 - torch.linspace(0, 1, spectrum.shape[1]).clamp_min(LOWEST).log() / math.log(
+        LOWEST
+    )  # 0 lowest, 1 highest
     order = torch.arange(1, RIPPLES + 1)
     ripples = torch.cos(math.pi * order[:, None] * position) / order[:, None]
-    weights = torch.randn(len(wavs), RIPPLES, generator=rng) * DEVIATION / (1 / order**2).sum().div(2).sqrt()
-    return torch.fft.irfft(spectrum * _amplitude(weights @ ripples).to(wavs.device), n)[:, : wavs.shape[1]]
+    weights = (
+        torch.randn(len(wavs), RIPPLES, generator=rng)
+        * DEVIATION
+        / (1 / order**2).sum().div(2).sqrt()
+    )
+    return torch.fft.irfft(spectrum * _amplitude(weights @ ripples).to(wavs.device), n)[
+        :, : wavs.shape[1]
+    ]
 
 
 def _at_level(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     low, high = GAINS
-    return wavs * _amplitude(low + (high - low) * torch.rand(len(wavs), 1, generator=rng)).to(wavs.device)
+    return wavs * _amplitude(low + (high - low) * torch.rand(len(wavs), 1, generator=rng)).to(
+        wavs.device
+    )
 
 
 def _amplitude(decibels: torch.Tensor) -> torch.Tensor:

@@ -42,9 +42,20 @@ def package_files(source: str, package: Path = PACKAGE) -> set[Path]:
                     found.add(file)
                     sources.append(file.read_text())
     beside = {data for file in found for data in file.parent.glob(f"{file.stem}.*")}
-    folders = [file.parent for file in found if file.name == "__init__.py" and file.parent != package]
-    below = {data for folder in folders for data in folder.glob("*/*") if not any(data.parent.glob("*.py"))}
-    return found | {data for data in beside | below if data.is_file() and data.suffix not in (".py", ".pyc", ".md")}
+    folders = [
+        file.parent for file in found if file.name == "__init__.py" and file.parent != package
+    ]
+    below = {
+        data
+        for folder in folders
+        for data in folder.glob("*/*")
+        if not any(data.parent.glob("*.py"))
+    }
+    return found | {
+        data
+        for data in beside | below
+        if data.is_file() and data.suffix not in (".py", ".pyc", ".md")
+    }
 
 
 def _imported(source: str) -> list[str]:

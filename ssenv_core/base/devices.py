@@ -25,7 +25,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if not known:
         raise SsenvError(f"no device {str(device)!r}: set device to auto, cpu, cuda or cuda:<n>")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SsenvError(f"no device {device} here (CUDA devices: {torch.cuda.device_count()}): set device to auto or cpu")
+        raise SsenvError(
+            f"no device {device} here (CUDA devices: {torch.cuda.device_count()}): set device to auto or cpu"
+        )
     return device
 
 
@@ -43,7 +45,9 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """The context to compute in, in this precision (see `resolve_precision`)."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision(precision, device) == "bf16")
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=resolve_precision(precision, device) == "bf16"
+    )
 
 
 def can_compile() -> bool:

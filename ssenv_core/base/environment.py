@@ -17,7 +17,17 @@ from ssenv_core.base.code import PACKAGE
 
 def environment(device: torch.device) -> dict:
     """Versions, git revision, machine and the device in use, as recorded with every result."""
-    packages = ("ssenv", "torch", "torchaudio", "encodec", "vocos", "librosa", "numpy", "scikit-learn", "papermill")
+    packages = (
+        "ssenv",
+        "torch",
+        "torchaudio",
+        "encodec",
+        "vocos",
+        "librosa",
+        "numpy",
+        "scikit-learn",
+        "papermill",
+    )
     return {
         "git": git_revision(),
         "python": platform.python_version(),
@@ -31,10 +41,14 @@ def git_revision() -> str | None:
     """The checkout's commit, with "+changes" when files differ from it; None outside a git checkout."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "HEAD") + (
+            "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -24,7 +24,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix
+        )
         os.close(handle)
     except OSError as error:
         raise SsenvError(f"cannot write {path}: {error.strerror}") from error
@@ -62,7 +64,9 @@ def read_json(path: str | Path) -> dict:
     except FileNotFoundError:
         raise SsenvError(f"no file at {path}") from None
     except ValueError as error:
-        raise SsenvError(f"{path} is not valid JSON ({error}): remove it and run its step again") from None
+        raise SsenvError(
+            f"{path} is not valid JSON ({error}): remove it and run its step again"
+        ) from None
 
 
 def sha256_file(path: str | Path) -> str:

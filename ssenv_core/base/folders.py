@@ -16,7 +16,9 @@ def project_root(start: Path | None = None) -> Path:
     for folder in (start, *start.parents):
         if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
             return folder
-    raise SsenvError(f"no ssenv project at or above {start}: run from the checkout that holds notebooks/ and params/")
+    raise SsenvError(
+        f"no ssenv project at or above {start}: run from the checkout that holds notebooks/ and params/"
+    )
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ def require_shipped(path: Path) -> Path:
         if not file.is_file():
             raise SsenvError(f"{file} is missing: reinstall ssenv")
     if sha256_file(path) != read_json(sidecar).get("sha256"):
-        raise SsenvError(f"{path} is damaged (its sha256 is not the one in {sidecar.name}): reinstall ssenv")
+        raise SsenvError(
+            f"{path} is damaged (its sha256 is not the one in {sidecar.name}): reinstall ssenv"
+        )
     return path
 
 
@@ -64,22 +66,38 @@ class Weights:
         """
         path = self._find()
         if not (found := sha256_file(path)).startswith(self.sha256):
-            raise self._not_to_be_had(f"{path} has the sha256 {found[:16]}.. where {self.sha256[:16]}.. is expected, remove it")
+            raise self._not_to_be_had(
+                f"{path} has the sha256 {found[:16]}.. where {self.sha256[:16]}.. is expected, remove it"
+            )
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             model.load_state_dict(content if entry is None else content[entry])
-        except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, LookupError, AttributeError, ValueError) as error:
-            raise self._not_to_be_had(f"{path} does not hold this model: {one_line(error)}") from None
+        except (
+            pickle.UnpicklingError,
+            RuntimeError,
+            EOFError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            ValueError,
+        ) as error:
+            raise self._not_to_be_had(
+                f"{path} does not hold this model: {one_line(error)}"
+            ) from None
 
     def _find(self) -> Path:
         if folder := os.environ.get(self.folder_variable):
             path = Path(folder) / self.file
             if not path.is_file():
-                raise self._not_to_be_had(f"{self.folder_variable} names {folder}, which does not hold it")
+                raise self._not_to_be_had(
+                    f"{self.folder_variable} names {folder}, which does not hold it"
+                )
             return path
         try:
             return Path(self.fetch(self))
-        except Exception as error:  # the clients that download have no base in common for what they raise
+        except (
+            Exception
+        ) as error:  # the clients that download have no base in common for what they raise
             raise self._not_to_be_had(f"the download failed: {one_line(error)}") from error
 
     def _not_to_be_had(self, reason: str) -> SsenvError:
@@ -130,7 +148,9 @@ class Published:
         try:
             import transformers
         except ImportError as error:
-            raise SsenvError(f"{self.name} needs the package transformers ({error}): {install(self.extra)}") from error
+            raise SsenvError(
+                f"{self.name} needs the package transformers ({error}): {install(self.extra)}"
+            ) from error
         return transformers
 
     def load(self, kind: str) -> tuple["PreTrainedModel", Path]:
@@ -143,9 +163,13 @@ class Published:
         spoken = package.logging.get_verbosity()
         package.logging.set_verbosity_error()  # it lists every tensor that `kind` leaves in the file; those that it lacks are ours to name
         try:
-            network, found = getattr(package, kind).from_pretrained(folder, local_files_only=True, output_loading_info=True)
+            network, found = getattr(package, kind).from_pretrained(
+                folder, local_files_only=True, output_loading_info=True
+            )
         except Exception as error:  # the package has no base for what it raises
-            raise SsenvError(f"{folder} does not hold {self.name} ({one_line(error)}): {self._ways}") from error
+            raise SsenvError(
+                f"{folder} does not hold {self.name} ({one_line(error)}): {self._ways}"
+            ) from error
         finally:
             package.logging.set_verbosity(spoken)
         if lacking := len(found["missing_keys"]) + len(found["mismatched_keys"]):
@@ -163,16 +187,24 @@ class Published:
     def _find(self) -> Path:
         if named := os.environ.get(self.folder_variable):
             if not self._whole(Path(named)):
-                raise SsenvError(f"{self.folder_variable} names {named}, which does not hold {self._needed}: {self._ways}")
+                raise SsenvError(
+                    f"{self.folder_variable} names {named}, which does not hold {self._needed}: {self._ways}"
+                )
             return Path(named)
         try:
             for weights in self.weights:
-                folder = Path(snapshot_download(self.repository, allow_patterns=[*self.files, weights]))
+                folder = Path(
+                    snapshot_download(self.repository, allow_patterns=[*self.files, weights])
+                )
                 if self._whole(folder):
                     break
         except Exception as error:  # nor has the client that downloads
-            raise SsenvError(f"the weights of {self.name} cannot be downloaded ({one_line(error)}): {self._ways}") from error
+            raise SsenvError(
+                f"the weights of {self.name} cannot be downloaded ({one_line(error)}): {self._ways}"
+            ) from error
         return folder
 
     def _whole(self, folder: Path) -> bool:
-        return all((folder / file).is_file() for file in self.files) and any((folder / file).is_file() for file in self.weights)
+        return all((folder / file).is_file() for file in self.files) and any(
+            (folder / file).is_file() for file in self.weights
+        )

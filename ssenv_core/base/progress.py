@@ -28,11 +28,26 @@ class Progress:
         sound: seconds of sound in one unit; if given, the rate is shown in multiples of real time, too.
     """
 
-    def __init__(self, total: int, description: str, unit: str = "it", initial: int = 0, sound: float | None = None) -> None:
-        self.total, self.initial, self.unit, self.description, self.sound = total, initial, unit, description, sound
+    def __init__(
+        self,
+        total: int,
+        description: str,
+        unit: str = "it",
+        initial: int = 0,
+        sound: float | None = None,
+    ) -> None:
+        self.total, self.initial, self.unit, self.description, self.sound = (
+            total,
+            initial,
+            unit,
+            description,
+            sound,
+        )
         self.done, self.note = initial, ""
         interactive = live_front_end() or sys.stderr.isatty()
-        self.bar = tqdm(total=total, desc=description, unit=unit, initial=initial) if interactive else None
+        self.bar = (
+            tqdm(total=total, desc=description, unit=unit, initial=initial) if interactive else None
+        )
         self.started = self.last_line = time.monotonic()
         self.ended: float | None = None
 
@@ -71,7 +86,12 @@ class Progress:
         self.last_line = time.monotonic()
         left = (self.total - self.done) / self.rate
         time_words = f"{left:.0f} s left" if left else f"done in {self.elapsed:.1f} s"
-        words = [f"{self.description}: {self.done}/{self.total} {self.unit}", f"{self.rate:.3g} {self.unit}/s", time_words, self.note]
+        words = [
+            f"{self.description}: {self.done}/{self.total} {self.unit}",
+            f"{self.rate:.3g} {self.unit}/s",
+            time_words,
+            self.note,
+        ]
         print(", ".join(filter(None, words)), flush=True)
 
 
@@ -83,7 +103,9 @@ def track(items: Iterable, total: int, description: str, unit: str = "it") -> It
             progress.update()
 
 
-def on_all_cores(work: Callable[[Any], Any], items: Sequence, description: str, unit: str = "clip") -> Iterator:
+def on_all_cores(
+    work: Callable[[Any], Any], items: Sequence, description: str, unit: str = "clip"
+) -> Iterator:
     """Yield work(item) of every item in order, as many at once as there are cores, showing progress. The first error ends it."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:

@@ -19,4 +19,6 @@ class Purpose(IntEnum):
 
 def derive_seed(*entropy: int) -> int:
     """Derive a seed in [0, 2^63) from whole numbers >= 0: the same on every machine, unrelated for other numbers."""
-    return int(np.random.SeedSequence((*entropy, 1)).generate_state(1, np.uint64)[0] >> 1)  # the 1, as trailing zeros would not count
+    return int(
+        np.random.SeedSequence((*entropy, 1)).generate_state(1, np.uint64)[0] >> 1
+    )  # the 1, as trailing zeros would not count

@@ -20,13 +20,17 @@ def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: d
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         try:
-            save_file(tensors, temporary, {"json": json.dumps(metadata)})  # in one entry, as safetensors writes several in random order
+            save_file(
+                tensors, temporary, {"json": json.dumps(metadata)}
+            )  # in one entry, as safetensors writes several in random order
         except SafetensorError as error:
             raise SsenvError(f"cannot write {path}: {error}") from error
     return Path(path)
 
 
-def load_tensors(path: str | Path, kind: str, made_by: str = "") -> tuple[dict[str, torch.Tensor], dict]:
+def load_tensors(
+    path: str | Path, kind: str, made_by: str = ""
+) -> tuple[dict[str, torch.Tensor], dict]:
     """Read a file of `save_tensors` whose metadata says it is of this `kind`, and which the notebook `made_by` writes.
 
     Raises:
@@ -96,7 +100,10 @@ def resume_state(path: str | Path, kind: str, identity: dict) -> dict | None:
     if not different:
         return state
     if metadata["finished"]:
-        print(f"{path} is of an earlier training with other {', '.join(different)}: starting anew", flush=True)
+        print(
+            f"{path} is of an earlier training with other {', '.join(different)}: starting anew",
+            flush=True,
+        )
         return None
     raise SsenvError(
         f"{path} is of an interrupted training with other {', '.join(different)}: remove it to start anew, or restore those to go on"

@@ -21,14 +21,20 @@ from ssenv_core.base.tensors import resume_state, save_state
 
 
 def one_cycle(
-    optimizer: torch.optim.Optimizer, learning_rate: float, steps: int, warmup: float, cycle_momentum: bool = False
+    optimizer: torch.optim.Optimizer,
+    learning_rate: float,
+    steps: int,
+    warmup: float,
+    cycle_momentum: bool = False,
 ) -> OneCycleLR:
     """OneCycleLR that rises for the share `warmup` of the steps, but not in the last; where that is one step or less, at once.
 
     Rising in all of them, or in one, it would divide by zero. A single step is the first of two: it would else have no rate.
     """
     rise = min(float(warmup), 1 - 1 / steps) if warmup * steps > 1 else 0.0
-    return OneCycleLR(optimizer, learning_rate, max(2, steps), pct_start=rise, cycle_momentum=cycle_momentum)
+    return OneCycleLR(
+        optimizer, learning_rate, max(2, steps), pct_start=rise, cycle_momentum=cycle_momentum
+    )
 
 
 def warmed_up_average(decay: float) -> Callable:
@@ -37,7 +43,9 @@ def warmed_up_average(decay: float) -> Callable:
     A short run would otherwise end with an average that is mostly its random start.
     """
 
-    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: torch.Tensor) -> None:
+    def update(
+        averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: torch.Tensor
+    ) -> None:
         n = int(num_averaged)
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
 
@@ -103,7 +111,9 @@ def run(
         for key, part in parts.items():
             part.load_state_dict(state["parts"][key])
         rng.set_state(state["rng"])
-        torch.set_rng_state(state["noise"]) if device.type == "cpu" else torch.cuda.set_rng_state(state["noise"])
+        torch.set_rng_state(state["noise"]) if device.type == "cpu" else torch.cuda.set_rng_state(
+            state["noise"]
+        )
     started, saved = time.monotonic() - spent, time.monotonic()
     with Progress(settings.steps, f"train {name}", "step", initial=step) as progress:
         while step < settings.steps:
@@ -116,15 +126,30 @@ def run(
             progress.update(note=f"loss {losses[-1]:.4f}")
             spent = time.monotonic() - started
             if step % settings.log_every == 0 or step == settings.steps:
-                rows.append({"step": step, "loss": sum(losses) / len(losses), "seconds": round(spent, 1)})
+                rows.append(
+                    {"step": step, "loss": sum(losses) / len(losses), "seconds": round(spent, 1)}
+                )
                 losses.clear()
                 if report is not None:
                     report(rows[-1])
-            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or step == settings.steps:
-                noise = torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state()
-                state = {"parts": {key: part.state_dict() for key, part in parts.items()}, "rng": rng.get_state(), "noise": noise}
+            if (
+                time.monotonic() - saved > 60 * settings.checkpoint_minutes
+                or step == settings.steps
+            ):
+                noise = (
+                    torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state()
+                )
+                state = {
+                    "parts": {key: part.state_dict() for key, part in parts.items()},
+                    "rng": rng.get_state(),
+                    "noise": noise,
+                }
                 state |= {"step": step, "rows": rows, "losses": losses, "seconds": spent}
-                save_state(state_file, state, {"kind": STATE_KIND, "identity": identity, "finished": step == settings.steps})
+                save_state(
+                    state_file,
+                    state,
+                    {"kind": STATE_KIND, "identity": identity, "finished": step == settings.steps},
+                )
                 saved = time.monotonic()
     return rows
 
@@ -177,7 +202,11 @@ def train_epochs(
         SsenvError: the loss is not finite, or the state is of another, interrupted training.
     """
     device, kind = next(network.parameters()).device, f"{name} training state"
-    identity = {**asdict(settings), "precision": resolve_precision(settings.precision, device), **data}
+    identity = {
+        **asdict(settings),
+        "precision": resolve_precision(settings.precision, device),
+        **data,
+    }
     del identity["checkpoint_minutes"]
     parts = {"network": network, "optimizer": scheduler.optimizer, "scheduler": scheduler}
     parts |= {} if average is None else {"average": average}
@@ -188,7 +217,9 @@ def train_epochs(
             part.load_state_dict(state[key])
     saved, per_epoch = time.monotonic(), settings.steps(clips) // settings.epochs
     network.train()
-    with Progress(settings.steps(clips), f"train {name}", "step", initial=len(rows) * per_epoch) as progress:
+    with Progress(
+        settings.steps(clips), f"train {name}", "step", initial=len(rows) * per_epoch
+    ) as progress:
         while (epoch := len(rows)) < settings.epochs:
             torch.manual_seed(derive_seed(settings.seed, epoch))
             losses = []
@@ -196,7 +227,9 @@ def train_epochs(
                 with autocast(settings.precision, device):
                     value = loss(index, epoch)
                 if not torch.isfinite(value):
-                    raise SsenvError(f"the {name}'s loss is not finite in epoch {epoch + 1}: {remedy}")
+                    raise SsenvError(
+                        f"the {name}'s loss is not finite in epoch {epoch + 1}: {remedy}"
+                    )
                 scheduler.optimizer.zero_grad(set_to_none=True)
                 value.backward()
                 scheduler.optimizer.step()
@@ -206,8 +239,18 @@ def train_epochs(
                 losses.append(value.item())
                 progress.update(note=f"loss {losses[-1]:.3f}")
             rows.append({"epoch": epoch + 1, "loss": float(np.mean(losses))})
-            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or len(rows) == settings.epochs:
-                state = {key: part.state_dict() for key, part in parts.items()} | {"rows": rows, "seconds": time.monotonic() - started}
-                save_state(state_file, state, {"kind": kind, "identity": identity, "finished": len(rows) == settings.epochs})
+            if (
+                time.monotonic() - saved > 60 * settings.checkpoint_minutes
+                or len(rows) == settings.epochs
+            ):
+                state = {key: part.state_dict() for key, part in parts.items()} | {
+                    "rows": rows,
+                    "seconds": time.monotonic() - started,
+                }
+                save_state(
+                    state_file,
+                    state,
+                    {"kind": kind, "identity": identity, "finished": len(rows) == settings.epochs},
+                )
                 saved = time.monotonic()
     return rows, started

@@ -35,8 +35,16 @@ AST = Published("AST", "MIT/ast-finetuned-audioset-10-10-0.4593", "SSENV_AST_DIR
 SAMPLE_RATE, WINDOW, HOP, NUM_MELS = 16_000, 400, 160, 128
 PRETRAINED, SCRATCH = "AST, pretrained", "small AST, from scratch"
 RATES = {PRETRAINED: 1e-5, SCRATCH: 5e-4}
-SMALL = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 768}
-STRIDE = {"frequency_stride": 16, "time_stride": 16}  # of the small one, whose patches of 16 x 16 do not overlap
+SMALL = {
+    "hidden_size": 192,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 3,
+    "intermediate_size": 768,
+}
+STRIDE = {
+    "frequency_stride": 16,
+    "time_stride": 16,
+}  # of the small one, whose patches of 16 x 16 do not overlap
 BATCH = 16  # of naming
 
 
@@ -66,7 +74,9 @@ def ast_baseline(
         missing[f"{PRETRAINED}: weights not here"] = str(error)
         row, network = SCRATCH, small_ast(classes, frames, settings.seed)
     training, heldout = sounds.subset(exclude_folds=[fold]), sounds.subset(folds=[fold])
-    return {row: fine_tune_ast(network, training, heldout, settings, RATES[row], state_file, device)}, missing
+    return {
+        row: fine_tune_ast(network, training, heldout, settings, RATES[row], state_file, device)
+    }, missing
 
 
 def pretrained_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClassification":
@@ -86,7 +96,9 @@ def small_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClassific
     """An AST of 2 M random weights, which two cores can train. Raises as `pretrained_ast` does."""
     transformers = AST.package()
     torch.manual_seed(seed)
-    return transformers.ASTForAudioClassification(transformers.ASTConfig(**SMALL, **STRIDE, max_length=frames, num_labels=num_classes))
+    return transformers.ASTForAudioClassification(
+        transformers.ASTConfig(**SMALL, **STRIDE, max_length=frames, num_labels=num_classes)
+    )
 
 
 def shorten(network: "ASTForAudioClassification", frames: int) -> "ASTForAudioClassification":
@@ -97,7 +109,9 @@ def shorten(network: "ASTForAudioClassification", frames: int) -> "ASTForAudioCl
     """
     config, embeddings = network.config, network.audio_spectrogram_transformer.embeddings
     if frames > config.max_length:
-        raise SsenvError(f"AST hears {config.max_length} frames of 10 ms, and the clips have {frames}: shorten them")
+        raise SsenvError(
+            f"AST hears {config.max_length} frames of 10 ms, and the clips have {frames}: shorten them"
+        )
     bands, columns = embeddings.get_shape(config)
     config.max_length = frames
     _, kept = embeddings.get_shape(config)
@@ -126,11 +140,19 @@ def fine_tune_ast(
     started, device = time.monotonic(), resolve_device(device)
     data = {"learning_rate": learning_rate, "start": weights_hash("AST", network)}
     data["clips"] = sha256_json([training.fingerprint, heldout.fingerprint])
-    images, labels = spectrograms(training, network.config.max_length), torch.tensor([clip.label for clip in training.clips])
-    asked, truth = spectrograms(heldout, network.config.max_length), np.array([clip.label for clip in heldout.clips])
+    images, labels = (
+        spectrograms(training, network.config.max_length),
+        torch.tensor([clip.label for clip in training.clips]),
+    )
+    asked, truth = (
+        spectrograms(heldout, network.config.max_length),
+        np.array([clip.label for clip in heldout.clips]),
+    )
     network.to(device)
     longest = network.config.max_length * 3 // 16  # 96 of 512 frames, as in the recipe
-    masks = nn.Sequential(FrequencyMasking(24, iid_masks=True), TimeMasking(longest, iid_masks=True))
+    masks = nn.Sequential(
+        FrequencyMasking(24, iid_masks=True), TimeMasking(longest, iid_masks=True)
+    )
 
     def loss(index: torch.Tensor, _: int) -> torch.Tensor:
         logits = network(masks(images[index].to(device).float().mT).mT).logits
@@ -140,7 +162,12 @@ def fine_tune_ast(
         network,
         loss,
         len(images),
-        one_cycle(torch.optim.Adam(network.parameters(), learning_rate), learning_rate, settings.steps(len(images)), 0.1),
+        one_cycle(
+            torch.optim.Adam(network.parameters(), learning_rate),
+            learning_rate,
+            settings.steps(len(images)),
+            0.1,
+        ),
         settings,
         state_file,
         name="AST",
@@ -150,13 +177,22 @@ def fine_tune_ast(
     )
     network.eval()
     with torch.inference_mode(), autocast(settings.precision, device):
-        logits = torch.cat([network(part.to(device).float()).logits.float().cpu() for part in asked.split(BATCH)])
+        logits = torch.cat(
+            [network(part.to(device).float()).logits.float().cpu() for part in asked.split(BATCH)]
+        )
     recordings = tuple(clip.recording for clip in heldout.clips)
-    return Classification(truth, logits.double().softmax(1).numpy(), recordings, rows, time.monotonic() - started)
+    return Classification(
+        truth, logits.double().softmax(1).numpy(), recordings, rows, time.monotonic() - started
+    )
 
 
 def spectrograms(sounds: Dataset, frames: int) -> torch.Tensor:
     """What AST sees of clips: (N, frames, 128) float16, Kaldi's log-mel frames of 10 ms at 16 kHz, normalized as those of AudioSet."""
     extractor = AST.package().ASTFeatureExtractor(max_length=frames)
-    heard = (sounds.read(clip, SAMPLE_RATE) for clip in track(sounds.clips, len(sounds), "AST spectrograms", "clip"))
-    return torch.stack([extractor(wav, SAMPLE_RATE, return_tensors="pt").input_values[0].half() for wav in heard])
+    heard = (
+        sounds.read(clip, SAMPLE_RATE)
+        for clip in track(sounds.clips, len(sounds), "AST spectrograms", "clip")
+    )
+    return torch.stack(
+        [extractor(wav, SAMPLE_RATE, return_tensors="pt").input_values[0].half() for wav in heard]
+    )

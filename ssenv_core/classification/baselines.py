@@ -31,10 +31,16 @@ BASELINES = ("k-NN", "random forest", "SVM")
 
 def mfcc_zcr(wav: np.ndarray) -> np.ndarray:
     """wav (S,) float at 44.1 kHz, S >= 512 -> (26,) float: means, then deviations, of MFCC 1 to 12, and both of the zero-crossing rate."""
-    heard = (wav * 32768 + 0.5) / 32767.5  # as published: no sample is zero, so that silence has a level and no sign changes
-    mel = librosa.feature.melspectrogram(y=heard, sr=SAMPLE_RATE, n_fft=2048, hop_length=HOP, n_mels=128)
+    heard = (
+        wav * 32768 + 0.5
+    ) / 32767.5  # as published: no sample is zero, so that silence has a level and no sign changes
+    mel = librosa.feature.melspectrogram(
+        y=heard, sr=SAMPLE_RATE, n_fft=2048, hop_length=HOP, n_mels=128
+    )
     mfcc = librosa.feature.mfcc(S=librosa.power_to_db(mel, top_db=RANGE), n_mfcc=1 + NUM_MFCC)[1:]
-    zcr = librosa.feature.zero_crossing_rate(heard, frame_length=HOP, hop_length=HOP, center=False, pad=False)
+    zcr = librosa.feature.zero_crossing_rate(
+        heard, frame_length=HOP, hop_length=HOP, center=False, pad=False
+    )
     return np.concatenate([mfcc.mean(1), mfcc.std(1), [zcr.mean(), zcr.std()]])
 
 
@@ -42,10 +48,15 @@ def baseline(name: str, seed: int) -> ClassifierMixin:
     """A classifier of BASELINES, not yet fitted, with the published settings: 8 neighbours, 500 trees, a linear kernel and C = 0.1."""
     if name == "random forest":
         return RandomForestClassifier(500, random_state=seed, n_jobs=-1)
-    return make_pipeline(StandardScaler(), {"k-NN": KNeighborsClassifier(NEIGHBOURS), "SVM": SVC(kernel="linear", C=0.1)}[name])
+    return make_pipeline(
+        StandardScaler(),
+        {"k-NN": KNeighborsClassifier(NEIGHBOURS), "SVM": SVC(kernel="linear", C=0.1)}[name],
+    )
 
 
-def cross_validate(dataset: Dataset, seed: int = 42, required: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def cross_validate(
+    dataset: Dataset, seed: int = 42, required: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every baseline fitted to all folds but one and asked about that one, for each fold that is there.
 
     A fold without which there are fewer than 8 clips or one class is left out, but for the `required` one.
@@ -60,7 +71,9 @@ def cross_validate(dataset: Dataset, seed: int = 42, required: int | None = None
     """
     if len(dataset.folds) < 2:
         raise SsenvError(f"{dataset.name} has one fold here: another one is needed to learn from")
-    refused = {fold: reason for fold in dataset.folds if (reason := _too_little_without(dataset, fold))}
+    refused = {
+        fold: reason for fold in dataset.folds if (reason := _too_little_without(dataset, fold))
+    }
     folds = [fold for fold in dataset.folds if fold not in refused]
     if required in refused or not folds:
         raise SsenvError(refused[dataset.folds[0] if required is None else required])
@@ -68,7 +81,9 @@ def cross_validate(dataset: Dataset, seed: int = 42, required: int | None = None
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda clip: mfcc_zcr(dataset.read(clip, SAMPLE_RATE)), dataset.clips)
         features = np.stack(list(track(found, len(dataset), "MFCC", "clip")))
-    names, labels = (np.array([getattr(clip, name) for clip in dataset.clips]) for name in ("name", "label"))
+    names, labels = (
+        np.array([getattr(clip, name) for clip in dataset.clips]) for name in ("name", "label")
+    )
     rows, right = {}, {}
     for name in BASELINES:
         started = time.monotonic()
@@ -80,7 +95,12 @@ def cross_validate(dataset: Dataset, seed: int = 42, required: int | None = None
             named.append(pd.Series(fitted.predict(features[asked]) == labels[asked], names[asked]))
             shares[f"fold {fold}"] = float(named[-1].mean())
         values, right[name] = list(shares.values()), pd.concat(named)
-        rows[name] = {**shares, "mean": np.mean(values), "std": np.std(values), "seconds": round(time.monotonic() - started, 1)}
+        rows[name] = {
+            **shares,
+            "mean": np.mean(values),
+            "std": np.std(values),
+            "seconds": round(time.monotonic() - started, 1),
+        }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("baseline"), pd.DataFrame(right)
 
 

@@ -48,11 +48,17 @@ class Classifier(nn.Module):
         self.model, self.reading = model, reading or Reading()
         for name, most in (("levels", model.config.n_q), ("layer", model.config.depth)):
             if (getattr(self.reading, name) or 0) > most:
-                raise SsenvError(f"classifier: {name} {getattr(self.reading, name)} is more than the generator's {most}")
+                raise SsenvError(
+                    f"classifier: {name} {getattr(self.reading, name)} is more than the generator's {most}"
+                )
         width = (3 if self.reading.pooling == "statistics" else 1) * model.config.dim
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
-        self.attention = nn.Parameter(torch.zeros(model.config.dim)) if self.reading.pooling == "attentive" else None
+        self.attention = (
+            nn.Parameter(torch.zeros(model.config.dim))
+            if self.reading.pooling == "attentive"
+            else None
+        )
         self.head = nn.Linear(width, num_classes)
 
     def pooled(self, codes: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
@@ -69,7 +75,11 @@ class Classifier(nn.Module):
     def pool(self, embedded: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
         """Summed embeddings (B, T, D) -> the feature, as of `pooled`."""
         hidden = self.model.conformer(embedded, padding, self.reading.layer)
-        scores = hidden.new_zeros(hidden.shape[:2]) if self.attention is None else hidden @ self.attention
+        scores = (
+            hidden.new_zeros(hidden.shape[:2])
+            if self.attention is None
+            else hidden @ self.attention
+        )
         if padding is not None:
             scores = scores.masked_fill(padding, -torch.inf)
         weights = scores.softmax(1)[:, None]
@@ -110,7 +120,9 @@ class Features:
     def of(self, names: Collection[str]) -> "Features":
         """Those of these clips alone."""
         kept = [i for i, name in enumerate(self.names) if name in names]
-        names, recordings = (tuple(texts[i] for i in kept) for texts in (self.names, self.recordings))
+        names, recordings = (
+            tuple(texts[i] for i in kept) for texts in (self.names, self.recordings)
+        )
         return Features(self.values[kept], self.labels[kept], names, recordings, self.seconds)
 
 
@@ -125,8 +137,16 @@ def read_features(classifier: Classifier, tokens: TokenSet, device: str = "auto"
     classifier.to(device).eval()
     clips = Clips(tokens, device)
     batches = (clips.batch(index) for index in torch.arange(len(clips)).split(BATCH))
-    values = torch.cat([classifier.pooled(batch.codes, batch.padding).double().cpu() for batch in batches]).numpy()
-    return Features(values, clips.labels.cpu().numpy(), clips.names, clips.recordings, time.monotonic() - started)
+    values = torch.cat(
+        [classifier.pooled(batch.codes, batch.padding).double().cpu() for batch in batches]
+    ).numpy()
+    return Features(
+        values,
+        clips.labels.cpu().numpy(),
+        clips.names,
+        clips.recordings,
+        time.monotonic() - started,
+    )
 
 
 @dataclass(frozen=True)
@@ -153,7 +173,9 @@ class TrainedClassifier:
         require_codec(self, codec)
         wav = torch.from_numpy(read_audio(path, codec.sample_rate)[0])[None]
         codes = codec.encode_long(wav[None])[:, : self.metadata["n_q"]]
-        heard = active_frames(wav, round(codec.sample_rate / codec.frame_rate), codes.shape[2])[0].nonzero()[:, 0]
+        heard = active_frames(wav, round(codec.sample_rate / codec.frame_rate), codes.shape[2])[
+            0
+        ].nonzero()[:, 0]
         if not len(heard):
             raise SsenvError(f"{path} is silent throughout: there is nothing to name")
         return self.classifier(codes[..., heard[0] : heard[-1] + 1])[0].double().softmax(0).numpy()
@@ -162,8 +184,14 @@ class TrainedClassifier:
 def save_classifier(path: str | Path, trained: TrainedClassifier) -> Path:
     """Write head and model with what it takes to use them."""
     classifier = trained.classifier
-    card = {"config": asdict(classifier.model.config), "reading": asdict(classifier.reading), "class_names": trained.class_names}
-    return save_tensors(path, classifier.state_dict(), {"kind": KIND, **card, "tokens": trained.metadata})
+    card = {
+        "config": asdict(classifier.model.config),
+        "reading": asdict(classifier.reading),
+        "class_names": trained.class_names,
+    }
+    return save_tensors(
+        path, classifier.state_dict(), {"kind": KIND, **card, "tokens": trained.metadata}
+    )
 
 
 def load_classifier(path: str | Path) -> TrainedClassifier:
@@ -178,5 +206,7 @@ def load_classifier(path: str | Path) -> TrainedClassifier:
         classifier = Classifier(model, len(metadata["class_names"]), Reading(**metadata["reading"]))
         classifier.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError):
-        raise SsenvError(f"{path} holds another classifier than this version of ssenv builds: run 06_classify again") from None
+        raise SsenvError(
+            f"{path} holds another classifier than this version of ssenv builds: run 06_classify again"
+        ) from None
     return TrainedClassifier(classifier.eval(), tuple(metadata["class_names"]), metadata["tokens"])

@@ -42,18 +42,30 @@ def map_features(classifier: Classifier, heard: Features, seed: int) -> FeatureM
         SsenvError: fewer than 4 clips are not silent throughout: there is nothing to lay out.
     """
     if len(heard.names) < 4:
-        raise SsenvError(f"a map needs at least 4 clips that are not silent throughout, and there are {len(heard.names)}")
-    features = (heard.values - classifier.mean.double().cpu().numpy()) / classifier.std.double().cpu().numpy()
-    return FeatureMap(heard.names, heard.labels, heard.recordings, features, lay_out(features, seed))
+        raise SsenvError(
+            f"a map needs at least 4 clips that are not silent throughout, and there are {len(heard.names)}"
+        )
+    features = (
+        heard.values - classifier.mean.double().cpu().numpy()
+    ) / classifier.std.double().cpu().numpy()
+    return FeatureMap(
+        heard.names, heard.labels, heard.recordings, features, lay_out(features, seed)
+    )
 
 
 def lay_out(features: np.ndarray, seed: int) -> np.ndarray:
     """features (N, D) -> points (N, 2) float64 by t-SNE. N >= 4; with few clips each is placed by a third of the others."""
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features).astype(np.float64)
+    return (
+        TSNE(perplexity=perplexity, init="pca", random_state=seed)
+        .fit_transform(features)
+        .astype(np.float64)
+    )
 
 
-def neighbour_agreement(points: np.ndarray, labels: np.ndarray, recordings: Sequence[str]) -> tuple[float, float]:
+def neighbour_agreement(
+    points: np.ndarray, labels: np.ndarray, recordings: Sequence[str]
+) -> tuple[float, float]:
     """The share of clips whose nearest one, that is not cut from the same recording, has the same label; and of all such others.
 
     Args:
@@ -69,12 +81,17 @@ def neighbour_agreement(points: np.ndarray, labels: np.ndarray, recordings: Sequ
     asked = other.any(1)
     if not asked.any():
         return float("nan"), float("nan")
-    distances, same = np.where(other, _distances(points), np.inf)[asked], (labels[:, None] == labels)[asked]
+    distances, same = (
+        np.where(other, _distances(points), np.inf)[asked],
+        (labels[:, None] == labels)[asked],
+    )
     chance = (same & other[asked]).sum(1) / other[asked].sum(1)
     return float(same[np.arange(len(same)), distances.argmin(1)].mean()), float(chance.mean())
 
 
-def confused_neighbours(features: np.ndarray, labels: np.ndarray, predictions: np.ndarray, count: int) -> list[tuple[int, int]]:
+def confused_neighbours(
+    features: np.ndarray, labels: np.ndarray, predictions: np.ndarray, count: int
+) -> list[tuple[int, int]]:
     """What to listen to: for each of the `count` most frequent confusions of one class with another, a clip and its neighbour.
 
     Args:
@@ -86,12 +103,19 @@ def confused_neighbours(features: np.ndarray, labels: np.ndarray, predictions: n
         clip. Most frequent first, of those as frequent the lower labels; a class without a clip of its own has no neighbour to offer.
     """
     wrong = np.flatnonzero(predictions != labels)
-    kinds, counts = np.unique(np.stack([labels[wrong], predictions[wrong]], axis=1), axis=0, return_counts=True)
+    kinds, counts = np.unique(
+        np.stack([labels[wrong], predictions[wrong]], axis=1), axis=0, return_counts=True
+    )
     distances, pairs = _distances(features), []
     for true, named in kinds[np.argsort(-counts, kind="stable")]:
-        misnamed, others = np.flatnonzero((labels == true) & (predictions == named)), np.flatnonzero(labels == named)
+        misnamed, others = (
+            np.flatnonzero((labels == true) & (predictions == named)),
+            np.flatnonzero(labels == named),
+        )
         if len(others) and len(pairs) < count:
-            row, column = np.unravel_index(distances[np.ix_(misnamed, others)].argmin(), (len(misnamed), len(others)))
+            row, column = np.unravel_index(
+                distances[np.ix_(misnamed, others)].argmin(), (len(misnamed), len(others))
+            )
             pairs.append((int(misnamed[row]), int(others[column])))
     return pairs
 

@@ -29,14 +29,21 @@ class ClassifierSettings(EpochSettings):
     warmup: float = 0.0  # share of the steps in which it rises
     weight_decay: float = 0.0  # of matrices, decoupled (AdamW)
     label_smoothing: float = 0.0  # share of the target that all classes have alike
-    crop_frames: int | None = None  # train on this many frames of each clip, from a random start; None: on whole clips
+    crop_frames: int | None = (
+        None  # train on this many frames of each clip, from a random start; None: on whole clips
+    )
     token_masking: float = 0.0  # of each training clip's frames a span, this share of them on average, is hidden; at most 0.5
     level_masking: float = 0.0  # share of the training clips of which a random number of levels is shown, from the first alone to all
     mixup: float = 0.0  # alpha of Beta(alpha, alpha), in whose shares a clip and a lesser part of another are mixed; 0 mixes none
 
 
 def fine_tune(
-    classifier: Classifier, train: TokenSet, test: TokenSet, settings: ClassifierSettings, state_file: Path, device: str = "auto"
+    classifier: Classifier,
+    train: TokenSet,
+    test: TokenSet,
+    settings: ClassifierSettings,
+    state_file: Path,
+    device: str = "auto",
 ) -> Classification:
     """Train head and model together from where they are: Adam, cosine annealing to 0, cross-entropy. The test clips are named at the end.
 
@@ -50,14 +57,23 @@ def fine_tune(
     data |= {"train_tokens": train.digest, "test_tokens": test.digest}
     classifier.to(device)
     train_clips, test_clips = Clips(train, device), Clips(test, device)
-    matrices, others = ([p for p in classifier.parameters() if (p.ndim > 1) == many] for many in (True, False))
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    matrices, others = (
+        [p for p in classifier.parameters() if (p.ndim > 1) == many] for many in (True, False)
+    )
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(groups, settings.learning_rate)
     rows, started = train_epochs(
         classifier,
-        lambda index, _: _training_loss(classifier, train_clips.batch(index, settings.crop_frames), settings),
+        lambda index, _: _training_loss(
+            classifier, train_clips.batch(index, settings.crop_frames), settings
+        ),
         len(train_clips),
-        one_cycle(optimizer, settings.learning_rate, settings.steps(len(train_clips)), settings.warmup),
+        one_cycle(
+            optimizer, settings.learning_rate, settings.steps(len(train_clips)), settings.warmup
+        ),
         settings,
         state_file,
         name="classifier",
@@ -66,25 +82,47 @@ def fine_tune(
         started=started,
     )
     probabilities = _name(classifier, test_clips)
-    return Classification(test_clips.labels.cpu().numpy(), probabilities, test_clips.recordings, rows, time.monotonic() - started)
+    return Classification(
+        test_clips.labels.cpu().numpy(),
+        probabilities,
+        test_clips.recordings,
+        rows,
+        time.monotonic() - started,
+    )
 
 
-def _training_loss(classifier: Classifier, batch: Batch, settings: ClassifierSettings) -> torch.Tensor:
+def _training_loss(
+    classifier: Classifier, batch: Batch, settings: ClassifierSettings
+) -> torch.Tensor:
     """Cross-entropy in nat of one batch, with parts of its clips hidden and its clips mixed as the settings say."""
     codes, padding, labels = batch.codes, batch.padding, batch.labels
     lengths = torch.full_like(labels, codes.shape[2]) if padding is None else (~padding).sum(1)
-    hidden = _span(lengths, codes.shape[2], settings.token_masking)[:, None] | _finer_levels(codes, settings.level_masking)[..., None]
+    hidden = (
+        _span(lengths, codes.shape[2], settings.token_masking)[:, None]
+        | _finer_levels(codes, settings.level_masking)[..., None]
+    )
     embedded = classifier.embed(codes.masked_fill(hidden, classifier.model.config.mask_token))
     smoothing = settings.label_smoothing
     if settings.mixup == 0:
-        return F.cross_entropy(classifier.classify(classifier.pool(embedded, padding)).float(), labels, label_smoothing=smoothing)
-    share = torch.distributions.Beta(settings.mixup, settings.mixup).sample((len(codes),)).to(codes.device)
+        return F.cross_entropy(
+            classifier.classify(classifier.pool(embedded, padding)).float(),
+            labels,
+            label_smoothing=smoothing,
+        )
+    share = (
+        torch.distributions.Beta(settings.mixup, settings.mixup)
+        .sample((len(codes),))
+        .to(codes.device)
+    )
     share, other = torch.maximum(share, 1 - share), torch.randperm(len(codes), device=codes.device)
     if padding is not None:
         embedded = embedded * ~padding[..., None]
     mixed = torch.lerp(embedded[other], embedded, share[:, None, None].to(embedded.dtype))
     logits = classifier.classify(classifier.pool(mixed, padding)).float()
-    losses = [F.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing) for target in (labels[other], labels)]
+    losses = [
+        F.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
+        for target in (labels[other], labels)
+    ]
     return torch.lerp(*losses, share).mean()
 
 

@@ -42,7 +42,9 @@ class LogMel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         bands = {"n_mels": NUM_MELS, "f_min": 20.0, "mel_scale": "slaney", "norm": "slaney"}
-        self.mel = MelSpectrogram(SAMPLE_RATE, 1024, hop_length=HOP, normalized="window", pad_mode="constant", **bands)
+        self.mel = MelSpectrogram(
+            SAMPLE_RATE, 1024, hop_length=HOP, normalized="window", pad_mode="constant", **bands
+        )
 
     def forward(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (..., S) float -> (..., 64, T)."""
@@ -67,14 +69,27 @@ class LogMelCNN(nn.Module):
         for channels in CHANNELS:
             layers += [] if width == 1 else [nn.AvgPool2d(2)]
             for source in (width, channels):
-                layers += [nn.Conv2d(source, channels, 3, 2 if source == 1 else 1, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+                layers += [
+                    nn.Conv2d(source, channels, 3, 2 if source == 1 else 1, 1, bias=False),
+                    nn.BatchNorm2d(channels),
+                    nn.ReLU(),
+                ]
             width = channels
         self.body = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width, 256), nn.ReLU(), nn.Dropout(0.3), nn.Linear(256, num_classes))
+        self.head = nn.Sequential(
+            nn.Dropout(0.3),
+            nn.Linear(2 * width, 256),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Linear(256, num_classes),
+        )
 
     def maps(self, mels: torch.Tensor) -> list[torch.Tensor]:
         """mels (B, 64, T), T >= 16 -> what each block makes of them, (B, C, F, T'), finest first."""
-        hidden, maps = self.norm(mels).unsqueeze(1).contiguous(memory_format=torch.channels_last), []
+        hidden, maps = (
+            self.norm(mels).unsqueeze(1).contiguous(memory_format=torch.channels_last),
+            [],
+        )
         for layer in self.body:
             if isinstance(layer, nn.AvgPool2d):
                 maps.append(hidden)
@@ -94,7 +109,13 @@ class Judge:
         metadata: what it was trained on and how.
     """
 
-    def __init__(self, network: LogMelCNN, class_names: Sequence[str], metadata: dict, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self,
+        network: LogMelCNN,
+        class_names: Sequence[str],
+        metadata: dict,
+        device: str | torch.device = "auto",
+    ) -> None:
         self.device = resolve_device(device)
         self.network, self.log_mel = network.to(self.device).eval(), LogMel().to(self.device)
         self.class_names, self.metadata = tuple(class_names), metadata
@@ -124,15 +145,21 @@ class Judge:
         """
         folds = self.metadata.get("folds")
         if folds is None:
-            raise SsenvError("the judge's file does not say which folds it was trained on: run 01_tokenize again")
+            raise SsenvError(
+                "the judge's file does not say which folds it was trained on: run 01_tokenize again"
+            )
         if fold in folds:
             trained = ", ".join(map(str, folds))
-            raise SsenvError(f"fold {fold} is not held out: the judge was trained on folds {trained}; run 01_tokenize with fold={fold}")
+            raise SsenvError(
+                f"fold {fold} is not held out: the judge was trained on folds {trained}; run 01_tokenize with fold={fold}"
+            )
 
     def save(self, path: str | Path, *, folds: Sequence[int]) -> Path:
         """Write it as one safetensors file, with the folds of the clips that it was trained on."""
         return save_tensors(
-            path, self.network.state_dict(), {"kind": KIND, "class_names": self.class_names, **self.metadata, "folds": list(folds)}
+            path,
+            self.network.state_dict(),
+            {"kind": KIND, "class_names": self.class_names, **self.metadata, "folds": list(folds)},
         )
 
     @classmethod
@@ -149,7 +176,9 @@ class Judge:
         try:
             network.load_state_dict(tensors)
         except RuntimeError:
-            raise SsenvError(f"{path} holds another judge than this version of ssenv builds: train it again") from None
+            raise SsenvError(
+                f"{path} holds another judge than this version of ssenv builds: train it again"
+            ) from None
         return cls(network, class_names, metadata, device)
 
 
@@ -203,11 +232,20 @@ def train_judge(
         state_file,
         name="judge",
         remedy="train it with another seed",
-        data={"code": code_of(__name__), "labels": np.asarray(labels).tolist(), "classes": list(class_names), "sound": digest.hexdigest()},
+        data={
+            "code": code_of(__name__),
+            "labels": np.asarray(labels).tolist(),
+            "classes": list(class_names),
+            "sound": digest.hexdigest(),
+        },
         started=started,
         average=average,
     )
-    metadata = {"settings": asdict(settings), "clips": len(clips), "seconds": round(time.monotonic() - started, 1)}
+    metadata = {
+        "settings": asdict(settings),
+        "clips": len(clips),
+        "seconds": round(time.monotonic() - started, 1),
+    }
     return Judge(average.module, class_names, metadata, device)
 
 
@@ -218,7 +256,9 @@ def require_classes(labels: np.ndarray) -> None:
         SsenvError: they are.
     """
     if len(np.unique(labels)) < 2:
-        raise SsenvError(f"all {len(labels)} clips to learn classes from are of one class: label them, in sub-folders or labels.csv")
+        raise SsenvError(
+            f"all {len(labels)} clips to learn classes from are of one class: label them, in sub-folders or labels.csv"
+        )
 
 
 def _views(clips: torch.Tensor, lengths: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -226,11 +266,16 @@ def _views(clips: torch.Tensor, lengths: torch.Tensor, index: torch.Tensor) -> t
     speed, place, level = (torch.rand(len(index), 1, device=clips.device) for _ in range(3))
     shift = torch.randint(-2, 3, (len(index), 1), device=clips.device)
     length, span = lengths[index][:, None], CROP * (0.8 + 0.45 * speed)
-    position = place * (length - span).clamp_min(0) + torch.arange(CROP, device=clips.device) * span / CROP
+    position = (
+        place * (length - span).clamp_min(0) + torch.arange(CROP, device=clips.device) * span / CROP
+    )
     before = position.floor()
     blend = (position - before)[:, None]
     bands = (torch.arange(NUM_MELS, device=clips.device) + shift).clamp(0, NUM_MELS - 1)[:, :, None]
-    early, late = (clips[index[:, None, None], bands, ((before + step).long() % length)[:, None]] for step in (0, 1))
+    early, late = (
+        clips[index[:, None, None], bands, ((before + step).long() % length)[:, None]]
+        for step in (0, 1)
+    )
     return torch.lerp(early, late, blend) + (4 * level - 2)[:, None]
 
 
@@ -240,7 +285,9 @@ def _mixup(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     share = torch.maximum(share, 1 - share)
     other = torch.randperm(len(x), device=x.device)
     quiet = (1 - share).clamp_min(1e-6)
-    return torch.logaddexp(x + share[..., None].log(), x[other] + quiet[..., None].log()), share * y + (1 - share) * y[other]
+    return torch.logaddexp(
+        x + share[..., None].log(), x[other] + quiet[..., None].log()
+    ), share * y + (1 - share) * y[other]
 
 
 def _mask(x: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,9 @@ def probe(classifier: Classifier, train: Features, test: Features) -> Classifica
     require_classes(train.labels)
     scaler, linear = _fit_linear(train.values, train.labels)
     weight, bias = torch.from_numpy(linear.coef_), torch.from_numpy(linear.intercept_)
-    if len(linear.classes_) == 2:  # for which scikit-learn keeps one row: the second class's logit less the first's
+    if (
+        len(linear.classes_) == 2
+    ):  # for which scikit-learn keeps one row: the second class's logit less the first's
         weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
     head = classifier.head
     with torch.no_grad():
@@ -85,10 +87,14 @@ def probe(classifier: Classifier, train: Features, test: Features) -> Classifica
         head.bias[linear.classes_] = bias.float().to(head.weight.device)
         logits = classifier.classify(torch.from_numpy(test.values).float().to(head.weight.device))
     probabilities = logits.double().softmax(1).cpu().numpy()
-    return Classification(test.labels, probabilities, test.recordings, [], time.monotonic() - started)
+    return Classification(
+        test.labels, probabilities, test.recordings, [], time.monotonic() - started
+    )
 
 
-def learning_curve(train: Features, test: Features, counts: Sequence[int], draws: int, seed: int) -> pd.DataFrame:
+def learning_curve(
+    train: Features, test: Features, counts: Sequence[int], draws: int, seed: int
+) -> pd.DataFrame:
     """The accuracy of probes that are given few labelled clips: one row for each draw of `count` random clips of each class.
 
     Counts of which some class has fewer training clips are left out; where a count takes all clips, there is one draw.
@@ -105,9 +111,18 @@ def learning_curve(train: Features, test: Features, counts: Sequence[int], draws
     for count in (count for count in counts if count <= most):
         for draw in range(1 if count * len(np.unique(known)) == len(known) else draws):
             order = np.random.default_rng([seed, count, draw]).permutation(len(known))
-            chosen = np.concatenate([order[known[order] == label][:count] for label in np.unique(known)])
+            chosen = np.concatenate(
+                [order[known[order] == label][:count] for label in np.unique(known)]
+            )
             scaler, linear = _fit_linear(train.values[chosen], known[chosen])
-            rows.append({"clips": count, "accuracy": float((linear.predict(scaler.transform(test.values)) == test.labels).mean())})
+            rows.append(
+                {
+                    "clips": count,
+                    "accuracy": float(
+                        (linear.predict(scaler.transform(test.values)) == test.labels).mean()
+                    ),
+                }
+            )
     return pd.DataFrame(rows, columns=["clips", "accuracy"])
 
 
@@ -132,9 +147,16 @@ def judged(judge: Judge, sounds: Dataset, fold: int) -> Classification:
     judge.require_heldout(fold)
     started, clips = time.monotonic() - judge.metadata["seconds"], sounds.subset(folds=[fold]).clips
     heard = track(clips, len(clips), "judge", "clip")
-    probabilities = np.stack([judge.probabilities(sounds.read(clip, SAMPLE_RATE), SAMPLE_RATE) for clip in heard])
-    labels, recordings = np.array([clip.label for clip in clips]), tuple(clip.recording for clip in clips)
-    return Classification(labels, probabilities.astype(np.float64), recordings, [], time.monotonic() - started)
+    probabilities = np.stack(
+        [judge.probabilities(sounds.read(clip, SAMPLE_RATE), SAMPLE_RATE) for clip in heard]
+    )
+    labels, recordings = (
+        np.array([clip.label for clip in clips]),
+        tuple(clip.recording for clip in clips),
+    )
+    return Classification(
+        labels, probabilities.astype(np.float64), recordings, [], time.monotonic() - started
+    )
 
 
 def random_twin(generator: TrainedGenerator, seed: int) -> SoundStorm:
@@ -147,9 +169,15 @@ def random_twin(generator: TrainedGenerator, seed: int) -> SoundStorm:
     return twin.eval()
 
 
-def _fit_linear(features: np.ndarray, labels: np.ndarray) -> tuple[StandardScaler, LogisticRegression]:
+def _fit_linear(
+    features: np.ndarray, labels: np.ndarray
+) -> tuple[StandardScaler, LogisticRegression]:
     """Of features (N, D) and labels (N,): their standardization, and multinomial logistic regression on what comes out of it."""
     scaler = StandardScaler().fit(features)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # of one clip of each class, as was asked
-        return scaler, LogisticRegression(C=0.1, max_iter=2000).fit(scaler.transform(features), labels)
+        warnings.filterwarnings(
+            "ignore", "The number of unique classes", UserWarning
+        )  # of one clip of each class, as was asked
+        return scaler, LogisticRegression(C=0.1, max_iter=2000).fit(
+            scaler.transform(features), labels
+        )

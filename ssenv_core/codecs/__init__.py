@@ -67,8 +67,14 @@ def _levels_of(untrained: Callable[..., Codec], bandwidth: float) -> int:
 # Each codec: with its weights at a bandwidth, and the levels it has there.
 _CODECS: dict[str, tuple[Callable[[float], nn.Module], Callable[[float], int]]] = {
     MelRVQ.name: (_load_melrvq, melrvq_levels),
-    "encodec_24khz": (partial(load_encodec, "encodec_24khz"), partial(_levels_of, partial(untrained_encodec, "encodec_24khz"))),
-    "encodec_48khz": (partial(load_encodec, "encodec_48khz"), partial(_levels_of, partial(untrained_encodec, "encodec_48khz"))),
+    "encodec_24khz": (
+        partial(load_encodec, "encodec_24khz"),
+        partial(_levels_of, partial(untrained_encodec, "encodec_24khz")),
+    ),
+    "encodec_48khz": (
+        partial(load_encodec, "encodec_48khz"),
+        partial(_levels_of, partial(untrained_encodec, "encodec_48khz")),
+    ),
     VOCOS_NAME: (load_vocos_encodec, vocos_levels),
     DAC_NAME: (load_dac, dac_levels),
 }

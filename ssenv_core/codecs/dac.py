@@ -84,7 +84,9 @@ class DescriptCodec(nn.Module):
     @torch.inference_mode()
     def encode_long(self, wav: torch.Tensor, chunk_seconds: float = 30.0) -> torch.Tensor:
         """The codes of `encode`, from chunks: the network is convolutions alone, and each chunk is given all that its frames see."""
-        return each_alone(partial(self._encode_chunks, frames=round(chunk_seconds * self.frame_rate)), wav)
+        return each_alone(
+            partial(self._encode_chunks, frames=round(chunk_seconds * self.frame_rate)), wav
+        )
 
     @torch.inference_mode()
     def embed(self, wav: torch.Tensor) -> torch.Tensor:
@@ -98,7 +100,9 @@ class DescriptCodec(nn.Module):
 
     def _encode_chunks(self, wav: torch.Tensor, frames: int) -> torch.Tensor:
         pieces = chunks(wav, frames, HOP, before=FRAMES_SEEN, after=FRAMES_SEEN)
-        return torch.cat([self._quantize(self._latents(piece)[..., own]) for piece, own in pieces], dim=-1)
+        return torch.cat(
+            [self._quantize(self._latents(piece)[..., own]) for piece, own in pieces], dim=-1
+        )
 
     def _latents(self, wav: torch.Tensor) -> torch.Tensor:
         return self.model.encoder(F.pad(wav, (0, -wav.shape[-1] % HOP)))
@@ -115,9 +119,13 @@ def dac_levels(bandwidth: float) -> int:
     Raises:
         SsenvError: no such bandwidth.
     """
-    choices = {round(levels * KBPS_PER_LEVEL, 2): levels for levels in range(1, MAX_LEVELS + 1)} | {PUBLISHED_BANDWIDTH: MAX_LEVELS}
+    choices = {round(levels * KBPS_PER_LEVEL, 2): levels for levels in range(1, MAX_LEVELS + 1)} | {
+        PUBLISHED_BANDWIDTH: MAX_LEVELS
+    }
     if (levels := choices.get(round(bandwidth, 2))) is None:
-        raise SsenvError(f"{NAME} has no {bandwidth:g} kbps: choose one of {', '.join(f'{choice:g}' for choice in choices)}")
+        raise SsenvError(
+            f"{NAME} has no {bandwidth:g} kbps: choose one of {', '.join(f'{choice:g}' for choice in choices)}"
+        )
     return levels
 
 
@@ -130,9 +138,13 @@ def untrained_dac(**sizes: object) -> "DAC":
     try:
         from dac import DAC
     except ImportError as error:
-        raise SsenvError(f"{NAME} needs the package descript-audio-codec ({error}): {install('dac')}") from error
+        raise SsenvError(
+            f"{NAME} needs the package descript-audio-codec ({error}): {install('dac')}"
+        ) from error
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)  # the package's use of it, nothing to act on
+        warnings.filterwarnings(
+            "ignore", message=".*weight_norm", category=FutureWarning
+        )  # the package's use of it, nothing to act on
         return DAC(**sizes)
 
 

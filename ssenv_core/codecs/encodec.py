@@ -48,18 +48,30 @@ class EnCodec(nn.Module):
             raise SsenvError(f"{self.name} has no {bandwidth:g} kbps: choose one of {choices}")
         self.bandwidth = bandwidth
         self.model = model.eval().requires_grad_(False)
-        self.sample_rate, self.frame_rate, self.codebook_size = model.sample_rate, float(model.frame_rate), model.quantizer.bins
-        self.n_q = self.quantizers = model.quantizer.get_num_quantizers_for_bandwidth(model.frame_rate, bandwidth)
+        self.sample_rate, self.frame_rate, self.codebook_size = (
+            model.sample_rate,
+            float(model.frame_rate),
+            model.quantizer.bins,
+        )
+        self.n_q = self.quantizers = model.quantizer.get_num_quantizers_for_bandwidth(
+            model.frame_rate, bandwidth
+        )
 
     @cached_property
     def token_hash(self) -> str:
         """Hash of the encoder's and the quantizer's weights: the decoder has no say in which codes a waveform gets."""
-        return weights_hash(f"encodec_{self.sample_rate // 1000}khz {self.definition}", self.model.encoder, self.model.quantizer)
+        return weights_hash(
+            f"encodec_{self.sample_rate // 1000}khz {self.definition}",
+            self.model.encoder,
+            self.model.quantizer,
+        )
 
     @property
     def codebooks(self) -> torch.Tensor:
         """(n_q, 1024, 128): the part of the latent that each code stands for."""
-        return torch.stack([layer.codebook for layer in self.model.quantizer.vq.layers[: self.quantizers]])
+        return torch.stack(
+            [layer.codebook for layer in self.model.quantizer.vq.layers[: self.quantizers]]
+        )
 
     @torch.inference_mode()
     def encode(self, wav: torch.Tensor) -> torch.Tensor:
@@ -69,7 +81,9 @@ class EnCodec(nn.Module):
     @torch.inference_mode()
     def encode_long(self, wav: torch.Tensor, chunk_seconds: float = 30.0) -> torch.Tensor:
         """The codes of `encode`, from chunks: the network is causal, its convolutions see little and its LSTM's state is handed on."""
-        return each_alone(partial(self._encode_chunks, frames=round(chunk_seconds * self.frame_rate)), wav)
+        return each_alone(
+            partial(self._encode_chunks, frames=round(chunk_seconds * self.frame_rate)), wav
+        )
 
     @torch.inference_mode()
     def embed(self, wav: torch.Tensor) -> torch.Tensor:
@@ -89,7 +103,9 @@ class EnCodec(nn.Module):
         (middle,) = (i for i, layer in enumerate(layers) if isinstance(layer, SLSTM))
         before, recurrent, after = layers[:middle], layers[middle].lstm, layers[middle + 1 :]
         codes, state, seen = [], None, None
-        for piece, own in chunks(wav, frames, int(self.model.encoder.hop_length), before=FRAMES_SEEN_BY_CONVOLUTIONS):
+        for piece, own in chunks(
+            wav, frames, int(self.model.encoder.hop_length), before=FRAMES_SEEN_BY_CONVOLUTIONS
+        ):
             # What a convolution makes up before the first frame it is given reaches only frames that are dropped here.
             hidden = before(piece)[..., own]
             out, state = recurrent(hidden.permute(2, 0, 1), state)
@@ -107,7 +123,9 @@ class EnCodec(nn.Module):
 
     def _dequantize(self, codes: torch.Tensor) -> torch.Tensor:
         latents = self.model.quantizer.vq.decode(codes.transpose(0, 1))
-        return latents.expand(len(codes), self.model.quantizer.dimension, codes.shape[-1])  # of no levels the package makes the scalar 0
+        return latents.expand(
+            len(codes), self.model.quantizer.dimension, codes.shape[-1]
+        )  # of no levels the package makes the scalar 0
 
 
 class EnCodec48(EnCodec):
@@ -149,13 +167,17 @@ class EnCodec48(EnCodec):
 
     def _decode_chunk(self, codes: torch.Tensor) -> torch.Tensor:
         loudness = codes[:, :1].median(dim=-1, keepdim=True).values
-        return self.model.decoder(self._dequantize(codes[:, 1:])).mean(dim=1, keepdim=True) * rms_of(loudness)
+        return self.model.decoder(self._dequantize(codes[:, 1:])).mean(
+            dim=1, keepdim=True
+        ) * rms_of(loudness)
 
     def _encode(self, wav: torch.Tensor) -> torch.Tensor:
         frames = []
         for chunk, rms in self._chunks(wav):
             codes = self._quantize(self.model.encoder(chunk))
-            frames.append(torch.cat([loudness_code(rms).expand(-1, -1, codes.shape[-1]), codes], dim=1))
+            frames.append(
+                torch.cat([loudness_code(rms).expand(-1, -1, codes.shape[-1]), codes], dim=1)
+            )
         return torch.cat(frames, dim=-1)
 
     def _embed(self, wav: torch.Tensor) -> torch.Tensor:
@@ -193,12 +215,18 @@ def _weights(name: str, file: str, sha256: str) -> Weights:
 
 RELEASES = {
     "encodec_24khz": Release(
-        _weights("encodec_24khz", "encodec_24khz-d7cc33bc.th", "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"),
+        _weights(
+            "encodec_24khz",
+            "encodec_24khz-d7cc33bc.th",
+            "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf",
+        ),
         EncodecModel.encodec_model_24khz,
         EnCodec,
     ),
     "encodec_48khz": Release(
-        _weights("encodec_48khz", "encodec_48khz-7e698e3e.th", "7e698e3e"), EncodecModel.encodec_model_48khz, EnCodec48
+        _weights("encodec_48khz", "encodec_48khz-7e698e3e.th", "7e698e3e"),
+        EncodecModel.encodec_model_48khz,
+        EnCodec48,
     ),
 }
 
@@ -211,7 +239,9 @@ def untrained_encodec(name: str, bandwidth: float = 6.0) -> EnCodec:
     """
     release = RELEASES[name]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)  # the package's use of it, nothing to act on
+        warnings.filterwarnings(
+            "ignore", message=".*weight_norm", category=FutureWarning
+        )  # the package's use of it, nothing to act on
         return release.codec(release.build(pretrained=False), bandwidth)
 
 

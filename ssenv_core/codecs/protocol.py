@@ -66,7 +66,9 @@ class Codec(Protocol):
         ...
 
 
-def levels_for_bandwidth(bandwidth: float, frame_rate: float, codebook_size: int, max_levels: int, name: str) -> int:
+def levels_for_bandwidth(
+    bandwidth: float, frame_rate: float, codebook_size: int, max_levels: int, name: str
+) -> int:
     """The number of quantizer levels that carries `bandwidth` kbps: levels = bandwidth / (frame_rate * log2(codebook_size)).
 
     Raises:
@@ -75,11 +77,15 @@ def levels_for_bandwidth(bandwidth: float, frame_rate: float, codebook_size: int
     per_level = frame_rate * (codebook_size.bit_length() - 1) / 1000
     levels = round(bandwidth / per_level)
     if not 1 <= levels <= max_levels or abs(levels * per_level - bandwidth) > 1e-6:
-        raise SsenvError(f"{name} has no {bandwidth:g} kbps: choose a multiple of {per_level:g} up to {max_levels * per_level:g}")
+        raise SsenvError(
+            f"{name} has no {bandwidth:g} kbps: choose a multiple of {per_level:g} up to {max_levels * per_level:g}"
+        )
     return levels
 
 
-def chunks(wav: torch.Tensor, frames: int, hop: int, before: int = 0, after: int = 0) -> Iterator[tuple[torch.Tensor, slice]]:
+def chunks(
+    wav: torch.Tensor, frames: int, hop: int, before: int = 0, after: int = 0
+) -> Iterator[tuple[torch.Tensor, slice]]:
     """Cut a waveform into chunks, each with the frames around it that its own depend on.
 
     Args:
@@ -99,7 +105,10 @@ def chunks(wav: torch.Tensor, frames: int, hop: int, before: int = 0, after: int
         raise ValueError(f"a chunk of {frames} frames is too short: {MIN_FRAMES} is the least")
     for start in range(0, math.ceil(wav.shape[-1] / hop), frames):
         first = max(0, start - before)
-        yield wav[..., first * hop : (start + frames + after) * hop], slice(start - first, start - first + frames)
+        yield (
+            wav[..., first * hop : (start + frames + after) * hop],
+            slice(start - first, start - first + frames),
+        )
 
 
 def each_alone(function: Callable[[torch.Tensor], torch.Tensor], wav: torch.Tensor) -> torch.Tensor:

@@ -17,16 +17,23 @@ def reconstruct(codec: Codec, wav: np.ndarray, device: str | torch.device = "cpu
     return reconstructions(codec, wav, device, 1)[0]
 
 
-def reconstructions(codec: Codec, wav: np.ndarray, device: str | torch.device, draws: int) -> list[np.ndarray]:
+def reconstructions(
+    codec: Codec, wav: np.ndarray, device: str | torch.device, draws: int
+) -> list[np.ndarray]:
     """`reconstruct` with noise of the seeds 0 to draws - 1; of a codec that draws none, the one that there is."""
     with torch.inference_mode():
         codes = codec.encode(torch.tensor(wav, dtype=torch.float32, device=device)[None, None])
         seeds = range(draws if codec.stochastic else 1)
-        decoded = [codec.decode(codes, torch.Generator(codes.device).manual_seed(seed))[0, 0].cpu().numpy() for seed in seeds]
+        decoded = [
+            codec.decode(codes, torch.Generator(codes.device).manual_seed(seed))[0, 0].cpu().numpy()
+            for seed in seeds
+        ]
     return [fit_length(one, len(wav)) for one in decoded]
 
 
-def reconstruct_folder(source: Path, target: Path, codec: Codec, device: str | torch.device) -> list[Path]:
+def reconstruct_folder(
+    source: Path, target: Path, codec: Codec, device: str | torch.device
+) -> list[Path]:
     """Write every audio file below `source` through the codec: the same name below `target`, as .wav at the codec's rate.
 
     Raises:
@@ -41,7 +48,9 @@ def reconstruct_folder(source: Path, target: Path, codec: Codec, device: str | t
         if name in seen:
             raise SsenvError(f"{seen[name]} and {path} would both become {name}: rename one")
         if name.resolve() in originals:
-            raise SsenvError(f"{name} would be overwritten by the reconstruction of {path}: choose another output folder than {target}")
+            raise SsenvError(
+                f"{name} would be overwritten by the reconstruction of {path}: choose another output folder than {target}"
+            )
         seen[name] = path
     written = []
     for path, name in track(zip(files, targets, strict=True), len(files), codec.name, "clip"):

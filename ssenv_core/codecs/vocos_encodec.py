@@ -25,7 +25,12 @@ from ssenv_core.codecs.inverse_stft import InverseSTFT
 
 NAME = "vocos_encodec_24khz"
 REPOSITORY = "charactr/vocos-encodec-24khz"
-LEVELS = {1.5: 2, 3.0: 4, 6.0: 8, 12.0: 16}  # of EnCodec's, at the bandwidths (kbps) Vocos was trained for, in the order of its ids
+LEVELS = {
+    1.5: 2,
+    3.0: 4,
+    6.0: 8,
+    12.0: 16,
+}  # of EnCodec's, at the bandwidths (kbps) Vocos was trained for, in the order of its ids
 CODEBOOK_SIZE, LATENT_DIM = 1024, 128
 
 
@@ -34,7 +39,11 @@ def _from_hub(weights: Weights) -> str:
 
 
 WEIGHTS = Weights(
-    NAME, "pytorch_model.bin", f"https://huggingface.co/{REPOSITORY}/resolve/main/pytorch_model.bin", "SSENV_VOCOS_DIR", _from_hub
+    NAME,
+    "pytorch_model.bin",
+    f"https://huggingface.co/{REPOSITORY}/resolve/main/pytorch_model.bin",
+    "SSENV_VOCOS_DIR",
+    _from_hub,
 )
 
 
@@ -64,8 +73,12 @@ class VocosEnCodec(EnCodec):
         """
         levels = codes.transpose(0, 1)
         first_entry = torch.arange(len(levels), device=codes.device)[:, None, None] * CODEBOOK_SIZE
-        features = F.embedding(levels + first_entry, self.vocos.feature_extractor.codebook_weights).sum(dim=0)
-        bandwidth_id = torch.tensor([bisect_left(list(LEVELS.values()), len(levels))], device=codes.device)
+        features = F.embedding(
+            levels + first_entry, self.vocos.feature_extractor.codebook_weights
+        ).sum(dim=0)
+        bandwidth_id = torch.tensor(
+            [bisect_left(list(LEVELS.values()), len(levels))], device=codes.device
+        )
         return self.vocos.decode(features.transpose(1, 2), bandwidth_id=bandwidth_id).unsqueeze(1)
 
 
@@ -76,15 +89,21 @@ def vocos_levels(bandwidth: float) -> int:
         SsenvError: Vocos was not trained for it.
     """
     if bandwidth not in LEVELS:
-        raise SsenvError(f"{NAME} has no {bandwidth:g} kbps: choose one of {', '.join(f'{choice:g}' for choice in LEVELS)}")
+        raise SsenvError(
+            f"{NAME} has no {bandwidth:g} kbps: choose one of {', '.join(f'{choice:g}' for choice in LEVELS)}"
+        )
     return LEVELS[bandwidth]
 
 
 def untrained_vocos() -> Vocos:
     """The published network (configs/vocos-encodec.yaml of the Vocos repository) with random weights and no EnCodec inside."""
     features = nn.Module()  # the package's own would download EnCodec again
-    features.codebook_weights = nn.Parameter(torch.zeros(max(LEVELS.values()) * CODEBOOK_SIZE, LATENT_DIM))
-    backbone = VocosBackbone(LATENT_DIM, dim=384, intermediate_dim=1152, num_layers=8, adanorm_num_embeddings=len(LEVELS))
+    features.codebook_weights = nn.Parameter(
+        torch.zeros(max(LEVELS.values()) * CODEBOOK_SIZE, LATENT_DIM)
+    )
+    backbone = VocosBackbone(
+        LATENT_DIM, dim=384, intermediate_dim=1152, num_layers=8, adanorm_num_embeddings=len(LEVELS)
+    )
     head = ISTFTHead(dim=384, n_fft=1280, hop_length=320, padding="same")
     inverse = InverseSTFT(head.istft.n_fft, head.istft.hop_length)  # the same, and can be exported
     inverse.register_buffer("window", head.istft.window)  # which is in the published file

@@ -18,11 +18,7 @@ DATASET_NAMES = ("esc50", "esc10", "urbansound8k", "folder", "synthetic")
 
 
 def load_dataset(
-    name: str,
-    data_root: str | Path | None = None,
-    *,
-    clips_per_class: int = 40,
-    seed: int = 0,
+    name: str, data_root: str | Path | None = None, *, clips_per_class: int = 40, seed: int = 0
 ) -> Dataset:
     """Load a dataset; its clips are cut or zero-padded to 4 seconds for urbansound8k, 5 for the others.
 
@@ -37,7 +33,9 @@ def load_dataset(
     """
     if name not in DATASET_NAMES:
         nearest = difflib.get_close_matches(name, DATASET_NAMES, n=1, cutoff=0)[0]
-        raise SsenvError(f"no dataset {name!r}: did you mean {nearest}? There are {', '.join(DATASET_NAMES)}")
+        raise SsenvError(
+            f"no dataset {name!r}: did you mean {nearest}? There are {', '.join(DATASET_NAMES)}"
+        )
     loaders: dict[str, Callable[[], Dataset]] = {
         "esc50": lambda: load_esc50(data_root),
         "esc10": lambda: load_esc50(data_root, esc10=True),

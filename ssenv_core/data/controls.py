@@ -36,7 +36,9 @@ def file_level(path: str | Path) -> np.ndarray:
     return level
 
 
-def measure_controls(wav: np.ndarray, sample_rate: int, n_frames: int, frame_rate: float) -> torch.Tensor:
+def measure_controls(
+    wav: np.ndarray, sample_rate: int, n_frames: int, frame_rate: float
+) -> torch.Tensor:
     """The controls (n_frames, 2) of wav (S,) float: the loudness around the middle of each frame, and where the onsets are."""
     heard = None if is_silent(wav) or len(wav) < sample_rate / 10 else analyse(wav, sample_rate)
     controls = torch.zeros(n_frames, 2)
@@ -46,7 +48,13 @@ def measure_controls(wav: np.ndarray, sample_rate: int, n_frames: int, frame_rat
     return controls
 
 
-def ask(n_frames: int, frame_rate: float, *, onsets: Sequence[float] | None = None, level: np.ndarray | None = None) -> torch.Tensor:
+def ask(
+    n_frames: int,
+    frame_rate: float,
+    *,
+    onsets: Sequence[float] | None = None,
+    level: np.ndarray | None = None,
+) -> torch.Tensor:
     """Controls (n_frames, 2).
 
     Args:
@@ -60,19 +68,25 @@ def ask(n_frames: int, frame_rate: float, *, onsets: Sequence[float] | None = No
     if onsets is not None:
         duration = n_frames / frame_rate
         if any(not 0 <= onset < duration for onset in onsets):
-            raise SsenvError(f"onsets {', '.join(f'{onset:g}' for onset in onsets)} s must lie within the {duration:.2f} s of the clip")
+            raise SsenvError(
+                f"onsets {', '.join(f'{onset:g}' for onset in onsets)} s must lie within the {duration:.2f} s of the clip"
+            )
         controls[:, ONSET] = _marked(np.asarray(onsets, float), n_frames, frame_rate)
     if level is not None:
         level = np.asarray(level, float)
         if not len(level) or not np.isfinite(level).all():
             raise SsenvError("an envelope must hold one level or more, all of them finite, in dB")
-        controls[:, LOUDNESS] = _scaled(np.interp(np.linspace(0, 1, n_frames), np.linspace(0, 1, len(level)), level))
+        controls[:, LOUDNESS] = _scaled(
+            np.interp(np.linspace(0, 1, n_frames), np.linspace(0, 1, len(level)), level)
+        )
     return controls
 
 
 def _level(wav: np.ndarray, sample_rate: int, n_frames: int, frame_rate: float) -> np.ndarray:
     """(n_frames,) dB re full scale: root mean square over SMOOTHED seconds around the middle of each frame, zeros beyond the ends."""
-    power = uniform_filter1d(np.square(wav, dtype=np.float64), round(SMOOTHED * sample_rate), mode="constant")
+    power = uniform_filter1d(
+        np.square(wav, dtype=np.float64), round(SMOOTHED * sample_rate), mode="constant"
+    )
     middle = ((np.arange(n_frames) + 0.5) * sample_rate / frame_rate).astype(int)
     heard = np.where(middle < len(power), power[np.minimum(middle, len(power) - 1)], 0.0)
     return 10 * np.log10(np.maximum(heard, 10 ** (QUIETEST / 10)))

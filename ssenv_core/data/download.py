@@ -57,16 +57,31 @@ def download(name: str, data_root: str | Path) -> Path:
         SsenvError: the name has no download, the network, the disk or the server fails, what was received does not verify, or a copy is
             there that does not verify (it is not touched).
     """
-    sizes = {"esc50": ("ESC-50", "ESC-50-master", 0.65, 0.9), "urbansound8k": ("UrbanSound8K", "UrbanSound8K", 6.0, 7.1)}
+    sizes = {
+        "esc50": ("ESC-50", "ESC-50-master", 0.65, 0.9),
+        "urbansound8k": ("UrbanSound8K", "UrbanSound8K", 6.0, 7.1),
+    }
     name = "esc50" if name == "esc10" else name
     if name not in sizes:
-        raise SsenvError(f"no download for dataset {name!r}: esc50, esc10 and urbansound8k have one, synthetic and folder need none")
+        raise SsenvError(
+            f"no download for dataset {name!r}: esc50, esc10 and urbansound8k have one, synthetic and folder need none"
+        )
     title, folder, archive_gigabytes, unpacked_gigabytes = sizes[name]
 
-    registry = importlib.import_module(f"soundata.datasets.{name}")  # here, not above: it takes seconds
+    registry = importlib.import_module(
+        f"soundata.datasets.{name}"
+    )  # here, not above: it takes seconds
     archive, index = registry.REMOTES["all"], registry.INDEXES[registry.INDEXES["default"]].remote
     published = Published(
-        title, folder, archive.url, archive.filename, index.url, index.filename, index.checksum, archive_gigabytes, unpacked_gigabytes
+        title,
+        folder,
+        archive.url,
+        archive.filename,
+        index.url,
+        index.filename,
+        index.checksum,
+        archive_gigabytes,
+        unpacked_gigabytes,
     )
     return install(published, Path(data_root))
 
@@ -76,35 +91,50 @@ def install(published: Published, root: Path) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SsenvError(f"cannot make the folder {root} for {published.title}: {error.strerror}") from error
+        raise SsenvError(
+            f"cannot make the folder {root} for {published.title}: {error.strerror}"
+        ) from error
     what = f"the checksums of {published.title} (its archive: {published.archive_gigabytes:g} GB)"
     index_path = fetch(published.index_url, root / published.index_name, what, published.index_md5)
     index = json.loads(index_path.read_text())
     folder = root / published.folder
     if folder.exists():
         if problem := _problem(index, folder):
-            raise SsenvError(f"{folder} is there but {problem}: move it away and run the same command again")
+            raise SsenvError(
+                f"{folder} is there but {problem}: move it away and run the same command again"
+            )
         return folder
 
     archive_file = root / published.archive_name
-    fetched = sum(path.stat().st_size for path in (archive_file, _part_of(archive_file)) if path.exists()) / 1e9
+    fetched = (
+        sum(path.stat().st_size for path in (archive_file, _part_of(archive_file)) if path.exists())
+        / 1e9
+    )
     needed = max(0.0, published.archive_gigabytes - fetched) + published.unpacked_gigabytes
     if (free := shutil.disk_usage(root).free / 1e9) < needed:
         raise SsenvError(
             f"unpacking {published.title} takes {needed:.1f} GB at {root}, {free:.1f} GB are free: free some or name another folder"
         )
-    archive = fetch(published.archive_url, archive_file, f"{published.title} ({published.archive_gigabytes:g} GB)")
+    archive = fetch(
+        published.archive_url,
+        archive_file,
+        f"{published.title} ({published.archive_gigabytes:g} GB)",
+    )
     unpacked = root / f".{published.folder}.unpacking"
     shutil.rmtree(unpacked, ignore_errors=True)  # left by a run that was killed
     try:
         problem = _unpack(archive, unpacked) or _problem(index, unpacked / published.folder)
         if problem:
             archive.unlink()
-            raise SsenvError(f"the archive from {published.archive_url} was refused and removed: {problem}; run the same command again")
+            raise SsenvError(
+                f"the archive from {published.archive_url} was refused and removed: {problem}; run the same command again"
+            )
         (unpacked / published.folder).rename(folder)
         archive.unlink()
     except OSError as error:
-        raise SsenvError(f"cannot unpack {archive}: {error.strerror or error}; the archive is kept, run the same command again") from error
+        raise SsenvError(
+            f"cannot unpack {archive}: {error.strerror or error}; the archive is kept, run the same command again"
+        ) from error
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
     return folder
@@ -146,7 +176,9 @@ def fetch(url: str, path: Path, what: str, md5: str | None = None) -> Path:
             )
     if md5 is not None and (found := _md5(part)) != md5:
         part.unlink()
-        raise SsenvError(f"{what}: {url} has the MD5 sum {found} where {md5} is expected; it was removed, run the same command again")
+        raise SsenvError(
+            f"{what}: {url} has the MD5 sum {found} where {md5} is expected; it was removed, run the same command again"
+        )
     part.replace(path)
     return path
 
@@ -155,24 +187,35 @@ def _open(url: str, start: int, what: str) -> http.client.HTTPResponse | None:
     """The response to a request for the bytes from `start` on, None if there are no more."""
     host = urlsplit(url).netloc
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {}), timeout=_TIMEOUT)
+        return urllib.request.urlopen(
+            urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {}),
+            timeout=_TIMEOUT,
+        )
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return None
-        raise SsenvError(f"{host} answers {error.code} {error.reason} to the download of {what}: try again later ({url})") from None
+        raise SsenvError(
+            f"{host} answers {error.code} {error.reason} to the download of {what}: try again later ({url})"
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise SsenvError(f"cannot reach {host} to download {what}: {reason}; dataset synthetic needs no download") from None
+        raise SsenvError(
+            f"cannot reach {host} to download {what}: {reason}; dataset synthetic needs no download"
+        ) from None
 
 
-def _receive(response: http.client.HTTPResponse, part: Path, start: int, total: int | None, what: str) -> tuple[int, str]:
+def _receive(
+    response: http.client.HTTPResponse, part: Path, start: int, total: int | None, what: str
+) -> tuple[int, str]:
     """Append (from `start`) what arrives to `part`. Returns the bytes there are now and why it stopped early, "" if it did not."""
     received = start
     pause = 1.0 if sys.stderr.isatty() else 20.0  # a log wants fewer lines
     try:
         with (
             open(part, "ab" if start else "wb") as file,
-            tqdm(desc=what, initial=start, total=total, unit="B", unit_scale=True, mininterval=pause) as bar,
+            tqdm(
+                desc=what, initial=start, total=total, unit="B", unit_scale=True, mininterval=pause
+            ) as bar,
         ):
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
@@ -199,13 +242,13 @@ def _unpack(archive: Path, folder: Path) -> str:
 
 def _problem(index: dict, folder: Path) -> str:
     """How a folder differs from soundata's index of the dataset, "" if it does not."""
-    missing, invalid = (found["clips"] for found in validate_index(index, str(folder), verbose=False))
+    missing, invalid = (
+        found["clips"] for found in validate_index(index, str(folder), verbose=False)
+    )
     if not missing and not invalid:
         return ""
     first = next(iter((missing or invalid).values()))[0]
-    return (
-        f"{len(missing)} of its {len(index['clips'])} clips are missing and {len(invalid)} have wrong checksums (first: {Path(first).name})"
-    )
+    return f"{len(missing)} of its {len(index['clips'])} clips are missing and {len(invalid)} have wrong checksums (first: {Path(first).name})"
 
 
 def _md5(path: Path) -> str:

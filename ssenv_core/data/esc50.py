@@ -23,7 +23,9 @@ def load_esc50(data_root: str | Path | None, duration: float = 5.0, esc10: bool 
     Raises:
         SsenvError: the dataset is not there, its table is damaged, or audio files are missing.
     """
-    root = find_root(data_root, ("ESC-50-master", "esc50", "ESC-50"), "meta/esc50.csv", "ESC-50", "esc50")
+    root = find_root(
+        data_root, ("ESC-50-master", "esc50", "ESC-50"), "meta/esc50.csv", "ESC-50", "esc50"
+    )
     table = root / "meta" / "esc50.csv"
     rows = read_table(table, ("filename", "fold", "target", "category", "esc10", "src_file"))
     if esc10:
@@ -31,12 +33,25 @@ def load_esc50(data_root: str | Path | None, duration: float = 5.0, esc10: bool 
         if not rows:
             raise SsenvError(f"{table} marks no clip as esc10: it is not the official table")
     audio = audio_by_stem(root / "audio")
-    refuse_missing([row["filename"] for row in rows if Path(row["filename"]).stem not in audio], len(rows), table, "esc50")
+    refuse_missing(
+        [row["filename"] for row in rows if Path(row["filename"]).stem not in audio],
+        len(rows),
+        table,
+        "esc50",
+    )
 
     classes = sorted({(integer(row, "target", table), row["category"]) for row in rows})
     label = {target: index for index, (target, _) in enumerate(classes)}
     clips = tuple(
-        Clip(stem := Path(row["filename"]).stem, label[int(row["target"])], integer(row, "fold", table), audio[stem], row["src_file"])
+        Clip(
+            stem := Path(row["filename"]).stem,
+            label[int(row["target"])],
+            integer(row, "fold", table),
+            audio[stem],
+            row["src_file"],
+        )
         for row in rows
     )
-    return Dataset("esc10" if esc10 else "esc50", tuple(category for _, category in classes), clips, duration)
+    return Dataset(
+        "esc10" if esc10 else "esc50", tuple(category for _, category in classes), clips, duration
+    )

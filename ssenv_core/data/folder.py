@@ -35,10 +35,15 @@ def load_folder(data_root: str | Path | None) -> Dataset:
         entries = _from_table(table)
     else:
         names = [path.relative_to(root) for path in list_audio(root)]
-        entries = [(name.as_posix(), _label_from_path(name), _fold_of(name.as_posix())) for name in names]
+        entries = [
+            (name.as_posix(), _label_from_path(name), _fold_of(name.as_posix())) for name in names
+        ]
     class_names = tuple(sorted({label for _, label, _ in entries}))
     files = {name: AudioFile(root / name, (root / name).stat().st_size) for name, _, _ in entries}
-    clips = tuple(Clip(name, class_names.index(label), fold, files[name]) for name, label, fold in sorted(entries))
+    clips = tuple(
+        Clip(name, class_names.index(label), fold, files[name])
+        for name, label, fold in sorted(entries)
+    )
     return Dataset("folder", class_names, clips, DURATION)
 
 

@@ -141,7 +141,9 @@ class Dataset:
         """
         return clip.source.read(sample_rate, self.duration)
 
-    def subset(self, folds: Collection[int] | None = None, exclude_folds: Collection[int] = ()) -> "Dataset":
+    def subset(
+        self, folds: Collection[int] | None = None, exclude_folds: Collection[int] = ()
+    ) -> "Dataset":
         """The clips of some folds only, in the same order and with the same labels.
 
         Args:
@@ -153,21 +155,37 @@ class Dataset:
         """
         for fold in (*(folds or ()), *exclude_folds):
             if fold not in self.folds:
-                raise SsenvError(f"{self.name} has no fold {fold} here: it has {', '.join(map(str, self.folds))}")
+                raise SsenvError(
+                    f"{self.name} has no fold {fold} here: it has {', '.join(map(str, self.folds))}"
+                )
         held_out = {clip.recording for clip in self.clips if clip.fold in exclude_folds} - {""}
-        wanted = (clip for clip in self.clips if (folds is None or clip.fold in folds) and clip.fold not in exclude_folds)
+        wanted = (
+            clip
+            for clip in self.clips
+            if (folds is None or clip.fold in folds) and clip.fold not in exclude_folds
+        )
         kept = tuple(clip for clip in wanted if clip.recording not in held_out)
         if not kept:
-            raise SsenvError(f"no clip of {self.name} is left when keeping folds {folds} without {exclude_folds}")
+            raise SsenvError(
+                f"no clip of {self.name} is left when keeping folds {folds} without {exclude_folds}"
+            )
         return replace(self, clips=kept)
 
 
-def with_variations(dataset: Dataset, count: int, exclude_folds: Collection[int], seed: int) -> Dataset:
+def with_variations(
+    dataset: Dataset, count: int, exclude_folds: Collection[int], seed: int
+) -> Dataset:
     """The dataset, and behind it `count` variations of each clip that is not in one of `exclude_folds`, as clips NAME~1, NAME~2, ..."""
 
     def varied(clip: Clip, number: int) -> Clip:
         name = f"{clip.name}~{number}"
-        return replace(clip, name=name, source=Varied(clip.source, int(sha256_json([seed, name])[:12], 16)))
+        return replace(
+            clip, name=name, source=Varied(clip.source, int(sha256_json([seed, name])[:12], 16))
+        )
 
     training = [clip for clip in dataset.clips if clip.fold not in exclude_folds]
-    return replace(dataset, clips=dataset.clips + tuple(varied(clip, number + 1) for number in range(count) for clip in training))
+    return replace(
+        dataset,
+        clips=dataset.clips
+        + tuple(varied(clip, number + 1) for number in range(count) for clip in training),
+    )

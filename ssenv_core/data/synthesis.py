@@ -17,7 +17,9 @@ def decibels(value: float | np.ndarray) -> float | np.ndarray:
     return 10 ** (value / 20)
 
 
-def log_uniform(rng: np.random.Generator, low: float, high: float, size: tuple[int, ...] | None = None) -> float | np.ndarray:
+def log_uniform(
+    rng: np.random.Generator, low: float, high: float, size: tuple[int, ...] | None = None
+) -> float | np.ndarray:
     return np.exp(rng.uniform(np.log(low), np.log(high), size))
 
 
@@ -28,7 +30,9 @@ def wander(rng: np.random.Generator, t: np.ndarray, rate: float) -> np.ndarray:
     return np.interp(t, fine, CubicSpline(knots, rng.standard_normal(len(knots)))(fine))
 
 
-def noise(rng: np.random.Generator, n: int, surface: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+def noise(
+    rng: np.random.Generator, n: int, surface: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
     """Gaussian noise (n,) of unit RMS whose magnitude over frequency f (1, F) in Hz and time t (T, 1) in s is `surface(f, t)`.
 
     Overlap-add of independent frames under a sine window, whose squares add up to one at half overlap: no ripple at the frame rate.
@@ -37,16 +41,29 @@ def noise(rng: np.random.Generator, n: int, surface: Callable[[np.ndarray, np.nd
     hop = size // 2
     count = n // hop + 2
     f, t = fft.rfftfreq(size, 1 / RATE)[None], np.arange(count)[:, None] * hop / RATE
-    spectrum = rng.standard_normal((count, 2 * f.shape[1]), dtype=np.float32).view(np.complex64) * surface(f, t).astype(np.float32)
-    frames = fft.irfft(spectrum, size) * np.sin(np.pi * (np.arange(size) + 0.5) / size).astype(np.float32)
+    spectrum = rng.standard_normal((count, 2 * f.shape[1]), dtype=np.float32).view(
+        np.complex64
+    ) * surface(f, t).astype(np.float32)
+    frames = fft.irfft(spectrum, size) * np.sin(np.pi * (np.arange(size) + 0.5) / size).astype(
+        np.float32
+    )
     wav = (frames[1:, :hop] + frames[:-1, hop:]).ravel()[:n]
     return wav / wav.std()
 
 
-def modes(rng: np.random.Generator, count: int, length: float, hertz: tuple[float, float], decay: tuple[float, float]) -> np.ndarray:
+def modes(
+    rng: np.random.Generator,
+    count: int,
+    length: float,
+    hertz: tuple[float, float],
+    decay: tuple[float, float],
+) -> np.ndarray:
     """(count, length * RATE) struck resonances: damped sinusoids with log-uniform frequency (Hz) and decay time (s)."""
     time = np.arange(round(length * RATE), dtype=np.float32) / RATE
-    frequency, tau = log_uniform(rng, *hertz, (count, 1)).astype(np.float32), log_uniform(rng, *decay, (count, 1)).astype(np.float32)
+    frequency, tau = (
+        log_uniform(rng, *hertz, (count, 1)).astype(np.float32),
+        log_uniform(rng, *decay, (count, 1)).astype(np.float32),
+    )
     return np.sin(2 * np.pi * frequency * time) * np.exp(-time / tau)
 
 
@@ -61,17 +78,24 @@ def room(rng: np.random.Generator, wav: np.ndarray, decay: float, wet: float) ->
     """The sound with a diffuse tail that falls by 60 dB in `decay` seconds and carries `wet` of the direct sound's amplitude."""
     time = np.arange(round(decay * RATE), dtype=np.float32) / RATE
     tail = rng.standard_normal(len(time), dtype=np.float32) * np.exp(-6.9 * time / decay)
-    return wav + wet / np.linalg.norm(tail) * signal.oaconvolve(wav.astype(np.float32), tail)[: len(wav)]
+    return (
+        wav
+        + wet / np.linalg.norm(tail) * signal.oaconvolve(wav.astype(np.float32), tail)[: len(wav)]
+    )
 
 
-def wavetable(phase: np.ndarray, harmonics: np.ndarray, random_phase: np.random.Generator | None = None) -> np.ndarray:
+def wavetable(
+    phase: np.ndarray, harmonics: np.ndarray, random_phase: np.random.Generator | None = None
+) -> np.ndarray:
     """A periodic wave with the given harmonic amplitudes (H,) at phases in cycles (n,)."""
     size = 4096
     spectrum = np.zeros(size // 2 + 1, dtype=complex)
     angle = 0 if random_phase is None else random_phase.uniform(0, 2 * np.pi, len(harmonics))
     spectrum[1 : len(harmonics) + 1] = harmonics * np.exp(1j * (angle - np.pi / 2)) * size / 2
     table = fft.irfft(spectrum, size)
-    return np.interp(phase - np.floor(phase), np.arange(size + 1) / size, np.append(table, table[0]))
+    return np.interp(
+        phase - np.floor(phase), np.arange(size + 1) / size, np.append(table, table[0])
+    )
 
 
 def backdrop(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -9,19 +9,31 @@ from ssenv_core.base.errors import SsenvError
 from ssenv_core.data.recordings import AudioFile
 
 
-def find_root(data_root: str | Path | None, folders: Sequence[str], marker: str, title: str, download_name: str) -> Path:
+def find_root(
+    data_root: str | Path | None,
+    folders: Sequence[str],
+    marker: str,
+    title: str,
+    download_name: str,
+) -> Path:
     """The folder that holds `marker`: `data_root` itself or one of the named `folders` below it.
 
     Raises:
         SsenvError: none does; the line says how to get the data, and that the synthetic dataset needs none.
     """
-    ways = f"run `ssenv download {download_name}`, or use dataset synthetic, which needs no download"
+    ways = (
+        f"run `ssenv download {download_name}`, or use dataset synthetic, which needs no download"
+    )
     if data_root is None:
-        raise SsenvError(f"{title} needs data_root, the folder that holds it: name the folder, {ways}")
+        raise SsenvError(
+            f"{title} needs data_root, the folder that holds it: name the folder, {ways}"
+        )
     for folder in (Path(data_root), *(Path(data_root) / name for name in folders)):
         if (folder / marker).is_file():
             return folder
-    raise SsenvError(f"no {title} at {data_root} ({marker} is neither there nor in {' or '.join(folders)} below it): {ways}")
+    raise SsenvError(
+        f"no {title} at {data_root} ({marker} is neither there nor in {' or '.join(folders)} below it): {ways}"
+    )
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -38,12 +50,16 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise SsenvError(f"cannot read the table {path}: {error}") from error
     lacking = [column for column in columns if column not in header]
     if lacking:
-        raise SsenvError(f"{path} has no column {', '.join(lacking)}: its header is {','.join(header) or 'missing'}")
+        raise SsenvError(
+            f"{path} has no column {', '.join(lacking)}: its header is {','.join(header) or 'missing'}"
+        )
     if not rows:
         raise SsenvError(f"{path} lists no clip")
     for line, row in enumerate(rows, start=2):
         if any(not row[column] for column in columns):
-            raise SsenvError(f"{path}, row {line}: {', '.join(column for column in columns if not row[column])} is empty")
+            raise SsenvError(
+                f"{path}, row {line}: {', '.join(column for column in columns if not row[column])} is empty"
+            )
     return rows
 
 
@@ -56,7 +72,9 @@ def integer(row: dict[str, str], column: str, path: Path) -> int:
     try:
         return int(row[column])
     except ValueError:
-        raise SsenvError(f"{path}: {column} {row[column]!r} is not a whole number (row {','.join(map(str, row.values()))})") from None
+        raise SsenvError(
+            f"{path}: {column} {row[column]!r} is not a whole number (row {','.join(map(str, row.values()))})"
+        ) from None
 
 
 def audio_by_stem(folder: Path) -> dict[str, AudioFile]:

@@ -65,30 +65,58 @@ def tokenize(
         "codebook_size": codec.codebook_size,
         "duration": dataset.duration,
     }
-    parts = [dataset.clips[start : start + CLIPS_PER_PART] for start in range(0, len(dataset), CLIPS_PER_PART)]
-    settings = {**metadata, "dataset_fingerprint": None, "device": device.type}  # repairing one clip leaves the parts of others usable
+    parts = [
+        dataset.clips[start : start + CLIPS_PER_PART]
+        for start in range(0, len(dataset), CLIPS_PER_PART)
+    ]
+    settings = {
+        **metadata,
+        "dataset_fingerprint": None,
+        "device": device.type,
+    }  # repairing one clip leaves the parts of others usable
     settings["code"] = code_of(__name__)
     store = None if path is None else PartStore(parts_folder(path), parts, settings)
     finished = store.load() if store else {}
     left = [number for number in range(len(parts)) if number not in finished]
     done = len(dataset) - sum(len(parts[number]) for number in left)
-    with Progress(len(dataset), "tokenize", "clip", done, dataset.duration) as progress, _single_threads() as pool:
-        encoded = pool.map(_encoder(dataset, codec, device), [clip for number in left for clip in parts[number]])
+    with (
+        Progress(len(dataset), "tokenize", "clip", done, dataset.duration) as progress,
+        _single_threads() as pool,
+    ):
+        encoded = pool.map(
+            _encoder(dataset, codec, device), [clip for number in left for clip in parts[number]]
+        )
         for number in left:
             clips = []
             for clip in islice(encoded, len(parts[number])):
                 clips.append(clip)
                 progress.update()
-            finished[number] = {name: torch.stack([clip[name] for clip in clips]) for name in PER_CLIP}
+            finished[number] = {
+                name: torch.stack([clip[name] for clip in clips]) for name in PER_CLIP
+            }
             if store:
                 store.save(number, finished[number])
-    made = {name: torch.cat([finished[number][name] for number in range(len(parts))]) for name in PER_CLIP}
-    silent = [clip.name for clip, any_active in zip(dataset.clips, made["active"].any(1).tolist(), strict=True) if not any_active]
+    made = {
+        name: torch.cat([finished[number][name] for number in range(len(parts))])
+        for name in PER_CLIP
+    }
+    silent = [
+        clip.name
+        for clip, any_active in zip(dataset.clips, made["active"].any(1).tolist(), strict=True)
+        if not any_active
+    ]
     if silent:
         print(f"tokenize: {len(silent)} silent throughout: {', '.join(silent)}", flush=True)
     if report:
         seconds, rate = progress.elapsed, progress.rate
-        report({"clips": len(dataset) - done, "seconds": seconds, "clips/s": rate, "x real time": rate * dataset.duration})
+        report(
+            {
+                "clips": len(dataset) - done,
+                "seconds": seconds,
+                "clips/s": rate,
+                "x real time": rate * dataset.duration,
+            }
+        )
     return TokenSet(
         codes=made["codes"].to(torch.int64),
         labels=torch.tensor([clip.label for clip in dataset.clips]),
@@ -102,7 +130,9 @@ def tokenize(
     )
 
 
-def _encoder(dataset: Dataset, codec: Codec, device: torch.device) -> Callable[[Clip], dict[str, torch.Tensor]]:
+def _encoder(
+    dataset: Dataset, codec: Codec, device: torch.device
+) -> Callable[[Clip], dict[str, torch.Tensor]]:
     """Clip -> its codes (Q, T) uint16, active frames (T,) bool and controls (T, 2) float16."""
     hop = round(codec.sample_rate / codec.frame_rate)
     turn = nullcontext() if device.type == "cpu" else threading.Lock()
@@ -114,7 +144,11 @@ def _encoder(dataset: Dataset, codec: Codec, device: torch.device) -> Callable[[
             codes = codec.encode(wav[None].to(device))[0].to("cpu", torch.uint16)
         n_frames = codes.shape[-1]
         controls = measure_controls(sound, codec.sample_rate, n_frames, codec.frame_rate).half()
-        return {"codes": codes, "active": active_frames(wav, hop, n_frames)[0], "controls": controls}
+        return {
+            "codes": codes,
+            "active": active_frames(wav, hop, n_frames)[0],
+            "controls": controls,
+        }
 
     return encode
 
@@ -146,7 +180,11 @@ class PartStore:
     settings: dict
 
     def save(self, number: int, tensors: dict[str, torch.Tensor]) -> None:
-        save_tensors(self._file(number), tensors, {"kind": PART_KIND, "of": self._identity(number), "sha256": _digest(tensors)})
+        save_tensors(
+            self._file(number),
+            tensors,
+            {"kind": PART_KIND, "of": self._identity(number), "sha256": _digest(tensors)},
+        )
 
     def load(self) -> dict[int, dict[str, torch.Tensor]]:
         """The parts at hand, by number. Says how many clips that is, and which files are not used."""
@@ -167,17 +205,33 @@ class PartStore:
             else:
                 others += 1
         if others:
-            print(f"tokenize: {others} parts in {self.folder} are of other clips, another codec, code or device: not used", flush=True)
+            print(
+                f"tokenize: {others} parts in {self.folder} are of other clips, another codec, code or device: not used",
+                flush=True,
+            )
         if found:
-            print(f"tokenize: {sum(len(self.parts[number]) for number in found)} clips are there from an interrupted run", flush=True)
+            print(
+                f"tokenize: {sum(len(self.parts[number]) for number in found)} clips are there from an interrupted run",
+                flush=True,
+            )
         return found
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:05d}.safetensors"
 
     def _identity(self, number: int) -> str:
-        return sha256_json([self.settings, [[clip.name, *clip.source.identity(), clip.source.modified] for clip in self.parts[number]]])
+        return sha256_json(
+            [
+                self.settings,
+                [
+                    [clip.name, *clip.source.identity(), clip.source.modified]
+                    for clip in self.parts[number]
+                ],
+            ]
+        )
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    return hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in PER_CLIP)).hexdigest()
+    return hashlib.sha256(
+        b"".join(tensors[name].numpy().tobytes() for name in PER_CLIP)
+    ).hexdigest()

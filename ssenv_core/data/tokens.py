@@ -98,8 +98,12 @@ class TokenSet:
         present = self.folds.unique().tolist()
         for fold in folds:
             if fold not in present:
-                raise SsenvError(f"the tokens of {self.metadata['dataset']} have no fold {fold}: there are {', '.join(map(str, present))}")
-        return self.at(torch.isin(self.folds, torch.tensor(list(folds), dtype=torch.int64)).nonzero()[:, 0])
+                raise SsenvError(
+                    f"the tokens of {self.metadata['dataset']} have no fold {fold}: there are {', '.join(map(str, present))}"
+                )
+        return self.at(
+            torch.isin(self.folds, torch.tensor(list(folds), dtype=torch.int64)).nonzero()[:, 0]
+        )
 
     def without(self, fold: int) -> "TokenSet":
         """The clips of all folds but one, without those of a recording that is in that fold too.
@@ -112,7 +116,12 @@ class TokenSet:
             raise SsenvError(f"the tokens of {self.metadata['dataset']} have no fold but {fold}")
         held_out = set(self.where([fold]).recordings) - {""}
         rest = self.where(sorted(others))
-        return rest.at(torch.tensor([i for i, recording in enumerate(rest.recordings) if recording not in held_out], dtype=torch.int64))
+        return rest.at(
+            torch.tensor(
+                [i for i, recording in enumerate(rest.recordings) if recording not in held_out],
+                dtype=torch.int64,
+            )
+        )
 
 
 def save_tokens(path: str | Path, tokens: TokenSet) -> Path:
@@ -124,7 +133,12 @@ def save_tokens(path: str | Path, tokens: TokenSet) -> Path:
     tensors |= {"codes": tokens.codes.to(torch.uint16), "controls": tokens.controls.half()}
     named = {name: getattr(tokens, name) for name in (*TEXTS, "class_names")}
     path = save_tensors(path, tensors, {"kind": KIND, **named, "tokens": tokens.metadata})
-    described = {"clips": len(tokens), "frames": tokens.codes.shape[2], "class_names": tokens.class_names, "sha256": sha256_file(path)}
+    described = {
+        "clips": len(tokens),
+        "frames": tokens.codes.shape[2],
+        "class_names": tokens.class_names,
+        "sha256": sha256_file(path),
+    }
     write_json(path.with_suffix(".json"), tokens.metadata | described)
     if (parts := parts_folder(path)).exists():
         shutil.rmtree(parts)
@@ -161,7 +175,9 @@ def require_codec(tokens: HasMetadata, codec: Codec) -> None:
             f"load the codec that made them, or tokenize and train again with this one"
         )
     if made["n_q"] > codec.n_q:
-        raise SsenvError(f"the tokens have {made['n_q']} levels, {codec.name} here {codec.n_q}: load it at {made['bandwidth']:g} kbps")
+        raise SsenvError(
+            f"the tokens have {made['n_q']} levels, {codec.name} here {codec.n_q}: load it at {made['bandwidth']:g} kbps"
+        )
 
 
 def require_dataset(tokens: TokenSet, sounds: Dataset) -> None:

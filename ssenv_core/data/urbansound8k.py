@@ -35,25 +35,45 @@ def load_urbansound8k(data_root: str | Path | None, duration: float = 4.0) -> Da
     Raises:
         SsenvError: the dataset is not there, its table is damaged, a fold that is there lacks files, or no fold is there.
     """
-    root = find_root(data_root, ("UrbanSound8K", "urbansound8k"), "metadata/UrbanSound8K.csv", "UrbanSound8K", "urbansound8k")
+    root = find_root(
+        data_root,
+        ("UrbanSound8K", "urbansound8k"),
+        "metadata/UrbanSound8K.csv",
+        "UrbanSound8K",
+        "urbansound8k",
+    )
     table = root / "metadata" / "UrbanSound8K.csv"
     present = [fold for fold in FOLDS if (root / "audio" / f"fold{fold}").is_dir()]
     if not present:
-        raise SsenvError(f"{root / 'audio'} holds none of the folders fold1 to fold10: run `ssenv download urbansound8k`")
-    audio = {(fold, stem): file for fold in present for stem, file in audio_by_stem(root / "audio" / f"fold{fold}").items()}
+        raise SsenvError(
+            f"{root / 'audio'} holds none of the folders fold1 to fold10: run `ssenv download urbansound8k`"
+        )
+    audio = {
+        (fold, stem): file
+        for fold in present
+        for stem, file in audio_by_stem(root / "audio" / f"fold{fold}").items()
+    }
 
     rows, missing, clips = read_table(table, ("slice_file_name", "fold", "classID", "fsID")), [], []
     for row in rows:
-        fold, label, stem = integer(row, "fold", table), integer(row, "classID", table), Path(row["slice_file_name"]).stem
+        fold, label, stem = (
+            integer(row, "fold", table),
+            integer(row, "classID", table),
+            Path(row["slice_file_name"]).stem,
+        )
         if not 0 <= label < len(CLASS_NAMES):
-            raise SsenvError(f"{table}: classID {label} of {row['slice_file_name']} is not in 0 to {len(CLASS_NAMES) - 1}")
+            raise SsenvError(
+                f"{table}: classID {label} of {row['slice_file_name']} is not in 0 to {len(CLASS_NAMES) - 1}"
+            )
         if (fold, stem) in audio:
             clips.append(Clip(stem, label, fold, audio[fold, stem], row["fsID"]))
         elif fold in present:
             missing.append(f"fold{fold}/{row['slice_file_name']}")
     refuse_missing(missing, len(rows), table, "urbansound8k")
     if not clips:
-        raise SsenvError(f"{table} lists no clip of the folds that {root / 'audio'} holds ({', '.join(map(str, present))})")
+        raise SsenvError(
+            f"{table} lists no clip of the folds that {root / 'audio'} holds ({', '.join(map(str, present))})"
+        )
 
     missing_folds = tuple(fold for fold in FOLDS if fold not in {clip.fold for clip in clips})
     return Dataset("urbansound8k", CLASS_NAMES, tuple(clips), duration, missing_folds)

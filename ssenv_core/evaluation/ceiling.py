@@ -21,7 +21,12 @@ from ssenv_core.data.recordings import Clip, Dataset
 from ssenv_core.metrics.acoustic import METRICS, measure
 from ssenv_core.metrics.diversity import code_entropy
 from ssenv_core.metrics.reconstruction import log_mel_distance, si_sdr
-from ssenv_core.metrics.spectrotemporal import analyse, high_frequency_attenuation, is_silent, temporal_smoothing
+from ssenv_core.metrics.spectrotemporal import (
+    analyse,
+    high_frequency_attenuation,
+    is_silent,
+    temporal_smoothing,
+)
 from ssenv_core.metrics.stats import compare
 
 REAL = "real"
@@ -34,7 +39,9 @@ def version_name(codec: str, bandwidth: float) -> str:
     return f"{codec} {bandwidth:g} kbps"
 
 
-def available_codecs(wanted: Iterable[str], device: str | torch.device) -> tuple[dict[str, Codec], dict[str, str]]:
+def available_codecs(
+    wanted: Iterable[str], device: str | torch.device
+) -> tuple[dict[str, Codec], dict[str, str]]:
     """The codecs of `name@kbps` whose weights can be had, and why the others' cannot, both by `version_name`.
 
     Raises:
@@ -73,33 +80,68 @@ def measure_ceiling(
     rows, native_rate = [], sounds.native_rate
     for clip in track(sounds.clips, len(sounds), "measure codecs", "clip"):
         about = {"clip": clip.name, "class": sounds.class_names[clip.label]}
-        native = measure([(sounds.read(clip, native_rate), native_rate)], convention="matched", sample_rate=native_rate).iloc[0]
+        native = measure(
+            [(sounds.read(clip, native_rate), native_rate)],
+            convention="matched",
+            sample_rate=native_rate,
+        ).iloc[0]
         rows.append({"version": f"real {native_rate / 1000:g} kHz", **about, **native})
         real = sounds.read(clip, sample_rate)
         heard_real = judge.probabilities(real, sample_rate) if judge else None
         for version, codec in versions.items():
-            draws = [real] if codec is None else draws_through(codec, sounds, clip, sample_rate, device, DRAWS if judge else 1)
+            draws = (
+                [real]
+                if codec is None
+                else draws_through(codec, sounds, clip, sample_rate, device, DRAWS if judge else 1)
+            )
             wav = draws[0]
-            row = {"version": version, **about, **measure([(wav, sample_rate)], convention="matched", sample_rate=sample_rate).iloc[0]}
+            row = {
+                "version": version,
+                **about,
+                **measure([(wav, sample_rate)], convention="matched", sample_rate=sample_rate).iloc[
+                    0
+                ],
+            }
             if codec is not None:
-                row |= {"log_mel_distance": log_mel_distance(real, wav, sample_rate), "si_sdr": si_sdr(real, wav)}
+                row |= {
+                    "log_mel_distance": log_mel_distance(real, wav, sample_rate),
+                    "si_sdr": si_sdr(real, wav),
+                }
             if judge is not None:
                 heard = np.stack([judge.probabilities(draw, sample_rate) for draw in draws])
                 row |= {"right": (heard.argmax(1) == clip.label).mean()}
-                row |= {} if codec is None else {"total_variation": np.abs(heard - heard_real).sum(1).mean() / 2}
+                row |= (
+                    {}
+                    if codec is None
+                    else {"total_variation": np.abs(heard - heard_real).sum(1).mean() / 2}
+                )
             rows.append(row)
     return pd.DataFrame(rows).drop(columns=["sample_rate", "duration"])
 
 
-def through(codec: Codec, sounds: Dataset, clip: Clip, sample_rate: int, device: str | torch.device) -> np.ndarray:
+def through(
+    codec: Codec, sounds: Dataset, clip: Clip, sample_rate: int, device: str | torch.device
+) -> np.ndarray:
     """A clip read at the codec's rate, through it, and brought to `sample_rate`: (S,) float32 of the clip's length there."""
     return draws_through(codec, sounds, clip, sample_rate, device, 1)[0]
 
 
-def draws_through(codec: Codec, sounds: Dataset, clip: Clip, sample_rate: int, device: str | torch.device, draws: int) -> list[np.ndarray]:
+def draws_through(
+    codec: Codec,
+    sounds: Dataset,
+    clip: Clip,
+    sample_rate: int,
+    device: str | torch.device,
+    draws: int,
+) -> list[np.ndarray]:
     """`through` with several draws of the decoder's noise, of a codec without noise once."""
     wavs = reconstructions(codec, sounds.read(clip, codec.sample_rate), device, draws)
-    return [fit_length(resample(wav, codec.sample_rate, sample_rate), round(sounds.duration * sample_rate)) for wav in wavs]
+    return [
+        fit_length(
+            resample(wav, codec.sample_rate, sample_rate), round(sounds.duration * sample_rate)
+        )
+        for wav in wavs
+    ]
 
 
 def summarise(clips: pd.DataFrame) -> pd.DataFrame:
@@ -112,16 +154,27 @@ def summarise(clips: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for version, table in sides.items():
         heard = table[~table["clip"].isin(_silent(clips))]
-        moved = (table.set_index("clip")[list(SIX)] - itself[list(SIX)]).abs().mean() / itself[list(SIX)].mean().abs()
+        moved = (table.set_index("clip")[list(SIX)] - itself[list(SIX)]).abs().mean() / itself[
+            list(SIX)
+        ].mean().abs()
         comparison = compare(sides[REAL], heard, metrics=SIX)
         row = {}
         for name in SIX:
             row |= {name: comparison.loc[name, "generated_mean"]}
-            row |= {f"{name}_percent": comparison.loc[name, "difference_percent"], f"{name}_ks": comparison.loc[name, "ks_d"]}
+            row |= {
+                f"{name}_percent": comparison.loc[name, "difference_percent"],
+                f"{name}_ks": comparison.loc[name, "ks_d"],
+            }
             row |= {f"{name}_apart": 100 * moved[name]}
-        row |= {"log_mel_distance": table["log_mel_distance"].mean(), "si_sdr": table["si_sdr"].median()}
+        row |= {
+            "log_mel_distance": table["log_mel_distance"].mean(),
+            "si_sdr": table["si_sdr"].median(),
+        }
         if "right" in table:
-            row |= {"right": table["right"].mean(), "total_variation": table["total_variation"].mean()}
+            row |= {
+                "right": table["right"].mean(),
+                "total_variation": table["total_variation"].mean(),
+            }
         rows[version] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("version")
 
@@ -173,7 +226,9 @@ def character(sounds: Dataset, sample_rate: int) -> pd.DataFrame:
 def who_suffers(classes: pd.DataFrame, character: pd.DataFrame) -> pd.Series:
     """Spearman's rank correlation, over classes, of the log-mel distance with each column of `character`."""
     joined = classes.join(character, how="inner")
-    return pd.Series({name: spearmanr(joined["log_mel_distance"], joined[name]).statistic for name in character})
+    return pd.Series(
+        {name: spearmanr(joined["log_mel_distance"], joined[name]).statistic for name in character}
+    )
 
 
 def code_use(codes: np.ndarray, codebook_size: int) -> pd.DataFrame:
@@ -182,7 +237,10 @@ def code_use(codes: np.ndarray, codebook_size: int) -> pd.DataFrame:
     if np.max(codes) >= codebook_size:
         raise ValueError(f"codes up to {np.max(codes)} do not fit a codebook of {codebook_size}")
     rows = {
-        level: {"dead": 1 - len(np.unique(used)) / codebook_size, "entropy": code_entropy(used, codebook_size)}
+        level: {
+            "dead": 1 - len(np.unique(used)) / codebook_size,
+            "entropy": code_entropy(used, codebook_size),
+        }
         for level, used in enumerate(np.asarray(codes).T, 1)
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("level")

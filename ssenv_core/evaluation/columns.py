@@ -54,13 +54,22 @@ def load_columns(folder: StudyFolder, sounds: Dataset, fold: int, device: str) -
     codec = load_codec(tokens.metadata["codec"], tokens.metadata["bandwidth"], device)
     require_codec(tokens, codec)
     heldout, clips = tokens.where([fold]), sounds.subset(folds=[fold]).clips
-    real = [sounds.read(clip, codec.sample_rate) for clip in track(clips, len(clips), "read", "clip")]
+    real = [
+        sounds.read(clip, codec.sample_rate) for clip in track(clips, len(clips), "read", "clip")
+    ]
     through = [
-        codec.decode(codes[None].to(device), torch.Generator(device).manual_seed(0))[0, 0].cpu().numpy()[: len(wav)]
-        for codes, wav in zip(track(heldout.codes, len(heldout), "decode", "clip"), real, strict=True)
+        codec.decode(codes[None].to(device), torch.Generator(device).manual_seed(0))[0, 0]
+        .cpu()
+        .numpy()[: len(wav)]
+        for codes, wav in zip(
+            track(heldout.codes, len(heldout), "decode", "clip"), real, strict=True
+        )
     ]
     recipe = read_json(folder.generated / "recipe.json")["clips"]
-    generated = [read_audio(folder.generated / f"{clip['name']}.wav", codec.sample_rate)[0] for clip in recipe]
+    generated = [
+        read_audio(folder.generated / f"{clip['name']}.wav", codec.sample_rate)[0]
+        for clip in recipe
+    ]
     return Columns(
         sample_rate=codec.sample_rate,
         class_names=tokens.class_names,
@@ -71,11 +80,15 @@ def load_columns(folder: StudyFolder, sounds: Dataset, fold: int, device: str) -
         generated_names=tuple(clip["name"] for clip in recipe),
         generated_labels=np.array([tokens.class_names.index(clip["class"]) for clip in recipe]),
         generated=generated,
-        generated_codes=load_tensors(folder.generated / "codes.safetensors", "generated codes", "03_generate")[0]["codes"].to(torch.int64),
+        generated_codes=load_tensors(
+            folder.generated / "codes.safetensors", "generated codes", "03_generate"
+        )[0]["codes"].to(torch.int64),
     )
 
 
-def audible_latents(codec: Codec, wavs: Sequence[np.ndarray], device: str | torch.device = "cpu") -> list[np.ndarray]:
+def audible_latents(
+    codec: Codec, wavs: Sequence[np.ndarray], device: str | torch.device = "cpu"
+) -> list[np.ndarray]:
     """What a codec makes of each clip before it quantizes, as embeddings for `metrics.frechet`.
 
     Args:

@@ -18,7 +18,9 @@ from ssenv_core.generator.plans import silent_where
 from ssenv_core.soundstorm.sampling import Sampling
 
 
-def as_asked(asked: torch.Tensor, wav: np.ndarray, sample_rate: int, frame_rate: float) -> dict[str, float]:
+def as_asked(
+    asked: torch.Tensor, wav: np.ndarray, sample_rate: int, frame_rate: float
+) -> dict[str, float]:
     """How well wav (S,) follows the controls (T, 2) that it was asked for.
 
     Returns:
@@ -33,13 +35,20 @@ def as_asked(asked: torch.Tensor, wav: np.ndarray, sample_rate: int, frame_rate:
     scores = {"loudness_correlation": float(np.corrcoef(levels)[0, 1]) if varied else np.nan}
     if asked[:, ONSET].isnan().all():
         return scores | dict.fromkeys(("onset_precision", "onset_recall", "onset_f1"), np.nan)
-    times = [((controls[:, ONSET] == 1).nonzero()[:, 0] + 0.5).numpy() / frame_rate for controls in (asked, heard)]
+    times = [
+        ((controls[:, ONSET] == 1).nonzero()[:, 0] + 0.5).numpy() / frame_rate
+        for controls in (asked, heard)
+    ]
     if not any(map(len, times)):
         return scores | dict.fromkeys(("onset_precision", "onset_recall", "onset_f1"), 1.0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* onsets are empty")
         f1, precision, recall = mir_eval.onset.f_measure(*times, window=ONSET_WINDOW)
-    return scores | {"onset_precision": float(precision), "onset_recall": float(recall), "onset_f1": float(f1)}
+    return scores | {
+        "onset_precision": float(precision),
+        "onset_recall": float(recall),
+        "onset_f1": float(f1),
+    }
 
 
 def control_scores(
@@ -63,7 +72,11 @@ def control_scores(
     Raises:
         SsenvError: as `generate_codes` and `generate_waveforms`.
     """
-    blank, means, scored = Canvas.blank(generator, len(tokens), tokens.metadata["duration"]), {}, tokens.controls.clone()
+    blank, means, scored = (
+        Canvas.blank(generator, len(tokens), tokens.metadata["duration"]),
+        {},
+        tokens.controls.clone(),
+    )
     scored[..., LOUDNESS].masked_fill_(silent_where(scored), torch.nan)
     canvases = {}
     for name, hidden in (("asked", []), ("loudness alone", [ONSET]), ("onsets alone", [LOUDNESS])):
@@ -73,8 +86,19 @@ def control_scores(
     for name, canvas in (canvases | {"not asked": blank, "recording": None}).items():
         codes = tokens.codes.to(resolve_device(device))
         if canvas is not None:
-            codes = generate_codes(generator, tokens.labels.tolist(), sampling, canvas, seed=seed, device=device, precision=precision)
+            codes = generate_codes(
+                generator,
+                tokens.labels.tolist(),
+                sampling,
+                canvas,
+                seed=seed,
+                device=device,
+                precision=precision,
+            )
         wavs = generate_waveforms(generator, codec, codes, seed=seed)
-        scores = [as_asked(asked, wav, codec.sample_rate, codec.frame_rate) for asked, wav in zip(scored, wavs, strict=True)]
+        scores = [
+            as_asked(asked, wav, codec.sample_rate, codec.frame_rate)
+            for asked, wav in zip(scored, wavs, strict=True)
+        ]
         means[name] = pd.DataFrame(scores).mean()
     return pd.DataFrame(means)

@@ -43,7 +43,9 @@ def find_copies(codes: torch.Tensor, training: TokenSet) -> Copies:
     for i, audible in enumerate(sounding_frames(codes, training)):
         at = np.flatnonzero(audible)
         first, end = (np.searchsorted(known, words[i, at], side) for side in ("left", "right"))
-        equal = np.concatenate([number[a:b] - t for a, b, t in zip(first, end, at, strict=True)] or [number[:0]])
+        equal = np.concatenate(
+            [number[a:b] - t for a, b, t in zip(first, end, at, strict=True)] or [number[:0]]
+        )
         agreeing = np.bincount(equal, minlength=1)
         share[i], source[i] = agreeing.max() / max(len(at), 1), agreeing.argmax() // lags
     return Copies(share, source)
@@ -94,16 +96,26 @@ def embed_recordings(sounds: Dataset, sample_rate: int) -> tuple[np.ndarray, np.
 
     def embedding(position: int) -> np.ndarray | None:
         wav = sounds.read(sounds.clips[position], sample_rate)
-        return None if is_silent(wav) else log_mel_embedding(analyse(wav, sample_rate, sounds.clips[position].name))
+        return (
+            None
+            if is_silent(wav)
+            else log_mel_embedding(analyse(wav, sample_rate, sounds.clips[position].name))
+        )
 
     found = list(on_all_cores(embedding, range(len(sounds)), "embed training clips"))
-    places = np.array([position for position, one in enumerate(found) if one is not None], dtype=np.int64)
+    places = np.array(
+        [position for position, one in enumerate(found) if one is not None], dtype=np.int64
+    )
     if not len(places):
-        raise SsenvError(f"all {len(sounds)} clips of {sounds.name} are silent, so none can be recognised")
+        raise SsenvError(
+            f"all {len(sounds)} clips of {sounds.name} are silent, so none can be recognised"
+        )
     return np.stack([found[position] for position in places]), places
 
 
-def judge_memorisation(heldout: np.ndarray, generated: np.ndarray, *, repeats: int = 500, seed: int = 42) -> Memorisation:
+def judge_memorisation(
+    heldout: np.ndarray, generated: np.ndarray, *, repeats: int = 500, seed: int = 42
+) -> Memorisation:
     """Whether more generated clips lie near a training clip than chance brings there.
 
     The noise floor is measured among held-out clips alone: `repeats` times one random half of them says what near is, and as many of the
@@ -123,7 +135,10 @@ def judge_memorisation(heldout: np.ndarray, generated: np.ndarray, *, repeats: i
         )
     half = len(heldout) // 2
     order = np.random.default_rng(seed).permuted(np.tile(heldout, (repeats, 1)), axis=1)
-    near, asked = np.quantile(order[:, :half], NEAR, axis=1), order[:, half : half + min(len(heldout) - half, len(generated))]
+    near, asked = (
+        np.quantile(order[:, :half], NEAR, axis=1),
+        order[:, half : half + min(len(heldout) - half, len(generated))],
+    )
     floor = float(np.quantile((asked < near[:, None]).mean(axis=1), 0.95))
     own = float(np.quantile(heldout, NEAR))
     share = float(np.mean(generated < own))

@@ -38,7 +38,10 @@ VGGISH = Weights(
     "10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
     "do without this embedding",
 )
-VGGISH_RATE, VGGISH_LEAST = 16_000, 15_600  # Hz; samples that one embedding is of: 96 frames of 25 ms, 10 ms apart
+VGGISH_RATE, VGGISH_LEAST = (
+    16_000,
+    15_600,
+)  # Hz; samples that one embedding is of: 96 frames of 25 ms, 10 ms apart
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,11 @@ def load_embedding(name: str, device: str | torch.device = "cpu") -> Embedding:
 def encodec_embedding(device: str | torch.device = "cpu") -> Embedding:
     """What EnCodec's 24 kHz encoder makes of a clip before it quantizes: (T, 128), 75 frames/s (Défossez et al. 2022)."""
     codec = load_codec("encodec_24khz", device=device)
-    return Embedding("encodec", codec.sample_rate, lambda wav: codec.embed(torch.tensor(wav, device=device)[None, None])[0].T.cpu().numpy())
+    return Embedding(
+        "encodec",
+        codec.sample_rate,
+        lambda wav: codec.embed(torch.tensor(wav, device=device)[None, None])[0].T.cpu().numpy(),
+    )
 
 
 def clap_embedding(device: str | torch.device = "cpu") -> Embedding:
@@ -80,15 +87,23 @@ def clap_embedding(device: str | torch.device = "cpu") -> Embedding:
     """
     network, folder = CLAP.load("ClapAudioModelWithProjection")
     if network.config.enable_fusion:
-        raise SsenvError(f"{folder} holds a CLAP with fusion, which listens at random: take the one of huggingface.co/{CLAP.repository}")
+        raise SsenvError(
+            f"{folder} holds a CLAP with fusion, which listens at random: take the one of huggingface.co/{CLAP.repository}"
+        )
     extractor = CLAP.package().ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
     network, window = network.to(device), extractor.nb_max_samples
 
     @torch.inference_mode()
     def embed(wav: np.ndarray) -> np.ndarray:
         windows = list(wav[: len(wav) // window * window].reshape(-1, window)) or [wav]
-        heard = extractor(windows, sampling_rate=extractor.sampling_rate, return_tensors="pt").input_features
-        return F.normalize(network(input_features=heard.float().to(device)).audio_embeds, dim=-1).cpu().numpy()
+        heard = extractor(
+            windows, sampling_rate=extractor.sampling_rate, return_tensors="pt"
+        ).input_features
+        return (
+            F.normalize(network(input_features=heard.float().to(device)).audio_embeds, dim=-1)
+            .cpu()
+            .numpy()
+        )
 
     return Embedding("clap", extractor.sampling_rate, embed)
 
@@ -102,7 +117,9 @@ def vggish_embedding(device: str | torch.device = "cpu") -> Embedding:
         from torchvggish.torchvggish import VGG, make_layers
         from torchvggish.vggish_input import waveform_to_examples
     except ImportError as error:
-        raise SsenvError(f"VGGish needs the package torchvggish ({error}): {install(EXTRA)}") from error
+        raise SsenvError(
+            f"VGGish needs the package torchvggish ({error}): {install(EXTRA)}"
+        ) from error
     network = VGG(make_layers(), postprocess=False)
     VGGISH.load_into(network)
     network.embeddings = network.embeddings[:-1]
@@ -112,16 +129,28 @@ def vggish_embedding(device: str | torch.device = "cpu") -> Embedding:
     def embed(wav: np.ndarray) -> np.ndarray:
         padded = fit_length(wav, max(len(wav), VGGISH_LEAST)).astype(np.float64)
         examples = waveform_to_examples(padded, VGGISH_RATE, return_tensor=False)
-        return network(torch.tensor(examples, dtype=torch.float32, device=device)[:, None]).cpu().numpy()
+        return (
+            network(torch.tensor(examples, dtype=torch.float32, device=device)[:, None])
+            .cpu()
+            .numpy()
+        )
 
     return Embedding("vggish", VGGISH_RATE, embed)
 
 
-EMBEDDINGS: dict[str, Callable[..., Embedding]] = {"encodec": encodec_embedding, "clap": clap_embedding, "vggish": vggish_embedding}
+EMBEDDINGS: dict[str, Callable[..., Embedding]] = {
+    "encodec": encodec_embedding,
+    "clap": clap_embedding,
+    "vggish": vggish_embedding,
+}
 
 
 def frechet_by_embedding(
-    names: Sequence[str], columns: Mapping[str, Sequence[np.ndarray]], rate: int, device: str | torch.device = "cpu", seed: int = 42
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[np.ndarray]],
+    rate: int,
+    device: str | torch.device = "cpu",
+    seed: int = 42,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """`metrics.frechet.frechet_beside_floor` of columns of sound by each of some embeddings.
 
@@ -139,6 +168,9 @@ def frechet_by_embedding(
         except SsenvError as error:
             missing[name] = str(error)
             continue
-        sides = {side: embedding.of([(wav, rate) for wav in wavs], len(wavs)) for side, wavs in columns.items()}
+        sides = {
+            side: embedding.of([(wav, rate) for wav in wavs], len(wavs))
+            for side, wavs in columns.items()
+        }
         tables[name] = frechet_beside_floor(**sides, seed=seed)
     return tables, missing

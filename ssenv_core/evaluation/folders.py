@@ -44,7 +44,13 @@ class Evaluation:
 
 
 def evaluate_folders(
-    real: Path, generated: Path, output: Path, *, convention: Convention, sample_rate: int, embeddings: Sequence["Embedding"] = ()
+    real: Path,
+    generated: Path,
+    output: Path,
+    *,
+    convention: Convention,
+    sample_rate: int,
+    embeddings: Sequence["Embedding"] = (),
 ) -> Evaluation:
     """Measure two folders of audio and compare them.
 
@@ -64,21 +70,34 @@ def evaluate_folders(
     folders = {"real": real, "generated": generated}
     files = {side: list_audio(folder) for side, folder in folders.items()}
     cache = Cache(output / "cache.json")
-    clips = {side: measure_files(folders[side], files[side], convention, sample_rate, cache) for side in folders}
+    clips = {
+        side: measure_files(folders[side], files[side], convention, sample_rate, cache)
+        for side in folders
+    }
     pairs = compare_pairs(folders, clips, convention, sample_rate, cache)
     cache.save()
     comparison = compare(clips["real"], clips["generated"])
     common_rate = sample_rate if convention == "matched" else None
-    frechet = {embedding.name: _frechet(folders, clips, common_rate, embedding) for embedding in embeddings}
+    frechet = {
+        embedding.name: _frechet(folders, clips, common_rate, embedding) for embedding in embeddings
+    }
     numbers = sum(map(len, [*clips.values(), pairs]))
     report = {
         "convention": convention,
-        "sample_rates": {side: sorted(set(table["sample_rate"].tolist())) for side, table in clips.items()},
+        "sample_rates": {
+            side: sorted(set(table["sample_rate"].tolist())) for side, table in clips.items()
+        },
         "folders": {side: str(folder) for side, folder in folders.items()},
         "clips": {side: len(table) for side, table in clips.items()},
-        **{fact: {side: table.loc[table[fact], "clip"].tolist() for side, table in clips.items()} for fact in ("silent", "clipped")},
+        **{
+            fact: {side: table.loc[table[fact], "clip"].tolist() for side, table in clips.items()}
+            for fact in ("silent", "clipped")
+        },
         "comparison": {name: _json_values(row) for name, row in comparison.iterrows()},
-        "frechet": {name: {**_json_values(pd.Series(found)), "clips": found["clips"]} for name, found in frechet.items()},
+        "frechet": {
+            name: {**_json_values(pd.Series(found)), "clips": found["clips"]}
+            for name, found in frechet.items()
+        },
         "similarity": {name: _mean_and_std(pairs[name]) for name in pairs.columns[2:]},
         "pairing": _pairing(clips, convention),
         "notes": notes(clips, convention, sample_rate),
@@ -110,7 +129,9 @@ def notes(clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate
         )
     said += differing_lengths(clips)
     facts = {
-        f"not at {sample_rate} Hz, so resampled to it": lambda table: (table["file_rate"] != sample_rate) & matched,
+        f"not at {sample_rate} Hz, so resampled to it": lambda table: (
+            (table["file_rate"] != sample_rate) & matched
+        ),
         "of several channels, mixed to mono": lambda table: table["channels"] > 1,
         f"silent throughout{', so left out of the means' * matched}": lambda table: table["silent"],
         "at full scale somewhere, so perhaps clipped": lambda table: table["clipped"],
@@ -118,8 +139,12 @@ def notes(clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate
     for words, holds in facts.items():
         for side, table in clips.items():
             if names := table.loc[holds(table), "clip"].tolist():
-                named = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
-                said.append(f"{len(names)} of {len(table)} {side} clips {_are(len(names))} {words}: {named}.")
+                named = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (
+                    len(names) > NAMED
+                )
+                said.append(
+                    f"{len(names)} of {len(table)} {side} clips {_are(len(names))} {words}: {named}."
+                )
     return said
 
 
@@ -129,11 +154,17 @@ def differing_lengths(clips: Mapping[str, pd.DataFrame]) -> list[str]:
     if max(seconds.values()) <= 1.05 * min(seconds.values()):
         return []
     lasting = " and ".join(f"{value:.2f} s ({side})" for side, value in seconds.items())
-    return [f"Clips last {lasting} in the mean: the spectral entropy, of a whole clip, of longer ones is higher."]
+    return [
+        f"Clips last {lasting} in the mean: the spectral entropy, of a whole clip, of longer ones is higher."
+    ]
 
 
 def compare_pairs(
-    folders: Mapping[str, Path], clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate: int, cache: Cache
+    folders: Mapping[str, Path],
+    clips: Mapping[str, pd.DataFrame],
+    convention: Convention,
+    sample_rate: int,
+    cache: Cache,
 ) -> pd.DataFrame:
     """Spectral convergence and log spectral distance of pairs: one row for each, with the two names, as many as the smaller side has clips.
 
@@ -143,8 +174,15 @@ def compare_pairs(
     matched, count = convention == "matched", min(map(len, clips.values()))
 
     def values(names: dict[str, str]) -> dict[str, float]:
-        pair = [read_audio(folders[side] / name, sample_rate if matched else None)[0] for side, name in names.items()]
-        return paired_similarity(pair[:1], pair[1:]).iloc[0].to_dict() if matched else whole_clip_similarity(*pair)
+        pair = [
+            read_audio(folders[side] / name, sample_rate if matched else None)[0]
+            for side, name in names.items()
+        ]
+        return (
+            paired_similarity(pair[:1], pair[1:]).iloc[0].to_dict()
+            if matched
+            else whole_clip_similarity(*pair)
+        )
 
     def row(i: int) -> dict[str, object]:
         names = {side: table["clip"][i] for side, table in clips.items()}
@@ -155,11 +193,16 @@ def compare_pairs(
 
 
 def _frechet(
-    folders: Mapping[str, Path], clips: Mapping[str, pd.DataFrame], sample_rate: int | None, embedding: "Embedding"
+    folders: Mapping[str, Path],
+    clips: Mapping[str, pd.DataFrame],
+    sample_rate: int | None,
+    embedding: "Embedding",
 ) -> dict[str, float]:
     """`metrics.frechet.frechet_pair` of the folders, their clips first brought to a rate (Hz; None: left at their own)."""
     sides = {
-        side: embedding.of((read_audio(folders[side] / name, sample_rate) for name in table["clip"]), len(table))
+        side: embedding.of(
+            (read_audio(folders[side] / name, sample_rate) for name in table["clip"]), len(table)
+        )
         for side, table in clips.items()
     }
     return frechet_pair(**sides)
@@ -169,10 +212,20 @@ def _pairing(clips: Mapping[str, pd.DataFrame], convention: Convention) -> str:
     """How pairs were made and compared, and what was left over."""
     count = min(map(len, clips.values()))
     rates = sorted({int(rate) for table in clips.values() for rate in table["sample_rate"][:count]})
-    how = "spectrograms" if convention == "matched" else "spectra of whole clips, as in the paper's published values"
+    how = (
+        "spectrograms"
+        if convention == "matched"
+        else "spectra of whole clips, as in the paper's published values"
+    )
     if len(rates) > 1:
-        how += f", at different rates ({', '.join(map(str, rates))} Hz), so not the same frequencies"
-    left = [f"{len(table) - count} of {len(table)} {side} clips" for side, table in clips.items() if len(table) > count]
+        how += (
+            f", at different rates ({', '.join(map(str, rates))} Hz), so not the same frequencies"
+        )
+    left = [
+        f"{len(table) - count} of {len(table)} {side} clips"
+        for side, table in clips.items()
+        if len(table) > count
+    ]
     rest = f"; {left[0]} have no partner, and count in all else" if left else ""
     return f"{count} pair{'s' * (count != 1)} by sorted file name, the i-th real with the i-th generated clip: {how}{rest}."
 
@@ -187,4 +240,7 @@ def _json_values(row: pd.Series) -> dict[str, float | None]:
 
 def _mean_and_std(values: pd.Series) -> dict[str, float | None]:
     finite = values[np.isfinite(values)]
-    return {"n": len(finite), **_json_values(pd.Series({"mean": finite.mean(), "std": finite.std(ddof=0)}))}
+    return {
+        "n": len(finite),
+        **_json_values(pd.Series({"mean": finite.mean(), "std": finite.std(ddof=0)})),
+    }

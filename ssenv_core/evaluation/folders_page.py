@@ -26,8 +26,13 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> Path:
     figures: list[str] = []
     report = evaluation.report
     rates = {side: ", ".join(map(str, rates)) for side, rates in report["sample_rates"].items()}
-    lines = [f"{side}: {report['folders'][side]}, {report['clips'][side]} clips measured at {rates[side]} Hz" for side in rates]
-    header = "".join(f"<p>{html.escape(line)}</p>" for line in [*lines, f"convention: {report['convention']}"])
+    lines = [
+        f"{side}: {report['folders'][side]}, {report['clips'][side]} clips measured at {rates[side]} Hz"
+        for side in rates
+    ]
+    header = "".join(
+        f"<p>{html.escape(line)}</p>" for line in [*lines, f"convention: {report['convention']}"]
+    )
     said = "".join(f"<li>{html.escape(note)}</li>" for note in report["notes"])
     metrics = comparison_table(evaluation.comparison[SHOWN]).to_html()
     explained = (
@@ -37,11 +42,28 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> Path:
     tilt = "SNR divides a signal's power by that of its first difference: a spectral tilt. How it follows the centroid shows here."
     parts = [
         _section("Metrics", f"<ul>{said}</ul>" if said else "", metrics, f"<p>{explained}</p>"),
-        _section("Distributions", place_figure(_json(metric_distributions(evaluation.clips)), figures)),
-        _section("SNR and centroid", f"<p>{tilt}</p>", place_figure(_json(tilt_scatter(evaluation.clips)), figures)),
+        _section(
+            "Distributions", place_figure(_json(metric_distributions(evaluation.clips)), figures)
+        ),
+        _section(
+            "SNR and centroid",
+            f"<p>{tilt}</p>",
+            place_figure(_json(tilt_scatter(evaluation.clips)), figures),
+        ),
         *_frechet(report["frechet"]),
-        _section("Pairs", f"<p>{html.escape(report['pairing'])}</p>", _similarity(evaluation), _folded("all pairs", evaluation.pairs)),
-        _section("Clips", *(_folded(f"{side} clips", table.drop(columns="sha256")) for side, table in evaluation.clips.items())),
+        _section(
+            "Pairs",
+            f"<p>{html.escape(report['pairing'])}</p>",
+            _similarity(evaluation),
+            _folded("all pairs", evaluation.pairs),
+        ),
+        _section(
+            "Clips",
+            *(
+                _folded(f"{side} clips", table.drop(columns="sha256"))
+                for side, table in evaluation.clips.items()
+            ),
+        ),
     ]
     return write_page(path, "real against generated", header, "".join(parts), figures)
 
@@ -78,6 +100,13 @@ def _similarity(evaluation: Evaluation) -> str:
 
 
 def _folded(summary: str, table: pd.DataFrame) -> str:
-    named = {name: f"{METRICS[name].label} ({METRICS[name].unit})" if name in METRICS else name.replace("_", " ") for name in table}
-    shown = table.rename(columns=named).to_html(index=False, border=0, na_rep="–", float_format="{:.5g}".format)
+    named = {
+        name: f"{METRICS[name].label} ({METRICS[name].unit})"
+        if name in METRICS
+        else name.replace("_", " ")
+        for name in table
+    }
+    shown = table.rename(columns=named).to_html(
+        index=False, border=0, na_rep="–", float_format="{:.5g}".format
+    )
     return f"<details><summary>{summary}</summary>{shown}</details>"

@@ -31,7 +31,11 @@ def measure_sounds(wavs: Sequence[np.ndarray], sample_rate: int, name: str) -> p
     """`metrics.acoustic.measure`, matched, of waveforms (S,) float at one rate (Hz), called `name` where progress or an error is shown."""
 
     def row(i: int) -> pd.DataFrame:
-        return measure([(check_waveform(wavs[i], f"{name} clip {i}"), sample_rate)], convention="matched", sample_rate=sample_rate)
+        return measure(
+            [(check_waveform(wavs[i], f"{name} clip {i}"), sample_rate)],
+            convention="matched",
+            sample_rate=sample_rate,
+        )
 
     return pd.concat(on_all_cores(row, range(len(wavs)), f"measure {name}"), ignore_index=True)
 
@@ -41,12 +45,18 @@ def measure_recordings(sounds: Dataset) -> pd.DataFrame:
     rate = sounds.native_rate
 
     def row(i: int) -> pd.DataFrame:
-        return measure([(sounds.read(sounds.clips[i], rate), rate)], convention="matched", sample_rate=rate)
+        return measure(
+            [(sounds.read(sounds.clips[i], rate), rate)], convention="matched", sample_rate=rate
+        )
 
-    return pd.concat(on_all_cores(row, range(len(sounds)), f"measure at {rate} Hz"), ignore_index=True)
+    return pd.concat(
+        on_all_cores(row, range(len(sounds)), f"measure at {rate} Hz"), ignore_index=True
+    )
 
 
-def measure_files(folder: Path, files: Sequence[Path], convention: Convention, sample_rate: int, cache: "Cache") -> pd.DataFrame:
+def measure_files(
+    folder: Path, files: Sequence[Path], convention: Convention, sample_rate: int, cache: "Cache"
+) -> pd.DataFrame:
     """One row per file: `clip`, its path below `folder`; `sha256` of its samples and rate; `file_rate` (Hz); `channels`, which are mixed to
     mono; `clipped`, if a sample of any of them is at full scale; then the columns of `metrics.acoustic.measure`.
 
@@ -57,16 +67,27 @@ def measure_files(folder: Path, files: Sequence[Path], convention: Convention, s
     def row(path: Path) -> dict:
         channels, rate = read_channels(path)
         wav = check_waveform(channels.mean(axis=1), str(path))
-        digest = hashlib.sha256(channels.tobytes() + repr((channels.shape, rate)).encode()).hexdigest()
+        digest = hashlib.sha256(
+            channels.tobytes() + repr((channels.shape, rate)).encode()
+        ).hexdigest()
 
         def values() -> dict[str, float]:
             try:
-                return measure([(wav, rate)], convention=convention, sample_rate=sample_rate).iloc[0].to_dict()
+                return (
+                    measure([(wav, rate)], convention=convention, sample_rate=sample_rate)
+                    .iloc[0]
+                    .to_dict()
+                )
             except SsenvError as error:
                 raise SsenvError(f"{path}: {error}") from None
 
         found = cache.get(["clip", digest, convention, sample_rate], values)
-        facts = {"sha256": digest, "file_rate": rate, "channels": channels.shape[1], "clipped": is_clipped(channels)}
+        facts = {
+            "sha256": digest,
+            "file_rate": rate,
+            "channels": channels.shape[1],
+            "clipped": is_clipped(channels),
+        }
         return {"clip": path.relative_to(folder).as_posix(), **facts, **found}
 
     table = pd.DataFrame(on_all_cores(row, files, f"measure {folder}"))
@@ -82,10 +103,14 @@ class Cache:
 
     def __init__(self, path: Path) -> None:
         versions = [importlib.metadata.version(package) for package in _PACKAGES]
-        self._code = sha256_json([*(sha256_file(module.__file__) for module in _MODULES), *versions])
+        self._code = sha256_json(
+            [*(sha256_file(module.__file__) for module in _MODULES), *versions]
+        )
         stored = read_json(path) if path.exists() else {}
         self._path, self._used, self._known = path, {}, []
-        self._stored: dict[str, dict[str, str]] = stored["values"] if stored.get("code") == self._code else {}
+        self._stored: dict[str, dict[str, str]] = (
+            stored["values"] if stored.get("code") == self._code else {}
+        )
 
     @property
     def hits(self) -> int:
@@ -103,5 +128,10 @@ class Cache:
 
     def save(self) -> Path:
         """Write what was asked for since the file was read, and nothing older."""
-        texts = {name: {column: repr(float(value)) for column, value in found.items()} for name, found in self._used.items()}
-        return write_json(self._path, {"code": self._code, "values": texts})  # as text: JSON has no NaN
+        texts = {
+            name: {column: repr(float(value)) for column, value in found.items()}
+            for name, found in self._used.items()
+        }
+        return write_json(
+            self._path, {"code": self._code, "values": texts}
+        )  # as text: JSON has no NaN

@@ -27,7 +27,9 @@ def variants(sampling: Sampling) -> dict[str, Sampling]:
         "no guidance": {"guidance": 1.0},
         "guidance x 2": {"guidance": 2 * sampling.guidance},
     }
-    return {"as generated": sampling} | {name: replace(sampling, **change) for name, change in others.items()}
+    return {"as generated": sampling} | {
+        name: replace(sampling, **change) for name, change in others.items()
+    }
 
 
 def excess(
@@ -42,31 +44,51 @@ def excess(
 
     One row per side, one column per measure of MEASURES; NaN where real clips do not differ at all. Raises as `failure_modes.judge`.
     """
-    found = {name: judge(real, side, real_labels=real_labels, generated_labels=labels, seed=seed) for name, side in sides.items()}
-    rows = {name: {d.measure: d.gap / d.noise_floor if d.noise_floor > 0 else np.nan for d in verdicts} for name, verdicts in found.items()}
+    found = {
+        name: judge(real, side, real_labels=real_labels, generated_labels=labels, seed=seed)
+        for name, side in sides.items()
+    }
+    rows = {
+        name: {d.measure: d.gap / d.noise_floor if d.noise_floor > 0 else np.nan for d in verdicts}
+        for name, verdicts in found.items()
+    }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def failures_by_class(
-    real: Examination, generated: Examination, *, real_labels: Sequence[Hashable], generated_labels: Sequence[Hashable]
+    real: Examination,
+    generated: Examination,
+    *,
+    real_labels: Sequence[Hashable],
+    generated_labels: Sequence[Hashable],
 ) -> pd.DataFrame:
     """The same class by class, without a verdict, as a class has few clips: (generated mean - real mean) towards failure, in standard
     deviations of all real clips. One row per class that both sides have, one column per measure of single clips."""
     names = [name for name in MEASURES if name in real.values]
-    sides = [side.values[names].groupby(np.asarray(labels)).mean() for side, labels in ((real, real_labels), (generated, generated_labels))]
+    sides = [
+        side.values[names].groupby(np.asarray(labels)).mean()
+        for side, labels in ((real, real_labels), (generated, generated_labels))
+    ]
     direction = pd.Series({name: MEASURES[name].direction for name in names})
     return ((sides[1] - sides[0]) * direction / real.values[names].std(ddof=0)).dropna(how="all")
 
 
 def class_noise_floor(
-    real: Examination, *, real_labels: Sequence[Hashable], generated_labels: Sequence[Hashable], repeats: int = 100, seed: int = 42
+    real: Examination,
+    *,
+    real_labels: Sequence[Hashable],
+    generated_labels: Sequence[Hashable],
+    repeats: int = 100,
+    seed: int = 42,
 ) -> pd.Series:
     """By measure, what 95 % of the gaps of `failures_by_class` would stay within, towards failure or away from it, if a class's generated
     clips were like its real ones: from random halves of these, whose means of n and m clips are about sqrt(1/n + 1/m) apart, brought to the
     numbers of clips compared. NaN where no class that was generated has a value in both halves."""
     names = [name for name in MEASURES if name in real.values]
     values, rng = real.values[names] / real.values[names].std(ddof=0), np.random.default_rng(seed)
-    compared = (1 / values.groupby(np.asarray(real_labels)).count()).add(1 / pd.Series(generated_labels).value_counts(), axis=0)
+    compared = (1 / values.groupby(np.asarray(real_labels)).count()).add(
+        1 / pd.Series(generated_labels).value_counts(), axis=0
+    )
     gaps = []
     for _ in range(repeats):
         order = rng.permutation(len(values))
@@ -103,16 +125,32 @@ def entropy_by_iteration(
     rng, items = np.random.default_rng(seed), len(trace[0].codes)
     known, sounding, rows = real[:, level].cpu().numpy(), active.cpu().numpy(), {}
     enough, pool = len(known) >= 2 * items, np.resize(np.arange(len(known)), max(len(known), items))
-    draws, places = [rng.permutation(pool) for _ in range(repeats)], (slice(items), slice(items, 2 * items) if enough else slice(items))
+    draws, places = (
+        [rng.permutation(pool) for _ in range(repeats)],
+        (slice(items), slice(items, 2 * items) if enough else slice(items)),
+    )
     for step in trace:
         if step.level == level:
-            decided, made, found = (step.free & ~step.masked).cpu().numpy(), step.codes[:, level].cpu().numpy(), []
+            decided, made, found = (
+                (step.free & ~step.masked).cpu().numpy(),
+                step.codes[:, level].cpu().numpy(),
+                [],
+            )
             for draw in draws:
                 chosen = [draw[place] for place in places]
                 compared = decided & sounding[chosen[0]] & sounding[chosen[1]]
                 if compared.any():
-                    found.append([code_entropy(codes[compared], codebook_size) for codes in (made, *(known[one] for one in chosen))])
+                    found.append(
+                        [
+                            code_entropy(codes[compared], codebook_size)
+                            for codes in (made, *(known[one] for one in chosen))
+                        ]
+                    )
             made, one, other = np.array(found).T if found else np.full((3, 1), np.nan)
             floor = np.quantile(np.abs(one - other), 0.95) if enough else np.nan
-            rows[step.iteration] = {"generated": made.mean(), "real": np.mean([one, other]), "noise_floor": floor}
+            rows[step.iteration] = {
+                "generated": made.mean(),
+                "real": np.mean([one, other]),
+                "noise_floor": floor,
+            }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("iteration")

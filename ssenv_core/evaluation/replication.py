@@ -52,7 +52,9 @@ class Replication:
     def sentence(self) -> str:
         """How well the published values are reproduced, and what one rate for both sides makes of the published gap in SNR."""
         said = f"The metrics of the paper's {len(self.clips)} clips are the published ones, to within {self.largest_deviation:.0e} of them"
-        published_gap, matched_gap = self.gaps.loc["snr", ["published_percent", "published_matched_percent"]]
+        published_gap, matched_gap = self.gaps.loc[
+            "snr", ["published_percent", "published_matched_percent"]
+        ]
         if np.isfinite(matched_gap):
             said += f"; at one rate the published gap in SNR is {matched_gap:+.0f} %, not {published_gap:+.0f} %"
         return f"{said}."
@@ -71,7 +73,9 @@ def replicate(paper_root: Path, sounds: Dataset) -> Replication:
     values = read_json(paper_root / "generated_metrics.json")
     audio = {path.stem: path for path in list_audio(paper_root / "generated_clips")}
     if missing := sorted(set(values) - set(audio)):
-        raise SsenvError(f"{paper_root / 'generated_clips'} lacks {len(missing)} of {len(values)} published clips (first: {missing[0]})")
+        raise SsenvError(
+            f"{paper_root / 'generated_clips'} lacks {len(missing)} of {len(values)} published clips (first: {missing[0]})"
+        )
     names = list(METRICS)
     expected = pd.DataFrame.from_dict(values, orient="index").reindex(columns=names).astype(float)
     sounds_read = [read_audio(audio[name]) for name in values]
@@ -89,13 +93,19 @@ def replicate(paper_root: Path, sounds: Dataset) -> Replication:
         },
         index=rows,
     )
-    sides = {"own": compare(own, clips, metrics=rows), "matched": compare(matched, clips, metrics=rows)}
+    sides = {
+        "own": compare(own, clips, metrics=rows),
+        "matched": compare(matched, clips, metrics=rows),
+    }
     gaps = {
         f"published_{name}percent": 100 * (known["generated_mean"] / real - 1)
         for name, real in (("", known["real_mean"]), ("matched_", matched[rows].mean()))
     }
     gaps |= {f"here_{side}_percent": table["difference_percent"] for side, table in sides.items()}
-    gaps |= {"published_ks_d": known["ks_d"], **{f"here_{side}_ks_d": table["ks_d"] for side, table in sides.items()}}
+    gaps |= {
+        "published_ks_d": known["ks_d"],
+        **{f"here_{side}_ks_d": table["ks_d"] for side, table in sides.items()},
+    }
     files = (paper_root / "generated_metrics.json", *(audio[name] for name in values))
     tables = (means.rename_axis("metric"), pd.DataFrame(gaps, index=rows).rename_axis("metric"))
     return Replication(files, tuple(wav for wav, _ in sounds_read), clips[names], expected, *tables)
@@ -108,8 +118,17 @@ def real_side(sounds: Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
         nothing = pd.DataFrame(np.nan, index=[0], columns=list(METRICS))
         return nothing, nothing
     fold = sounds.subset(folds=[published.REAL_FOLD])
-    first = replace(fold, clips=tuple(sorted(fold.clips, key=lambda clip: clip.name)[: published.REAL_CLIPS]))
+    first = replace(
+        fold, clips=tuple(sorted(fold.clips, key=lambda clip: clip.name)[: published.REAL_CLIPS])
+    )
     # to 16 bits, which ESC-50's own files have: how often near-silence changes sign depends on it
-    wavs = [(np.round(first.read(clip, published.REAL_RATE) * 2**15) / 2**15).astype(np.float32) for clip in first.clips]
+    wavs = [
+        (np.round(first.read(clip, published.REAL_RATE) * 2**15) / 2**15).astype(np.float32)
+        for clip in first.clips
+    ]
     own = measure_sounds(wavs, published.REAL_RATE, "the paper's real clips")
-    return own, measure([(wav, published.REAL_RATE) for wav in wavs], convention="matched", sample_rate=published.GENERATED_RATE)
+    return own, measure(
+        [(wav, published.REAL_RATE) for wav in wavs],
+        convention="matched",
+        sample_rate=published.GENERATED_RATE,
+    )

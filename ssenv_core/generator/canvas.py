@@ -36,8 +36,17 @@ class Canvas:
 
     def on(self, device: torch.device) -> "Canvas":
         """The same on a device, and nothing of it shared by its N clips."""
-        parts = {name: part for name in ("codes", "given", "controls", "silence") if (part := getattr(self, name)) is not None}
-        return Canvas(**{name: part.expand(len(self), *part.shape[1:]).to(device, copy=True) for name, part in parts.items()})
+        parts = {
+            name: part
+            for name in ("codes", "given", "controls", "silence")
+            if (part := getattr(self, name)) is not None
+        }
+        return Canvas(
+            **{
+                name: part.expand(len(self), *part.shape[1:]).to(device, copy=True)
+                for name, part in parts.items()
+            }
+        )
 
     @property
     def padding(self) -> torch.Tensor | None:
@@ -45,15 +54,25 @@ class Canvas:
         behind = None if self.silence is None else self.silence.flip(1).cumprod(1).flip(1).bool()
         return behind if behind is not None and behind.any() else None
 
-    def asking(self, generator: TrainedGenerator, *, onsets: Sequence[float] | None = None, level: np.ndarray | None = None) -> "Canvas":
+    def asking(
+        self,
+        generator: TrainedGenerator,
+        *,
+        onsets: Sequence[float] | None = None,
+        level: np.ndarray | None = None,
+    ) -> "Canvas":
         """The same, with onsets (s) and a loudness (dB) asked for; see `controls.ask`.
 
         Raises:
             SsenvError: the generator was trained without controls, or they do not fit the clips.
         """
         if not generator.model.config.controls:
-            raise SsenvError("this generator was trained without controls: it cannot be asked for onsets or loudness")
-        asked = ask(self.codes.shape[2], generator.metadata["frame_rate"], onsets=onsets, level=level)
+            raise SsenvError(
+                "this generator was trained without controls: it cannot be asked for onsets or loudness"
+            )
+        asked = ask(
+            self.codes.shape[2], generator.metadata["frame_rate"], onsets=onsets, level=level
+        )
         return replace(self, controls=asked[None])
 
     def planned(self, generator: TrainedGenerator, labels: Sequence[int], seed: int) -> "Canvas":
@@ -66,14 +85,21 @@ class Canvas:
         """
         plans, n_frames = generator.plans, self.codes.shape[2]
         if plans is None:
-            raise SsenvError("this generator has no plans to ask for, as one without controls or of an earlier version: ask for none")
+            raise SsenvError(
+                "this generator has no plans to ask for, as one without controls or of an earlier version: ask for none"
+            )
         controls = []
         for i, label in enumerate(labels):
-            own, draw = (plans.labels == label).nonzero()[:, 0], torch.Generator().manual_seed(derive_seed(seed, i, Purpose.PLAN))
+            own, draw = (
+                (plans.labels == label).nonzero()[:, 0],
+                torch.Generator().manual_seed(derive_seed(seed, i, Purpose.PLAN)),
+            )
             if not len(own):
                 name = (*generator.class_names, "no class")[label]
                 raise SsenvError(f"no clip of {name} was in the training: ask for no plan")
-            picked = own[torch.randint(len(own), (-(-n_frames // plans.controls.shape[1]),), generator=draw)]
+            picked = own[
+                torch.randint(len(own), (-(-n_frames // plans.controls.shape[1]),), generator=draw)
+            ]
             controls.append(plans.controls[picked].flatten(0, 1)[:n_frames])
         return self.told(generator, torch.stack(controls))
 
@@ -82,7 +108,9 @@ class Canvas:
         if generator.plans is None or generator.plans.silence is None:
             return replace(self, controls=controls)
         silent = silent_where(controls)
-        codes = torch.where(silent[:, None] & ~self.given, generator.plans.silence[:, None], self.codes)
+        codes = torch.where(
+            silent[:, None] & ~self.given, generator.plans.silence[:, None], self.codes
+        )
         return Canvas(codes, self.given | silent[:, None], controls, silent)
 
     @classmethod
@@ -92,11 +120,15 @@ class Canvas:
         Raises:
             SsenvError: the duration is not more than 0.
         """
-        codes = torch.zeros(clips, generator.model.config.n_q, frames_of(generator, duration), dtype=torch.int64)
+        codes = torch.zeros(
+            clips, generator.model.config.n_q, frames_of(generator, duration), dtype=torch.int64
+        )
         return cls(codes, torch.zeros_like(codes[:1], dtype=torch.bool))
 
     @classmethod
-    def continuing(cls, generator: TrainedGenerator, codes: torch.Tensor, duration: float) -> "Canvas":
+    def continuing(
+        cls, generator: TrainedGenerator, codes: torch.Tensor, duration: float
+    ) -> "Canvas":
         """codes (N, Q, T), to be continued until `duration` seconds.
 
         Raises:
@@ -106,20 +138,33 @@ class Canvas:
         _, n_q, n_given = codes.shape
         if n_frames <= n_given:
             rate = generator.metadata["frame_rate"]
-            raise SsenvError(f"the sound to continue has {n_given / rate:.2f} s: a duration of {duration:g} s leaves nothing to generate")
-        return cls(torch.nn.functional.pad(codes, (0, n_frames - n_given)), keep_prompt(n_q, n_frames, n_given))
+            raise SsenvError(
+                f"the sound to continue has {n_given / rate:.2f} s: a duration of {duration:g} s leaves nothing to generate"
+            )
+        return cls(
+            torch.nn.functional.pad(codes, (0, n_frames - n_given)),
+            keep_prompt(n_q, n_frames, n_given),
+        )
 
     @classmethod
-    def inpainting(cls, generator: TrainedGenerator, codes: torch.Tensor, start: float, stop: float) -> "Canvas":
+    def inpainting(
+        cls, generator: TrainedGenerator, codes: torch.Tensor, start: float, stop: float
+    ) -> "Canvas":
         """codes (N, Q, T), to be made anew from `start` to `stop` seconds.
 
         Raises:
             SsenvError: no frame of them lies there.
         """
         rate, (_, n_q, n_frames) = generator.metadata["frame_rate"], codes.shape
-        first, last = (round(min(moment * rate, n_frames)) for moment in (start, stop)) if 0 <= start < stop else (0, 0)
+        first, last = (
+            (round(min(moment * rate, n_frames)) for moment in (start, stop))
+            if 0 <= start < stop
+            else (0, 0)
+        )
         if first == last:
-            raise SsenvError(f"no part of the sound's {n_frames / rate:.2f} s lies from {start:g} to {stop:g} s")
+            raise SsenvError(
+                f"no part of the sound's {n_frames / rate:.2f} s lies from {start:g} to {stop:g} s"
+            )
         return cls(codes, keep_outside(n_q, n_frames, first, last))
 
     @classmethod
@@ -133,9 +178,16 @@ class Canvas:
             raise SsenvError(f"the share of a sound to vary must lie in (0, 1], not {share:g}")
         _, n_q, n_frames = codes.shape
         if round((1 - share) * n_frames) == n_frames:
-            raise SsenvError(f"a share of {share:g} leaves nothing of the sound's {n_frames} frames to vary")
-        draws = (torch.Generator().manual_seed(derive_seed(seed, i, Purpose.VARIATION)) for i in range(len(codes)))
-        return cls(codes, torch.cat([keep_random(n_q, n_frames, 1 - share, draw) for draw in draws]))
+            raise SsenvError(
+                f"a share of {share:g} leaves nothing of the sound's {n_frames} frames to vary"
+            )
+        draws = (
+            torch.Generator().manual_seed(derive_seed(seed, i, Purpose.VARIATION))
+            for i in range(len(codes))
+        )
+        return cls(
+            codes, torch.cat([keep_random(n_q, n_frames, 1 - share, draw) for draw in draws])
+        )
 
 
 def frames_of(generator: TrainedGenerator, duration: float) -> int:

@@ -46,11 +46,21 @@ class Program(nn.Module):
         """label (1,) int64 -> codes (1, Q, T) int64 and their waveform (1, 1, S) float32 at the codec's rate."""
         codes = torch.zeros(1, self.model.config.n_q, self.n_frames, dtype=torch.int64)
         totals = [[self.n_frames]] * self.model.config.n_q
-        filled = fill_in(self.model, codes, torch.ones_like(codes, dtype=torch.bool), totals, label, self.sampling, GlobalNoise())
+        filled = fill_in(
+            self.model,
+            codes,
+            torch.ones_like(codes, dtype=torch.bool),
+            totals,
+            label,
+            self.sampling,
+            GlobalNoise(),
+        )
         return filled.codes, self.codec.decode(filled.codes)
 
 
-def export_generator(path: str | Path, generator: TrainedGenerator, codec: Codec, sampling: Sampling, duration: float) -> Path:
+def export_generator(
+    path: str | Path, generator: TrainedGenerator, codec: Codec, sampling: Sampling, duration: float
+) -> Path:
     """Write the program, and check on two classes that it gives the generator's own codes and the codec's own sound.
 
     Beside the program the file holds `ssenv.json`: class_names, the tokens' metadata, the sampling, the frames and the sample_rate.
@@ -65,26 +75,43 @@ def export_generator(path: str | Path, generator: TrainedGenerator, codec: Codec
     n_frames = frames_of(generator, duration)
     longest = generator.metadata["duration"]
     if n_frames > frames_of(generator, longest):
-        raise SsenvError(f"a program makes clips of at most {longest:g} s, as the training's are: `ssenv generate` makes longer ones")
+        raise SsenvError(
+            f"a program makes clips of at most {longest:g} s, as the training's are: `ssenv generate` makes longer ones"
+        )
     if len(sampling.steps) != generator.model.config.n_q:
-        raise SsenvError(f"steps {sampling.steps} must name the iterations of each of the generator's {generator.model.config.n_q} levels")
+        raise SsenvError(
+            f"steps {sampling.steps} must name the iterations of each of the generator's {generator.model.config.n_q} levels"
+        )
     original = Program(generator.model, codec, sampling, n_frames)
     program = torch.export.export(original, (torch.tensor([0]),))
-    described = {"class_names": generator.class_names, "tokens": generator.metadata, "sampling": sampling.settings()}
+    described = {
+        "class_names": generator.class_names,
+        "tokens": generator.metadata,
+        "sampling": sampling.settings(),
+    }
     described |= {"frames": n_frames, "sample_rate": codec.sample_rate}
     with atomic_path(path) as temporary, warnings.catch_warnings():
-        for message in ("The given buffer is not writable", "No complete tensor found"):  # of PyTorch's own files
+        for message in (
+            "The given buffer is not writable",
+            "No complete tensor found",
+        ):  # of PyTorch's own files
             warnings.filterwarnings("ignore", message=message)
         torch.export.save(program, temporary, extra_files={DESCRIPTION: json.dumps(described)})
         loaded = torch.export.load(temporary).module()
         for label in range(min(2, len(generator.class_names))):
-            (codes, wav), (_, expected) = (run_program(made, label, seed=label) for made in (loaded, original))
-            if not torch.equal(codes, plain_codes(generator, sampling, n_frames, label, seed=label)):
+            (codes, wav), (_, expected) = (
+                run_program(made, label, seed=label) for made in (loaded, original)
+            )
+            if not torch.equal(
+                codes, plain_codes(generator, sampling, n_frames, label, seed=label)
+            ):
                 raise SsenvError(
                     f"the exported program gives other codes than the generator for {generator.class_names[label]}: not written"
                 )
             if not torch.allclose(wav, expected, rtol=0, atol=WITHIN * float(expected.abs().max())):
-                raise SsenvError(f"the exported program sounds otherwise than the codec for {generator.class_names[label]}: not written")
+                raise SsenvError(
+                    f"the exported program sounds otherwise than the codec for {generator.class_names[label]}: not written"
+                )
     return Path(path)
 
 
@@ -95,7 +122,16 @@ def run_program(program: nn.Module, label: int, seed: int) -> tuple[torch.Tensor
         return program(torch.tensor([label]))
 
 
-def plain_codes(generator: TrainedGenerator, sampling: Sampling, n_frames: int, label: int, seed: int) -> torch.Tensor:
+def plain_codes(
+    generator: TrainedGenerator, sampling: Sampling, n_frames: int, label: int, seed: int
+) -> torch.Tensor:
     """Codes (1, Q, T) of `decode` with that seed."""
     codes = torch.zeros(1, generator.model.config.n_q, n_frames, dtype=torch.int64)
-    return decode(generator.model, codes, torch.zeros_like(codes, dtype=torch.bool), torch.tensor([label]), sampling, seeds=[seed]).codes
+    return decode(
+        generator.model,
+        codes,
+        torch.zeros_like(codes, dtype=torch.bool),
+        torch.tensor([label]),
+        sampling,
+        seeds=[seed],
+    ).codes

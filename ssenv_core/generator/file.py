@@ -52,16 +52,32 @@ def round_to_half(model: SoundStorm) -> None:
 
 def save_generator(path: str | Path, generator: TrainedGenerator) -> Path:
     """Write a generator file, atomically, in half precision."""
-    described = {"class_names": generator.class_names, "tokens": generator.metadata, "training": generator.training}
+    described = {
+        "class_names": generator.class_names,
+        "tokens": generator.metadata,
+        "training": generator.training,
+    }
     tensors = _halves(generator.model)
     if generator.plans is not None:
-        tensors |= {PLAN_LABELS: generator.plans.labels, PLAN_CONTROLS: (LOUDNESS_STEPS * generator.plans.controls).round().to(torch.uint8)}
-        tensors |= {} if generator.plans.silence is None else {PLAN_SILENCE: generator.plans.silence}
-    return save_tensors(path, tensors, {"kind": GENERATOR_KIND, "config": asdict(generator.model.config), **described})
+        tensors |= {
+            PLAN_LABELS: generator.plans.labels,
+            PLAN_CONTROLS: (LOUDNESS_STEPS * generator.plans.controls).round().to(torch.uint8),
+        }
+        tensors |= (
+            {} if generator.plans.silence is None else {PLAN_SILENCE: generator.plans.silence}
+        )
+    return save_tensors(
+        path,
+        tensors,
+        {"kind": GENERATOR_KIND, "config": asdict(generator.model.config), **described},
+    )
 
 
 def _halves(model: SoundStorm) -> dict[str, torch.Tensor]:
-    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    return {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def shipped_generator() -> Path:
@@ -93,14 +109,24 @@ def load_generator(path: str | Path, device: str | torch.device = "auto") -> Tra
     tensors, metadata = load_tensors(path, GENERATOR_KIND, "02_train")
     plans = None
     if PLAN_LABELS in tensors:
-        plans = Plans(tensors.pop(PLAN_LABELS), tensors.pop(PLAN_CONTROLS) / LOUDNESS_STEPS, tensors.pop(PLAN_SILENCE, None))
+        plans = Plans(
+            tensors.pop(PLAN_LABELS),
+            tensors.pop(PLAN_CONTROLS) / LOUDNESS_STEPS,
+            tensors.pop(PLAN_SILENCE, None),
+        )
     try:
         model = SoundStorm(SoundStormConfig(**metadata["config"]))
         model.load_state_dict(tensors)
     except (TypeError, RuntimeError):
-        raise SsenvError(f"{path} holds another model than this version of ssenv builds: train again") from None
-    model = model.to(resolve_device(device)).eval()  # its weights can learn: autocast casts others anew in every pass
-    return TrainedGenerator(model, tuple(metadata["class_names"]), metadata["tokens"], metadata["training"], plans)
+        raise SsenvError(
+            f"{path} holds another model than this version of ssenv builds: train again"
+        ) from None
+    model = model.to(
+        resolve_device(device)
+    ).eval()  # its weights can learn: autocast casts others anew in every pass
+    return TrainedGenerator(
+        model, tuple(metadata["class_names"]), metadata["tokens"], metadata["training"], plans
+    )
 
 
 def require_tokens(generator: TrainedGenerator, tokens: TokenSet) -> None:
@@ -126,10 +152,14 @@ def require_heldout(generator: TrainedGenerator, fold: int) -> None:
         SsenvError: its training used this fold, or its file does not say which folds were used.
     """
     if "folds" not in generator.training:
-        raise SsenvError("the generator's file does not say which folds it was trained on: train again")
+        raise SsenvError(
+            "the generator's file does not say which folds it was trained on: train again"
+        )
     if fold in generator.training["folds"]:
         trained = ", ".join(map(str, generator.training["folds"]))
-        raise SsenvError(f"fold {fold} is not held out: the generator was trained on folds {trained}; train another study with fold={fold}")
+        raise SsenvError(
+            f"fold {fold} is not held out: the generator was trained on folds {trained}; train another study with fold={fold}"
+        )
 
 
 def class_index(class_names: Sequence[str], name: str) -> int:

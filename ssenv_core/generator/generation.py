@@ -67,10 +67,17 @@ def generate_codes(
     if len(labels) != len(canvas):
         raise ValueError(f"{len(labels)} labels for a canvas of {len(canvas)} clips")
     model, canvas = generator.model.to(device), canvas.on(device)
-    told, alike = (canvas.controls, canvas.padding), {}  # clips by the windows that they are made in
+    told, alike = (
+        (canvas.controls, canvas.padding),
+        {},
+    )  # clips by the windows that they are made in
     for i, one in enumerate(canvas.given.cpu()):
         alike.setdefault(tuple(_spans(generator, one)), []).append(i)
-    parts = [(spans, items) for spans, clips in alike.items() for items in torch.tensor(clips).split(batch_size)]
+    parts = [
+        (spans, items)
+        for spans, clips in alike.items()
+        for items in torch.tensor(clips).split(batch_size)
+    ]
     done, total = 0, sum(len(spans) for spans, _ in parts)
     progress = Progress(len(labels), "generate", "clip") if watch is None else None
     with progress or nullcontext(), autocast(precision, device):
@@ -82,7 +89,17 @@ def generate_codes(
                 asked, hidden = (None if part is None else part[items, start:stop] for part in told)
                 window, kept = codes[..., start:stop], fixed[..., start:stop]
                 share = watch and _part_of(watch, done, total)
-                decoded = decode(model, window, kept, batch, sampling, seeds=seeds, padding=hidden, controls=asked, watch=share)
+                decoded = decode(
+                    model,
+                    window,
+                    kept,
+                    batch,
+                    sampling,
+                    seeds=seeds,
+                    padding=hidden,
+                    controls=asked,
+                    watch=share,
+                )
                 codes[..., start:stop], fixed[..., start:stop] = decoded.codes, True
                 done += 1
             canvas.codes[items] = codes
@@ -106,7 +123,11 @@ def record_decoding(
         labels: N classes, each in [0, num_classes].
         seeds: N, see `decode`.
     """
-    model, canvas, batch = generator.model.to(device), canvas.on(device), torch.tensor(labels, device=device)
+    model, canvas, batch = (
+        generator.model.to(device),
+        canvas.on(device),
+        torch.tensor(labels, device=device),
+    )
     told = {"seeds": seeds, "padding": canvas.padding, "controls": canvas.controls, "record": True}
     return decode(model, canvas.codes, canvas.given, batch, sampling, **told).trace
 
@@ -144,7 +165,9 @@ def joints(generator: TrainedGenerator, duration: float) -> list[float]:
     return [stop / generator.metadata["frame_rate"] for _, stop in spans[:-1]]
 
 
-def generate_waveforms(generator: TrainedGenerator, codec: Codec, codes: torch.Tensor, *, seed: int) -> list[np.ndarray]:
+def generate_waveforms(
+    generator: TrainedGenerator, codec: Codec, codes: torch.Tensor, *, seed: int
+) -> list[np.ndarray]:
     """Codes to sound, one clip at a time; what the codec draws for clip i follows from (seed, i).
 
     Peaks beyond full scale are left as they are, and counted in the log: writing 16-bit files clips them.
@@ -159,10 +182,16 @@ def generate_waveforms(generator: TrainedGenerator, codec: Codec, codes: torch.T
         SsenvError: the codec is not the one whose tokens the generator was trained on.
     """
     require_codec(generator, codec)
-    wavs = [decode_clip(codec, clip, seed=seed, index=i) for i, clip in enumerate(track(codes, len(codes), "decode", "clip"))]
+    wavs = [
+        decode_clip(codec, clip, seed=seed, index=i)
+        for i, clip in enumerate(track(codes, len(codes), "decode", "clip"))
+    ]
     beyond = sum(bool(np.abs(wav).max() > 1) for wav in wavs)
     if beyond:
-        print(f"decode: {beyond} of {len(wavs)} clips peak beyond full scale; 16-bit files will clip them", flush=True)
+        print(
+            f"decode: {beyond} of {len(wavs)} clips peak beyond full scale; 16-bit files will clip them",
+            flush=True,
+        )
     return wavs
 
 

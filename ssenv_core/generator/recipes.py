@@ -19,7 +19,13 @@ from ssenv_core.codecs.protocol import Codec
 from ssenv_core.generator.file import TrainedGenerator
 
 
-def makers(checkpoint: Path, generator: TrainedGenerator, codec: Codec, device: torch.device, precision: str = "auto") -> dict[str, Any]:
+def makers(
+    checkpoint: Path,
+    generator: TrainedGenerator,
+    codec: Codec,
+    device: torch.device,
+    precision: str = "auto",
+) -> dict[str, Any]:
     """The part of a recipe that says what makes the sounds, the same for all of one session."""
     return {
         "checkpoint": str(checkpoint),
@@ -59,7 +65,14 @@ def recipe(
         index: of the sound among the `num_samples` that were made with this seed.
     """
     asked = {"onsets": onsets, "envelope": envelope, "plan": plan}
-    what = {"class": class_name, "duration": duration, **(start or {}), **asked, **settings, "seed": seed}
+    what = {
+        "class": class_name,
+        "duration": duration,
+        **(start or {}),
+        **asked,
+        **settings,
+        "seed": seed,
+    }
     return {**what, **made_by, "index": index, "num_samples": num_samples}
 
 
@@ -74,8 +87,13 @@ def refuse_other_sounds(recipes: Mapping[Path, Mapping[str, Any]]) -> None:
     """
     for path, wanted in recipes.items():
         card = path.with_suffix(".json")
-        if path.exists() and (not card.exists() or _sound_of(read_json(card)) != _sound_of(json.loads(json.dumps(wanted)))):
-            raise SsenvError(f"{path} holds a sound that was made otherwise: choose another --output, or --seed")
+        if path.exists() and (
+            not card.exists()
+            or _sound_of(read_json(card)) != _sound_of(json.loads(json.dumps(wanted)))
+        ):
+            raise SsenvError(
+                f"{path} holds a sound that was made otherwise: choose another --output, or --seed"
+            )
 
 
 def _sound_of(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,9 +51,13 @@ class TrainSettings:
     learning_rate: float = 1e-4  # the highest of OneCycleLR
     warmup: float = 0.3  # share of the steps in which it rises
     grad_clip: float = 1.0
-    label_dropout: float = 0.1  # share of items trained told nothing: no class, no loudness, no onsets
+    label_dropout: float = (
+        0.1  # share of items trained told nothing: no class, no loudness, no onsets
+    )
     control_dropout: float = 0.3  # share of the others trained without their loudness, and as many, drawn anew, without their onsets
-    crop_frames: int | None = None  # of longer clips, this many from a random start at every step; None: whole clips
+    crop_frames: int | None = (
+        None  # of longer clips, this many from a random start at every step; None: whole clips
+    )
     coarse_emphasis: float = 0.0  # level q of 1 to Q is trained in proportion to 1 / q^coarse_emphasis; 0, as in the paper: all alike
     ema_decay: float = 0.999
     precision: str = "auto"  # auto, bf16, fp32
@@ -99,19 +103,37 @@ class Trainer:
     PARTS = ("model", "average", "optimizer", "scheduler")
 
     def __init__(
-        self, config: SoundStormConfig, clips: Clips, settings: TrainSettings, accelerator: Accelerator, codebooks: torch.Tensor | None
+        self,
+        config: SoundStormConfig,
+        clips: Clips,
+        settings: TrainSettings,
+        accelerator: Accelerator,
+        codebooks: torch.Tensor | None,
     ) -> None:
-        self.config, self.clips, self.settings, self.accelerator = config, clips, settings, accelerator
+        self.config, self.clips, self.settings, self.accelerator = (
+            config,
+            clips,
+            settings,
+            accelerator,
+        )
         torch.manual_seed(settings.seed)
         self.model = SoundStorm(config)
         if codebooks is not None:
             self.model.start_from_codebooks(codebooks.cpu())
         self.model.to(accelerator.device)
-        self.average = AveragedModel(self.model, multi_avg_fn=warmed_up_average(settings.ema_decay)).eval().requires_grad_(False)
-        self.batch_size = min(settings.batch_size, len(clips) // accelerator.num_processes * accelerator.num_processes)
+        self.average = (
+            AveragedModel(self.model, multi_avg_fn=warmed_up_average(settings.ema_decay))
+            .eval()
+            .requires_grad_(False)
+        )
+        self.batch_size = min(
+            settings.batch_size, len(clips) // accelerator.num_processes * accelerator.num_processes
+        )
         self.epoch_steps = len(clips) // self.batch_size
         self.total = self.epoch_steps * settings.epochs
-        optimizer = torch.optim.Adam(self.model.parameters(), settings.learning_rate, betas=(0.9, 0.999), fused=True)
+        optimizer = torch.optim.Adam(
+            self.model.parameters(), settings.learning_rate, betas=(0.9, 0.999), fused=True
+        )
         self.scheduler = one_cycle(optimizer, settings.learning_rate, self.total, settings.warmup)
         self.compiled = accelerator.device.type == "cuda" and can_compile()
         if self.compiled:
@@ -123,19 +145,36 @@ class Trainer:
         """One step of the optimizer. Returns the loss, or NaN where it or its gradient is not finite; then nothing is updated."""
         seed, rank = self.settings.seed, self.accelerator.process_index
         epoch, position = divmod(self.step, self.epoch_steps)
-        order = torch.randperm(len(self.clips), generator=torch.Generator().manual_seed(derive_seed(seed, epoch, Purpose.ORDER)))
+        order = torch.randperm(
+            len(self.clips),
+            generator=torch.Generator().manual_seed(derive_seed(seed, epoch, Purpose.ORDER)),
+        )
         index = order[position * self.batch_size : (position + 1) * self.batch_size]
-        torch.manual_seed(derive_seed(seed, self.step, rank, Purpose.STEP))  # of crops, masks, and every dropout
-        batch = self.clips.batch(index[rank :: self.accelerator.num_processes], self.settings.crop_frames)
-        level, mask = sample_training_mask(batch.active, self.config.n_q, coarse_emphasis=self.settings.coarse_emphasis)
-        untold = torch.rand(len(batch.labels), device=batch.labels.device) < self.settings.label_dropout
+        torch.manual_seed(
+            derive_seed(seed, self.step, rank, Purpose.STEP)
+        )  # of crops, masks, and every dropout
+        batch = self.clips.batch(
+            index[rank :: self.accelerator.num_processes], self.settings.crop_frames
+        )
+        level, mask = sample_training_mask(
+            batch.active, self.config.n_q, coarse_emphasis=self.settings.coarse_emphasis
+        )
+        untold = (
+            torch.rand(len(batch.labels), device=batch.labels.device) < self.settings.label_dropout
+        )
         labels = batch.labels.masked_fill(untold, self.config.null_label)
-        unasked = (torch.rand(len(labels), 1, 2, device=labels.device) < self.settings.control_dropout) | untold[:, None, None]
+        unasked = (
+            torch.rand(len(labels), 1, 2, device=labels.device) < self.settings.control_dropout
+        ) | untold[:, None, None]
         controls = batch.controls.masked_fill(unasked, torch.nan) if self.config.controls else None
         inputs = (batch.codes, labels, level, mask, batch.padding, controls)
         count = min(self.settings.accumulate, len(labels))
-        parts = zip(*([None] * count if x is None else x.tensor_split(count) for x in inputs), strict=True)
-        masked = self.accelerator.reduce(mask.sum().float(), "mean")  # as gradients are averaged over processes, whose masks differ
+        parts = zip(
+            *([None] * count if x is None else x.tensor_split(count) for x in inputs), strict=True
+        )
+        masked = self.accelerator.reduce(
+            mask.sum().float(), "mean"
+        )  # as gradients are averaged over processes, whose masks differ
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.accelerator.device)
         for number, part in enumerate(parts, start=1):
@@ -151,13 +190,20 @@ class Trainer:
         self.average.update_parameters(self.model)
         self.step += 1
         self.scheduler.step()
-        self.losses.append(self.accelerator.reduce(loss, "mean").item())  # the same in every process, as one saves for all
+        self.losses.append(
+            self.accelerator.reduce(loss, "mean").item()
+        )  # the same in every process, as one saves for all
         return self.losses[-1]
 
     def close_row(self, validation_loss: float | None, seconds: float) -> dict:
         """Add a log row; its loss is the mean over processes and over the steps since the row before."""
         mean = float(np.mean(self.losses))
-        row = {"step": self.step, "epoch": -(-self.step // self.epoch_steps), "loss": mean, "learning_rate": self.learning_rate}
+        row = {
+            "step": self.step,
+            "epoch": -(-self.step // self.epoch_steps),
+            "loss": mean,
+            "learning_rate": self.learning_rate,
+        }
         self.rows.append(row | {"validation_loss": validation_loss, "seconds": round(seconds, 1)})
         self.losses = []
         return self.rows[-1]
@@ -198,57 +244,106 @@ def train(
     """
     _check_fit(model_config, train_tokens, validation_tokens)
     accelerator, precision = _accelerator(resolve_device(device), settings.precision)
-    clips, validation = (Clips(tokens, accelerator.device) for tokens in (train_tokens, validation_tokens))
+    clips, validation = (
+        Clips(tokens, accelerator.device) for tokens in (train_tokens, validation_tokens)
+    )
     if settings.batch_size % accelerator.num_processes or len(clips) < accelerator.num_processes:
         raise SsenvError(
             f"{len(clips)} clips in batches of {settings.batch_size} do not divide among {accelerator.num_processes} processes"
         )
-    trainer, main = Trainer(model_config, clips, settings, accelerator, codebooks), accelerator.is_main_process
+    trainer, main = (
+        Trainer(model_config, clips, settings, accelerator, codebooks),
+        accelerator.is_main_process,
+    )
     state_file = Path(checkpoint_path).with_suffix(".state.safetensors")
     resolved = replace(settings, precision=precision)  # "auto" is another thing on another machine
-    identity = _identity(resolved, model_config, train_tokens, validation_tokens, accelerator.num_processes)
-    identity["codebooks"] = None if codebooks is None else hashlib.sha256(codebooks.cpu().numpy().tobytes()).hexdigest()
+    identity = _identity(
+        resolved, model_config, train_tokens, validation_tokens, accelerator.num_processes
+    )
+    identity["codebooks"] = (
+        None if codebooks is None else hashlib.sha256(codebooks.cpu().numpy().tobytes()).hexdigest()
+    )
     if state := resume_state(state_file, STATE_KIND, identity):
         trainer.load_state_dict(state)
     total, batch_size = trainer.total, trainer.batch_size
     if main:
         size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
         how = f"{precision}, {'' if trainer.compiled else 'not '}compiled, on {accelerator.num_processes} x {accelerator.device}"
-        print(f"train: {len(clips)} clips, {total} steps of {batch_size}, {size:.1f} M parameters, {how}", flush=True)
+        print(
+            f"train: {len(clips)} clips, {total} steps of {batch_size}, {size:.1f} M parameters, {how}",
+            flush=True,
+        )
         if clips.left_out:
-            print(f"train: {len(clips.left_out)} silent throughout and left out: {', '.join(clips.left_out)}", flush=True)
+            print(
+                f"train: {len(clips.left_out)} silent throughout and left out: {', '.join(clips.left_out)}",
+                flush=True,
+            )
 
-    log_every, validate_every = max(1, total // LOG_ROWS), _validate_every(total, batch_size, len(validation))
+    log_every, validate_every = (
+        max(1, total // LOG_ROWS),
+        _validate_every(total, batch_size, len(validation)),
+    )
     saved, saved_step = time.monotonic(), trainer.step
     started = saved - (trainer.rows[-1]["seconds"] if trainer.rows else 0.0)
-    with Progress(total * batch_size, "train", "clip", initial=trainer.step * batch_size) if main else nullcontext() as progress:
+    with (
+        Progress(total * batch_size, "train", "clip", initial=trainer.step * batch_size)
+        if main
+        else nullcontext() as progress
+    ):
         while trainer.step < total:
             loss = trainer.take_step()
             if not math.isfinite(loss):
-                good = f"{state_file} holds step {saved_step}, the last good one" if saved_step else "no checkpoint was made before it"
-                raise SsenvError(f"loss or gradient not finite at step {trainer.step + 1} (try a lower learning_rate, or fp32): {good}")
+                good = (
+                    f"{state_file} holds step {saved_step}, the last good one"
+                    if saved_step
+                    else "no checkpoint was made before it"
+                )
+                raise SsenvError(
+                    f"loss or gradient not finite at step {trainer.step + 1} (try a lower learning_rate, or fp32): {good}"
+                )
             if progress is not None:
                 progress.update(batch_size, f"loss {loss:.3f}")
-            step, validates = trainer.step, trainer.step % validate_every == 0 or trainer.step == total
+            step, validates = (
+                trainer.step,
+                trainer.step % validate_every == 0 or trainer.step == total,
+            )
             if validates or step % log_every == 0 or step == 1:
                 with accelerator.autocast():
-                    quick = quick_validation(trainer.average.module, validation, settings.seed) if validates else None
+                    quick = (
+                        quick_validation(trainer.average.module, validation, settings.seed)
+                        if validates
+                        else None
+                    )
                 row = trainer.close_row(quick, time.monotonic() - started)
                 if report is not None and main:
                     report(row)
             if time.monotonic() - saved > 60 * settings.checkpoint_minutes or step == total:
                 if main:
-                    described = {"kind": STATE_KIND, "identity": identity, "finished": step == total}
+                    described = {
+                        "kind": STATE_KIND,
+                        "identity": identity,
+                        "finished": step == total,
+                    }
                     save_state(state_file, trainer.state_dict(), described)
                 saved, saved_step = time.monotonic(), step
 
     model, folds = trainer.average.module, train_tokens.folds.unique().tolist()
     round_to_half(model)
     with accelerator.autocast():
-        scores = validation_loss(model, validation_tokens, seed=settings.seed, device=accelerator.device)
-    training = {"settings": asdict(settings), "precision": precision, "steps": total, "folds": folds, **scores._asdict()}
+        scores = validation_loss(
+            model, validation_tokens, seed=settings.seed, device=accelerator.device
+        )
+    training = {
+        "settings": asdict(settings),
+        "precision": precision,
+        "steps": total,
+        "folds": folds,
+        **scores._asdict(),
+    }
     plans = Plans.of(train_tokens) if model_config.controls else None
-    generator = TrainedGenerator(model, train_tokens.class_names, train_tokens.metadata, training, plans)
+    generator = TrainedGenerator(
+        model, train_tokens.class_names, train_tokens.metadata, training, plans
+    )
     if main:
         save_generator(checkpoint_path, generator)
     accelerator.wait_for_everyone()
@@ -261,7 +356,9 @@ def _accelerator(device: torch.device, precision: str) -> tuple[Accelerator, str
     if device.index is not None:
         torch.cuda.set_device(device)
     AcceleratorState._reset_state(reset_partial_state=True)  # a process that trains twice
-    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device.type == "cpu"), precision
+    return Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no", cpu=device.type == "cpu"
+    ), precision
 
 
 def _check_fit(config: SoundStormConfig, *token_sets: TokenSet) -> None:
@@ -272,10 +369,18 @@ def _check_fit(config: SoundStormConfig, *token_sets: TokenSet) -> None:
 
 
 def _identity(
-    settings: TrainSettings, config: SoundStormConfig, train_tokens: TokenSet, validation_tokens: TokenSet, processes: int
+    settings: TrainSettings,
+    config: SoundStormConfig,
+    train_tokens: TokenSet,
+    validation_tokens: TokenSet,
+    processes: int,
 ) -> dict:
     """What has to be the same for a run to be the same run."""
-    run = {"train_tokens": train_tokens.digest, "validation_tokens": validation_tokens.digest, "processes": processes}
+    run = {
+        "train_tokens": train_tokens.digest,
+        "validation_tokens": validation_tokens.digest,
+        "processes": processes,
+    }
     identity = asdict(settings) | asdict(config) | run | {"code": code_of(__name__)}
     del identity["checkpoint_minutes"]
     return identity

@@ -21,7 +21,9 @@ class Validation(NamedTuple):
     level_accuracy: list[float]
 
 
-def validation_loss(model: SoundStorm, tokens: TokenSet, *, seed: int, device: torch.device | str) -> Validation:
+def validation_loss(
+    model: SoundStorm, tokens: TokenSet, *, seed: int, device: torch.device | str
+) -> Validation:
     """Score a model on every clip at every level, under masks that depend on the clips' order and the seed alone; no controls are asked.
 
     Args:
@@ -31,7 +33,10 @@ def validation_loss(model: SoundStorm, tokens: TokenSet, *, seed: int, device: t
         SsenvError: no clip has an active frame.
     """
     clips, n_q = Clips(tokens, device), model.config.n_q
-    loss, correct, count = sum(_validation_pass(model, clips, seed, offset) for offset in track(range(n_q), n_q, "validate", "pass"))
+    loss, correct, count = sum(
+        _validation_pass(model, clips, seed, offset)
+        for offset in track(range(n_q), n_q, "validate", "pass")
+    )
     return Validation((loss / count).tolist(), (correct / count).tolist())
 
 
@@ -48,12 +53,21 @@ def _validation_pass(model: SoundStorm, clips: Clips, seed: int, offset: int) ->
         raise ValueError("validation needs model.eval(): dropout would make it random")
     n_q, device = model.config.n_q, clips.codes.device
     active = torch.arange(clips.codes.shape[2]) < clips.lengths[:, None]
-    _, mask = sample_training_mask(active, n_q, torch.Generator().manual_seed(derive_seed(seed, offset, Purpose.VALIDATION)))
+    _, mask = sample_training_mask(
+        active, n_q, torch.Generator().manual_seed(derive_seed(seed, offset, Purpose.VALIDATION))
+    )
     sums = torch.zeros(3, n_q, dtype=torch.float64)
     for index in torch.arange(len(clips)).split(BATCH):
         codes, labels, _, padding, _ = clips.batch(index)
-        level, masked = ((index + offset) % n_q).to(device), mask[index, : codes.shape[2]].to(device)
+        level, masked = (
+            ((index + offset) % n_q).to(device),
+            mask[index, : codes.shape[2]].to(device),
+        )
         scored = model.masked_loss(codes, labels, level, masked, padding)
-        values = torch.stack([scored.loss, scored.correct.float(), torch.ones_like(scored.loss)]).double().cpu()
+        values = (
+            torch.stack([scored.loss, scored.correct.float(), torch.ones_like(scored.loss)])
+            .double()
+            .cpu()
+        )
         sums.index_add_(1, scored.level.cpu(), values)
     return sums

@@ -46,11 +46,17 @@ def check_waveform(wav: np.ndarray, name: str = "waveform") -> np.ndarray:
     integer samples, fewer than 2 samples, NaN or infinite values."""
     wav = np.asarray(wav)
     if wav.ndim != 1:
-        raise SsenvError(f"{name}: expected one channel of shape (samples,), got shape {wav.shape}; mix it to mono first")
+        raise SsenvError(
+            f"{name}: expected one channel of shape (samples,), got shape {wav.shape}; mix it to mono first"
+        )
     if not np.issubdtype(wav.dtype, np.floating):
-        raise SsenvError(f"{name}: expected float samples in [-1, 1], got {wav.dtype}; convert it first")
+        raise SsenvError(
+            f"{name}: expected float samples in [-1, 1], got {wav.dtype}; convert it first"
+        )
     if wav.size < 2:
-        raise SsenvError(f"{name}: {wav.size} sample{'s' * (wav.size != 1)}, too few to measure; at least 2 are needed")
+        raise SsenvError(
+            f"{name}: {wav.size} sample{'s' * (wav.size != 1)}, too few to measure; at least 2 are needed"
+        )
     if not np.isfinite(wav).all():
         raise SsenvError(
             f"{name}: {np.count_nonzero(~np.isfinite(wav))} of {wav.size} samples are NaN or infinite; drop or repair the clip"
@@ -98,7 +104,12 @@ def acoustic_metrics(wav: np.ndarray, sample_rate: int) -> dict[str, float]:
     return {name: float(value) for name, value in zip(METRICS, values, strict=True)}
 
 
-def measure(clips: Iterable[tuple[np.ndarray, int]], *, convention: Literal["paper", "matched"], sample_rate: int = 24_000) -> pd.DataFrame:
+def measure(
+    clips: Iterable[tuple[np.ndarray, int]],
+    *,
+    convention: Literal["paper", "matched"],
+    sample_rate: int = 24_000,
+) -> pd.DataFrame:
     """One row per clip: `sample_rate` (Hz, int, the rate it was measured at), `silent` (bool), then METRICS (float).
 
     clips: (wav (S,) float, its rate in Hz), taken one at a time. `paper`: each clip at its own rate, and a silent clip has the values its
@@ -117,7 +128,9 @@ def measure(clips: Iterable[tuple[np.ndarray, int]], *, convention: Literal["pap
         silent = is_silent(wav)
         values = acoustic_metrics(wav, rate)
         if silent and convention == "matched":
-            values = {name: value if name == "duration" else np.nan for name, value in values.items()}
+            values = {
+                name: value if name == "duration" else np.nan for name, value in values.items()
+            }
         rows.append({"sample_rate": int(rate), "silent": silent, **values})
     if not rows:
         raise SsenvError("no clips to measure: the list is empty")

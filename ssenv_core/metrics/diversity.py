@@ -32,9 +32,13 @@ def density_and_coverage(real: np.ndarray, generated: np.ndarray, neighbours: in
         raise SsenvError(
             f"density and coverage need more than {neighbours} real clips and a generated one, not {len(real)} and {len(generated)}"
         )
-    reach = np.partition(cdist(real, real), neighbours, axis=1)[:, neighbours]  # each is the nearest to itself
+    reach = np.partition(cdist(real, real), neighbours, axis=1)[
+        :, neighbours
+    ]  # each is the nearest to itself
     inside = cdist(real, generated) <= reach[:, None]
-    return Reach(float(inside.sum() / (neighbours * len(generated))), float(inside.any(axis=1).mean()))
+    return Reach(
+        float(inside.sum() / (neighbours * len(generated))), float(inside.any(axis=1).mean())
+    )
 
 
 def reach_beside_floor(real: np.ndarray, generated: np.ndarray) -> pd.DataFrame:
@@ -56,8 +60,12 @@ def reach_beside_floor(real: np.ndarray, generated: np.ndarray) -> pd.DataFrame:
     asked, others = real[::2], real[1::2]
     size = min(len(others), len(generated))
     if size < 2:
-        raise SsenvError(f"reach takes at least 4 real clips and 2 generated ones, not {len(real)} and {len(generated)}")
-    scaled = [standardised(side[evenly(len(side), size)], real) for side in (asked, others, generated)]
+        raise SsenvError(
+            f"reach takes at least 4 real clips and 2 generated ones, not {len(real)} and {len(generated)}"
+        )
+    scaled = [
+        standardised(side[evenly(len(side), size)], real) for side in (asked, others, generated)
+    ]
     found = [density_and_coverage(scaled[0], side, min(5, size - 1)) for side in scaled[1:]]
     return pd.DataFrame({"real": found[0], "generated": found[1]}, index=list(Reach._fields))
 
@@ -71,7 +79,9 @@ class Nearest(NamedTuple):
 
 def nearest(embeddings: np.ndarray, others: np.ndarray, reference: np.ndarray) -> Nearest:
     """The nearest of `others` (M, D) to each of `embeddings` (N, D): rms over D in units of the deviations of `reference` (K, D)."""
-    distances = cdist(*(standardised(side, reference) for side in (embeddings, others))) / np.sqrt(embeddings.shape[1])
+    distances = cdist(*(standardised(side, reference) for side in (embeddings, others))) / np.sqrt(
+        embeddings.shape[1]
+    )
     return Nearest(distances.min(axis=1), distances.argmin(axis=1))
 
 
@@ -114,11 +124,15 @@ def entropy_beside_floor(
     sides = []
     for codes, heard in zip((real, generated), sounding, strict=True):
         pairs = zip(np.moveaxis(codes[..., :frames], 1, 2), heard[:, :frames], strict=True)
-        sides.append([clip[places] for clip, places in pairs if places.any()])  # (frames, Q) of each clip
+        sides.append(
+            [clip[places] for clip, places in pairs if places.any()]
+        )  # (frames, Q) of each clip
     size = min(len(sides[0]) // 2, len(sides[1]))
     if size < 1:
         found = " and ".join(str(len(side)) for side in sides)
-        raise SsenvError(f"entropies of codes take at least 2 real clips with sound and a generated one, not {found}")
+        raise SsenvError(
+            f"entropies of codes take at least 2 real clips with sound and a generated one, not {found}"
+        )
     rng, found = np.random.default_rng(seed), []
     for _ in range(repeats):
         order, drawn = rng.permutation(len(sides[0])), rng.permutation(len(sides[1]))[:size]
@@ -126,7 +140,12 @@ def entropy_beside_floor(
         sets = [np.concatenate([sides[side][i] for i in clips]) for side, clips in chosen]
         least = min(map(len, sets))
         thinned = [codes[rng.permutation(len(codes))[:least]] for codes in sets]
-        found.append([[code_entropy(codes[:, level], codebook_size) for level in range(real.shape[1])] for codes in thinned])
+        found.append(
+            [
+                [code_entropy(codes[:, level], codebook_size) for level in range(real.shape[1])]
+                for codes in thinned
+            ]
+        )
     one, other, made = np.moveaxis(np.array(found), 1, 0)
     columns = {"real": (one + other).mean(axis=0) / 2, "generated": made.mean(axis=0)}
     columns["noise_floor"] = np.quantile(np.abs(one - other), 0.95, axis=0)

@@ -50,20 +50,51 @@ class Measure(NamedTuple):
 
 
 MEASURES: dict[str, Measure] = {
-    "energy_above_4khz": Measure("high_frequency_attenuation", -1, "dB re whole", "of the energy above 4 kHz (geometric mean)"),
-    "energy_above_8khz": Measure("high_frequency_attenuation", -1, "dB re whole", "of the energy above 8 kHz (geometric mean)"),
-    "energy_below_100hz": Measure("high_frequency_attenuation", +1, "dB re whole", "of the energy below 100 Hz (geometric mean)"),
+    "energy_above_4khz": Measure(
+        "high_frequency_attenuation",
+        -1,
+        "dB re whole",
+        "of the energy above 4 kHz (geometric mean)",
+    ),
+    "energy_above_8khz": Measure(
+        "high_frequency_attenuation",
+        -1,
+        "dB re whole",
+        "of the energy above 8 kHz (geometric mean)",
+    ),
+    "energy_below_100hz": Measure(
+        "high_frequency_attenuation",
+        +1,
+        "dB re whole",
+        "of the energy below 100 Hz (geometric mean)",
+    ),
     "onset_rate": Measure("temporal_smoothing", -1, "", "onsets per second"),
-    "onset_strength": Measure("temporal_smoothing", -1, "dB", "rise within 30 ms at the strongest onsets"),
-    "spectral_flux": Measure("temporal_smoothing", -1, "%", "change of the band envelopes in 10 ms"),
-    "crest_factor": Measure("temporal_smoothing", -1, "dB", "from mean to peak of a band within 0.2 s"),
-    "modulation_share": Measure("temporal_smoothing", -1, "%", "of the band envelopes' energy at 2 to 20 Hz"),
+    "onset_strength": Measure(
+        "temporal_smoothing", -1, "dB", "rise within 30 ms at the strongest onsets"
+    ),
+    "spectral_flux": Measure(
+        "temporal_smoothing", -1, "%", "change of the band envelopes in 10 ms"
+    ),
+    "crest_factor": Measure(
+        "temporal_smoothing", -1, "dB", "from mean to peak of a band within 0.2 s"
+    ),
+    "modulation_share": Measure(
+        "temporal_smoothing", -1, "%", "of the band envelopes' energy at 2 to 20 Hz"
+    ),
     "mean_distance": Measure("reduced_diversity", -1, "", "mean distance between two clips"),
     "nearest_distance": Measure("reduced_diversity", -1, "", "mean distance to the nearest clip"),
-    "class_distance": Measure("reduced_diversity", -1, "", "mean distance between two clips of a class"),
-    "block_similarity": Measure("no_temporal_evolution", +1, "", "mean cosine similarity of half seconds 1 s or more apart"),
-    "spectral_change": Measure("no_temporal_evolution", -1, "dB", "spectral change from one half second to the next"),
-    "level_spread": Measure("no_temporal_evolution", -1, "dB", "standard deviation of the half-second level"),
+    "class_distance": Measure(
+        "reduced_diversity", -1, "", "mean distance between two clips of a class"
+    ),
+    "block_similarity": Measure(
+        "no_temporal_evolution", +1, "", "mean cosine similarity of half seconds 1 s or more apart"
+    ),
+    "spectral_change": Measure(
+        "no_temporal_evolution", -1, "dB", "spectral change from one half second to the next"
+    ),
+    "level_spread": Measure(
+        "no_temporal_evolution", -1, "dB", "standard deviation of the half-second level"
+    ),
 }
 
 _REAL_AT_LEAST, _GENERATED_AT_LEAST = 8, 2
@@ -117,9 +148,13 @@ def examine(
             rows[-1] |= temporal_smoothing(clip) | no_temporal_evolution(clip)
         embeddings.append(np.asarray(embedding(clip), dtype=np.float64))
         if not np.isfinite(embeddings[-1]).all():
-            raise SsenvError(f"{name} {i}: its embedding is not finite; look at the clip, or use another embedding")
+            raise SsenvError(
+                f"{name} {i}: its embedding is not finite; look at the clip, or use another embedding"
+            )
     if not embeddings:
-        raise SsenvError(f"{name}s: {f'all {len(rows)} are silent' if rows else 'the list is empty'}, so there is nothing to examine")
+        raise SsenvError(
+            f"{name}s: {f'all {len(rows)} are silent' if rows else 'the list is empty'}, so there is nothing to examine"
+        )
     columns = ["silent", *(key for key, m in MEASURES.items() if m.mode != "reduced_diversity")]
     return Examination(pd.DataFrame(rows, columns=columns), np.stack(embeddings))
 
@@ -169,13 +204,21 @@ def judge(
         raise ValueError("labels are needed for both sides or for neither")
     rng = np.random.default_rng(seed)
     verdicts = {
-        name: _diagnose_mean(name, real.values[name], generated.values[name], repeats, rng) for name in MEASURES if name in real.values
+        name: _diagnose_mean(name, real.values[name], generated.values[name], repeats, rng)
+        for name in MEASURES
+        if name in real.values
     }
     sides = (
-        _distances(side.embeddings, real.embeddings, None if labels is None else _heard(labels, side.values["silent"]))
+        _distances(
+            side.embeddings,
+            real.embeddings,
+            None if labels is None else _heard(labels, side.values["silent"]),
+        )
         for side, labels in ((real, real_labels), (generated, generated_labels))
     )
-    verdicts |= _diagnose_diversity(*sides, int(real.values["silent"].sum() + generated.values["silent"].sum()), repeats, rng)
+    verdicts |= _diagnose_diversity(
+        *sides, int(real.values["silent"].sum() + generated.values["silent"].sum()), repeats, rng
+    )
     return [verdicts[name] for name in MEASURES if name in verdicts]
 
 
@@ -186,37 +229,60 @@ class _Distances(NamedTuple):
     mates: np.ndarray | None
 
 
-def _diagnose_mean(name: str, real: pd.Series, generated: pd.Series, repeats: int, rng: np.random.Generator) -> Diagnosis:
+def _diagnose_mean(
+    name: str, real: pd.Series, generated: pd.Series, repeats: int, rng: np.random.Generator
+) -> Diagnosis:
     r, g = (side.dropna().to_numpy(np.float64) for side in (real, generated))
     first, second = _disjoint_subsets(name, r.size, g.size, repeats, rng)
     differences = r[first].mean(axis=1) - r[second].mean(axis=1)
-    return _verdict(name, r.mean(), g.mean(), differences, real.size + generated.size - r.size - g.size)
+    return _verdict(
+        name, r.mean(), g.mean(), differences, real.size + generated.size - r.size - g.size
+    )
 
 
 def _diagnose_diversity(
     real: _Distances, generated: _Distances, silent: int, repeats: int, rng: np.random.Generator
 ) -> dict[str, Diagnosis]:
-    first, second = _disjoint_subsets("mean_distance", len(real.matrix), len(generated.matrix), repeats, rng)
-    drawn = rng.permuted(np.tile(np.arange(len(generated.matrix)), (repeats, 1)), axis=1)[:, : first.shape[1]]
-    a, b, c = _subset_means(real, first), _subset_means(real, second), _subset_means(generated, drawn)
+    first, second = _disjoint_subsets(
+        "mean_distance", len(real.matrix), len(generated.matrix), repeats, rng
+    )
+    drawn = rng.permuted(np.tile(np.arange(len(generated.matrix)), (repeats, 1)), axis=1)[
+        :, : first.shape[1]
+    ]
+    a, b, c = (
+        _subset_means(real, first),
+        _subset_means(real, second),
+        _subset_means(generated, drawn),
+    )
     verdicts = {}
     for name in a:
         differences = (a[name] - b[name]).dropna()
         if len(differences) and c[name].notna().any():
-            verdicts[name] = _verdict(name, pd.concat([a[name], b[name]]).mean(), c[name].mean(), differences, silent)
+            verdicts[name] = _verdict(
+                name, pd.concat([a[name], b[name]]).mean(), c[name].mean(), differences, silent
+            )
     return verdicts
 
 
-def _verdict(name: str, real: float, generated: float, real_differences: np.ndarray, left_out: int) -> Diagnosis:
+def _verdict(
+    name: str, real: float, generated: float, real_differences: np.ndarray, left_out: int
+) -> Diagnosis:
     measure = MEASURES[name]
     gap = float(measure.direction * (generated - real))
     floor = float(np.quantile(np.abs(real_differences), 0.95))
-    ratio = f"gap {gap / floor:.1f}x the real-vs-real noise floor" if floor > 0 else "where real clips do not differ at all"
+    ratio = (
+        f"gap {gap / floor:.1f}x the real-vs-real noise floor"
+        if floor > 0
+        else "where real clips do not differ at all"
+    )
     sentence = (
         f"{MODES[measure.mode]}: {'present' if gap > floor else 'not present'}: {_spell(generated, measure.unit)} {measure.words} "
-        f"against {_spell(real, measure.unit)} in real, {ratio}" + (f" ({left_out} silent or short clips left out)" if left_out else "")
+        f"against {_spell(real, measure.unit)} in real, {ratio}"
+        + (f" ({left_out} silent or short clips left out)" if left_out else "")
     )
-    return Diagnosis(measure.mode, name, float(real), float(generated), gap, floor, gap > floor, sentence)
+    return Diagnosis(
+        measure.mode, name, float(real), float(generated), gap, floor, gap > floor, sentence
+    )
 
 
 def _spell(value: float, unit: str) -> str:
@@ -229,7 +295,9 @@ def _spell(value: float, unit: str) -> str:
             return f"{value:.3g} {unit}".rstrip()
 
 
-def _disjoint_subsets(name: str, real: int, generated: int, repeats: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _disjoint_subsets(
+    name: str, real: int, generated: int, repeats: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Two (repeats, size) arrays of positions among the real clips: halves of them, or as few as there are generated ones."""
     if real < _REAL_AT_LEAST or generated < _GENERATED_AT_LEAST:
         raise SsenvError(
@@ -247,7 +315,9 @@ def _heard(labels: Sequence[Hashable], silent: pd.Series) -> list[Hashable]:
     return [label for label, s in zip(labels, silent, strict=True) if not s]
 
 
-def _distances(embeddings: np.ndarray, reference: np.ndarray, labels: Sequence[Hashable] | None) -> _Distances:
+def _distances(
+    embeddings: np.ndarray, reference: np.ndarray, labels: Sequence[Hashable] | None
+) -> _Distances:
     """Between embeddings (N, D): rms over D in units of the standard deviations of `reference` (M, D), the real side."""
     matrix = squareform(pdist(standardised(embeddings, reference))) / np.sqrt(embeddings.shape[1])
     np.fill_diagonal(matrix, np.inf)
@@ -260,15 +330,24 @@ def _distances(embeddings: np.ndarray, reference: np.ndarray, labels: Sequence[H
 def _neighbourhood(matrix: np.ndarray, mates: np.ndarray | None) -> dict[str, np.ndarray]:
     """For every clip its `mean_distance` to the others, its `nearest_distance`, and with mates its `class_distance`, the mean to the others
     of its class (NaN where it is alone)."""
-    columns = {"mean_distance": matrix.mean(axis=1, where=np.isfinite(matrix)), "nearest_distance": matrix.min(axis=1)}
+    columns = {
+        "mean_distance": matrix.mean(axis=1, where=np.isfinite(matrix)),
+        "nearest_distance": matrix.min(axis=1),
+    }
     if mates is not None:
         counts = mates.sum(axis=1)
-        columns["class_distance"] = np.where(counts > 0, matrix.sum(axis=1, where=mates) / np.maximum(counts, 1), np.nan)
+        columns["class_distance"] = np.where(
+            counts > 0, matrix.sum(axis=1, where=mates) / np.maximum(counts, 1), np.nan
+        )
     return columns
 
 
 def _subset_means(side: _Distances, subsets: np.ndarray) -> pd.DataFrame:
     """The means of `_neighbourhood` among the clips of each subset (repeats, size), one row each; NaN where no clip has a value."""
     pairs = [np.ix_(subset, subset) for subset in subsets]
-    among = [_neighbourhood(side.matrix[p], None if side.mates is None else side.mates[p]) for p in pairs]
-    return pd.DataFrame({name: pd.DataFrame([columns[name] for columns in among]).mean(axis=1) for name in among[0]})
+    among = [
+        _neighbourhood(side.matrix[p], None if side.mates is None else side.mates[p]) for p in pairs
+    ]
+    return pd.DataFrame(
+        {name: pd.DataFrame([columns[name] for columns in among]).mean(axis=1) for name in among[0]}
+    )

@@ -28,7 +28,9 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     """
     real, generated = _checked(real, "real"), _checked(generated, "generated")
     if real.shape[1] != generated.shape[1]:
-        raise SsenvError(f"real embeddings have {real.shape[1]} numbers each, generated ones {generated.shape[1]}")
+        raise SsenvError(
+            f"real embeddings have {real.shape[1]} numbers each, generated ones {generated.shape[1]}"
+        )
     return _distance(_summary(real), _summary(generated))
 
 
@@ -49,7 +51,9 @@ class Extrapolation:
     points: pd.DataFrame
 
 
-def frechet_infinity(real: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42) -> Extrapolation:
+def frechet_infinity(
+    real: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42
+) -> Extrapolation:
     """The distance without what small sets add to it, which falls as 1 / n: a line over the distances between subsets of n clips each.
 
     Subsets are of whole clips, as the frames of a clip are alike, drawn without putting back, of both sides alike: the real side's share of
@@ -65,25 +69,47 @@ def frechet_infinity(real: Sequence[np.ndarray], generated: Sequence[np.ndarray]
     """
     fewer = min(len(real), len(generated))
     if fewer < LEAST_CLIPS:
-        raise SsenvError(f"an extrapolation needs at least {LEAST_CLIPS} clips on either side, got {len(real)} and {len(generated)}")
-    frechet_distance(np.concatenate(real), np.concatenate(generated))  # raises what is wrong with them
+        raise SsenvError(
+            f"an extrapolation needs at least {LEAST_CLIPS} clips on either side, got {len(real)} and {len(generated)}"
+        )
+    frechet_distance(
+        np.concatenate(real), np.concatenate(generated)
+    )  # raises what is wrong with them
     real, generated = ([_summary(clip) for clip in clips] for clips in (real, generated))
     rng = np.random.default_rng(seed)
-    sizes = np.unique(np.round(1 / np.linspace(1 / fewer, 1 / (SMALLEST_SHARE * fewer), SIZES)).astype(int))
+    sizes = np.unique(
+        np.round(1 / np.linspace(1 / fewer, 1 / (SMALLEST_SHARE * fewer), SIZES)).astype(int)
+    )
     rows = []
     for size in np.repeat(sizes, REPEATS):
-        chosen = ([clips[i] for i in rng.choice(len(clips), size, replace=False)] for clips in (real, generated))
-        rows.append({"clips": int(size), "distance": _distance(*(_triangle(np.concatenate(side)) for side in chosen))})
+        chosen = (
+            [clips[i] for i in rng.choice(len(clips), size, replace=False)]
+            for clips in (real, generated)
+        )
+        rows.append(
+            {
+                "clips": int(size),
+                "distance": _distance(*(_triangle(np.concatenate(side)) for side in chosen)),
+            }
+        )
     points = pd.DataFrame(rows)
     x, y = 1 / points["clips"], points["distance"]
     slope, distance = np.polyfit(x, y, 1)
     spread = float(np.square(y - y.mean()).sum())
-    r_squared = 1 - float(np.square(y - slope * x - distance).sum()) / spread if spread > 0 else float("nan")
+    r_squared = (
+        1 - float(np.square(y - slope * x - distance).sum()) / spread
+        if spread > 0
+        else float("nan")
+    )
     return Extrapolation(float(distance), float(slope), r_squared, points)
 
 
 def frechet_beside_floor(
-    real: Sequence[np.ndarray], codec: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42
+    real: Sequence[np.ndarray],
+    codec: Sequence[np.ndarray],
+    generated: Sequence[np.ndarray],
+    *,
+    seed: int = 42,
 ) -> pd.DataFrame:
     """How far real clips are from others of them, from those through the codec, and from generated ones.
 
@@ -99,27 +125,43 @@ def frechet_beside_floor(
         Rows "halves of the real clips", "codec", "generated"; `clips` on the smaller side, `distance` and `extrapolated`, NaN of fewer than
         5 clips. Raises as `frechet_distance`.
     """
-    sides = {"halves of the real clips": (real[::2], real[1::2]), "codec": (real[::2], codec[1::2]), "generated": (real, generated)}
-    return pd.DataFrame.from_dict({name: frechet_pair(*pair, seed=seed) for name, pair in sides.items()}, orient="index")
+    sides = {
+        "halves of the real clips": (real[::2], real[1::2]),
+        "codec": (real[::2], codec[1::2]),
+        "generated": (real, generated),
+    }
+    return pd.DataFrame.from_dict(
+        {name: frechet_pair(*pair, seed=seed) for name, pair in sides.items()}, orient="index"
+    )
 
 
-def frechet_pair(real: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42) -> dict[str, float]:
+def frechet_pair(
+    real: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42
+) -> dict[str, float]:
     """`clips` on the smaller side, `distance`, NaN where that has none, and `extrapolated`, NaN of fewer than 5 clips, of two sets as
     `frechet_infinity` takes them. Raises as `frechet_distance`."""
     clips = min(len(real), len(generated))
     if not clips:
         return {"clips": 0, "distance": float("nan"), "extrapolated": float("nan")}
     distance = frechet_distance(np.concatenate(real), np.concatenate(generated))
-    extrapolated = frechet_infinity(real, generated, seed=seed).distance if clips >= LEAST_CLIPS else float("nan")
+    extrapolated = (
+        frechet_infinity(real, generated, seed=seed).distance
+        if clips >= LEAST_CLIPS
+        else float("nan")
+    )
     return {"clips": clips, "distance": distance, "extrapolated": extrapolated}
 
 
 def _checked(embeddings: np.ndarray, name: str) -> np.ndarray:
     embeddings = np.asarray(embeddings, np.float64)
     if embeddings.ndim != 2 or len(embeddings) < 2:
-        raise SsenvError(f"a Fréchet distance needs at least 2 {name} embeddings (N, D), got shape {embeddings.shape}")
+        raise SsenvError(
+            f"a Fréchet distance needs at least 2 {name} embeddings (N, D), got shape {embeddings.shape}"
+        )
     if not np.isfinite(embeddings).all():
-        raise SsenvError(f"{np.count_nonzero(~np.isfinite(embeddings).all(axis=1))} of {len(embeddings)} {name} embeddings are not finite")
+        raise SsenvError(
+            f"{np.count_nonzero(~np.isfinite(embeddings).all(axis=1))} of {len(embeddings)} {name} embeddings are not finite"
+        )
     return embeddings
 
 
@@ -136,7 +178,15 @@ def _distance(real: np.ndarray, generated: np.ndarray) -> float:
     """`frechet_distance` of two summaries."""
     (mean, root), (mean_, root_) = _moments(real), _moments(generated)
     overlap = np.linalg.svd(root @ root_.T, compute_uv=False).sum()
-    return max(0.0, float(np.square(mean - mean_).sum() + np.square(root).sum() + np.square(root_).sum() - 2 * overlap))
+    return max(
+        0.0,
+        float(
+            np.square(mean - mean_).sum()
+            + np.square(root).sum()
+            + np.square(root_).sum()
+            - 2 * overlap
+        ),
+    )
 
 
 def _moments(summary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

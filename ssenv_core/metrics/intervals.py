@@ -43,12 +43,22 @@ def mean_interval(values: np.ndarray, recordings: Sequence[str], seed: int) -> t
     def mean(sums: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray:
         return sums.sum(axis) / sizes.sum(axis)
 
-    found = bootstrap((sums, sizes), mean, paired=True, vectorized=True, confidence_level=LEVEL, method="percentile", rng=seed)
+    found = bootstrap(
+        (sums, sizes),
+        mean,
+        paired=True,
+        vectorized=True,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=seed,
+    )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _groups(recordings: Sequence[str]) -> np.ndarray:
     """(N,) int64, the same for clips of the same recording; a clip without one is its own."""
-    names = [(recording, -1) if recording else ("", place) for place, recording in enumerate(recordings)]
+    names = [
+        (recording, -1) if recording else ("", place) for place, recording in enumerate(recordings)
+    ]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names])

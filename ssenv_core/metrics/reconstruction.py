@@ -8,7 +8,12 @@ import numpy as np
 
 from ssenv_core.metrics.acoustic import check_waveform
 
-RESOLUTIONS = ((256, 24), (512, 40), (1024, 64), (2048, 96))  # (n_fft, mel bands): clicks at the first, partials at the last
+RESOLUTIONS = (
+    (256, 24),
+    (512, 40),
+    (1024, 64),
+    (2048, 96),
+)  # (n_fft, mel bands): clicks at the first, partials at the last
 FLOOR_DB = -100.0  # re a full-scale sine; what is quieter counts as this
 
 
@@ -42,13 +47,22 @@ def si_sdr(original: np.ndarray, reconstruction: np.ndarray) -> float:
 
 
 def _pair(original: np.ndarray, reconstruction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    original, reconstruction = check_waveform(original, "original"), check_waveform(reconstruction, "reconstruction")
+    original, reconstruction = (
+        check_waveform(original, "original"),
+        check_waveform(reconstruction, "reconstruction"),
+    )
     if len(original) != len(reconstruction):
-        raise ValueError(f"the original has {len(original)} samples, its reconstruction {len(reconstruction)}")
+        raise ValueError(
+            f"the original has {len(original)} samples, its reconstruction {len(reconstruction)}"
+        )
     return original, reconstruction
 
 
 def _log_mel(wav: np.ndarray, sample_rate: int, n_fft: int, bands: int) -> np.ndarray:
     """(bands, T) in dB re a full-scale sine, at least FLOOR_DB."""
-    power = librosa.feature.melspectrogram(y=wav, sr=sample_rate, n_fft=n_fft, hop_length=n_fft // 4, n_mels=bands, norm=None)
-    return librosa.power_to_db(power / (n_fft / 4) ** 2, ref=1.0, amin=10 ** (FLOOR_DB / 10), top_db=None)
+    power = librosa.feature.melspectrogram(
+        y=wav, sr=sample_rate, n_fft=n_fft, hop_length=n_fft // 4, n_mels=bands, norm=None
+    )
+    return librosa.power_to_db(
+        power / (n_fft / 4) ** 2, ref=1.0, amin=10 ** (FLOOR_DB / 10), top_db=None
+    )

@@ -41,26 +41,43 @@ def whole_clip_similarity(real: np.ndarray, generated: np.ndarray) -> dict[str, 
     real, generated = check_waveform(real, "real clip"), check_waveform(generated, "generated clip")
     samples = max(real.size, generated.size)
     r, g = (np.abs(scipy.fft.rfft(wav, samples)) for wav in (real, generated))
-    return {"spectral_convergence": _convergence(r, g), "log_spectral_distance": _log_distance(r, g)}
+    return {
+        "spectral_convergence": _convergence(r, g),
+        "log_spectral_distance": _log_distance(r, g),
+    }
 
 
-def paired_similarity(reals: Sequence[np.ndarray], generateds: Sequence[np.ndarray]) -> pd.DataFrame:
+def paired_similarity(
+    reals: Sequence[np.ndarray], generateds: Sequence[np.ndarray]
+) -> pd.DataFrame:
     """One row per pair, real i against generated i: `spectral_convergence` (ratio), `log_spectral_distance` (nat).
 
     Raises SsenvError when the two lists differ in length or hold a clip that cannot be measured.
     """
     if len(reals) != len(generateds):
-        raise SsenvError(f"pairs need as many real as generated clips, got {len(reals)} and {len(generateds)}; cut the longer list")
+        raise SsenvError(
+            f"pairs need as many real as generated clips, got {len(reals)} and {len(generateds)}; cut the longer list"
+        )
     rows = []
     for i, (real, generated) in enumerate(zip(reals, generateds, strict=True)):
         pair = _magnitudes(real, generated, f" {i}")
-        rows.append({"spectral_convergence": _convergence(*pair), "log_spectral_distance": _log_distance(*pair)})
+        rows.append(
+            {
+                "spectral_convergence": _convergence(*pair),
+                "log_spectral_distance": _log_distance(*pair),
+            }
+        )
     return pd.DataFrame(rows, columns=["spectral_convergence", "log_spectral_distance"])
 
 
-def _magnitudes(real: np.ndarray, generated: np.ndarray, position: str = "") -> tuple[np.ndarray, np.ndarray]:
+def _magnitudes(
+    real: np.ndarray, generated: np.ndarray, position: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
     """The two STFT magnitudes (1025, T), cut to the fewer frames."""
-    r, g = (_stft(check_waveform(wav, f"{side} clip{position}")) for side, wav in (("real", real), ("generated", generated)))
+    r, g = (
+        _stft(check_waveform(wav, f"{side} clip{position}"))
+        for side, wav in (("real", real), ("generated", generated))
+    )
     frames = min(r.shape[1], g.shape[1])
     return r[:, :frames], g[:, :frames]
 
@@ -69,7 +86,18 @@ def _stft(wav: np.ndarray) -> np.ndarray:
     """The magnitude (1025, T) of librosa's default STFT, without the seconds that importing it takes. wav is float64: single precision
     leaves noise of the size of the logarithm's floor in the quiet bins."""
     window = torch.hann_window(2048, dtype=torch.float64)
-    return torch.stft(torch.from_numpy(wav), 2048, 512, window=window, pad_mode="constant", return_complex=True).abs().numpy()
+    return (
+        torch.stft(
+            torch.from_numpy(wav),
+            2048,
+            512,
+            window=window,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        .abs()
+        .numpy()
+    )
 
 
 def _convergence(r: np.ndarray, g: np.ndarray) -> float:

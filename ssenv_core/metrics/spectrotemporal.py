@@ -17,13 +17,19 @@ from scipy.signal import find_peaks
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.metrics.acoustic import check_waveform
 
-_BANDS, _WIDE_BANDS = 40, 8  # mel bands; groups of them, wide enough that noise's own flicker stays small
+_BANDS, _WIDE_BANDS = (
+    40,
+    8,
+)  # mel bands; groups of them, wide enough that noise's own flicker stays small
 _RANGE_DB = 60.0  # what lies further below the loudest moment of a band, or a band below the loudest one, counts as silence
 _EMBEDDING_RANGE_DB = 80.0
 _FRAMES_PER_SECOND = 100
 _ONSET_FRAMES, _CREST_FRAMES, _BLOCK_FRAMES = 3, 20, 50
 _ONSET_DB = 3.0
-_EVENT_DB, _EVENT_RANGE_DB = 5.0, 30.0  # an onset that stands out: by how much it rises, and how far below the loudest moment it ends
+_EVENT_DB, _EVENT_RANGE_DB = (
+    5.0,
+    30.0,
+)  # an onset that stands out: by how much it rises, and how far below the loudest moment it ends
 _CHANGE_FRAMES = 10  # on either side of a moment
 LEAST_FRAMES = 3 * _BLOCK_FRAMES  # 1.5 s: in fewer, no two half seconds are 1 s apart
 
@@ -54,7 +60,14 @@ def analyse(wav: np.ndarray, sample_rate: int, name: str = "clip") -> Sound:
             f"{name}: {'silent' if wav.size >= n_fft else f'{wav.size} samples, under {n_fft}'}, so nothing to analyse; drop it"
         )
     wav = wav - wav.mean()
-    power = np.abs(librosa.stft(wav, n_fft=n_fft, hop_length=sample_rate // _FRAMES_PER_SECOND, center=False)) ** 2
+    power = (
+        np.abs(
+            librosa.stft(
+                wav, n_fft=n_fft, hop_length=sample_rate // _FRAMES_PER_SECOND, center=False
+            )
+        )
+        ** 2
+    )
     mel = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=_BANDS, dtype=np.float64) @ power
     # whole frames only, since padded ones would hold an onset that the clip does not have; repeated at the ends, 5 s are 500 frames
     return Sound(wav, sample_rate, np.pad(mel, ((0, 0), (1, 1)), mode="edge"))
@@ -78,9 +91,16 @@ def long_term_spectrum(wav: np.ndarray, sample_rate: int) -> pd.Series:
 def high_frequency_attenuation(clip: Sound) -> dict[str, float]:
     """The energy above 4 and 8 kHz and below 100 Hz, in dB relative to the clip's whole energy (|rfft|^2, DC left out), at least -60."""
     energy, f = _energy(clip.wav, clip.sample_rate)
-    regions = {"energy_above_4khz": f >= 4000, "energy_above_8khz": f >= 8000, "energy_below_100hz": f < 100}
+    regions = {
+        "energy_above_4khz": f >= 4000,
+        "energy_above_8khz": f >= 8000,
+        "energy_below_100hz": f < 100,
+    }
     least = 10 ** (-_RANGE_DB / 10)
-    return {name: float(10 * np.log10(max(energy[region].sum() / energy.sum(), least))) for name, region in regions.items()}
+    return {
+        name: float(10 * np.log10(max(energy[region].sum() / energy.sum(), least)))
+        for name, region in regions.items()
+    }
 
 
 def energy_share_below(wav: np.ndarray, sample_rate: int, hertz: float) -> float:
@@ -109,8 +129,12 @@ def temporal_smoothing(clip: Sound) -> dict[str, float]:
     return {
         "onset_rate": float(len(_onset_frames(rise)) * _FRAMES_PER_SECOND / power.shape[1]),
         "onset_strength": float(np.quantile(rise, 0.99)),
-        "spectral_flux": float(np.mean(np.abs(np.diff(amplitude, axis=1)).sum(axis=1) / amplitude.sum(axis=1))),
-        "crest_factor": float(np.mean(10 * np.log10(blocks.max(axis=2).sum(axis=1) / blocks.mean(axis=2).sum(axis=1)))),
+        "spectral_flux": float(
+            np.mean(np.abs(np.diff(amplitude, axis=1)).sum(axis=1) / amplitude.sum(axis=1))
+        ),
+        "crest_factor": float(
+            np.mean(10 * np.log10(blocks.max(axis=2).sum(axis=1) / blocks.mean(axis=2).sum(axis=1)))
+        ),
         "modulation_share": float(np.mean(modulation[:, slow].sum(axis=1))),
     }
 
@@ -122,7 +146,10 @@ def modulation_spectrum(clip: Sound) -> pd.Series:
     centres = 2.0 ** (np.arange(-3, 17) / 3)
     edges = np.append(centres, centres[-1] * 2 ** (1 / 3)) / 2 ** (1 / 6)
     place = np.digitize(rate, edges) - 1
-    shares = [modulation[:, place == i].sum(axis=1).mean() if (place == i).any() else np.nan for i in range(len(centres))]
+    shares = [
+        modulation[:, place == i].sum(axis=1).mean() if (place == i).any() else np.nan
+        for i in range(len(centres))
+    ]
     return pd.Series(shares, index=pd.Index(centres, name="Hz"))
 
 
@@ -144,13 +171,20 @@ def change_ranks(clip: Sound, times: Sequence[float]) -> np.ndarray:
     """
     sums = np.cumsum(np.pad(_wide_bands(clip), ((0, 0), (1, 0))), axis=1)
     means = np.maximum(sums[:, _CHANGE_FRAMES:] - sums[:, :-_CHANGE_FRAMES], 0) / _CHANGE_FRAMES
-    level = 10 * np.log10(np.maximum(means / means.max(axis=1, keepdims=True), 10 ** (-_RANGE_DB / 10)))
+    level = 10 * np.log10(
+        np.maximum(means / means.max(axis=1, keepdims=True), 10 ** (-_RANGE_DB / 10))
+    )
     change = np.sqrt(np.mean((level[:, _CHANGE_FRAMES:] - level[:, :-_CHANGE_FRAMES]) ** 2, axis=0))
     frames = np.round(np.asarray(times) * _FRAMES_PER_SECOND).astype(int) - _CHANGE_FRAMES
     if frames.size and not 0 <= frames.min() <= frames.max() < change.size:
-        raise SsenvError(f"changes at {times} s cannot be measured: each needs 0.1 s of the clip before and after it")
+        raise SsenvError(
+            f"changes at {times} s cannot be measured: each needs 0.1 s of the clip before and after it"
+        )
     order = np.sort(change)
-    return (np.searchsorted(order, change[frames], "left") + np.searchsorted(order, change[frames], "right")) / (2 * change.size)
+    return (
+        np.searchsorted(order, change[frames], "left")
+        + np.searchsorted(order, change[frames], "right")
+    ) / (2 * change.size)
 
 
 def no_temporal_evolution(clip: Sound) -> dict[str, float]:
@@ -174,7 +208,8 @@ def self_similarity(clip: Sound) -> pd.Series:
     similarity = unit.T @ unit
     lags = range(len(similarity))
     return pd.Series(
-        [similarity.diagonal(k).mean() for k in lags], index=pd.Index([k * _BLOCK_FRAMES / _FRAMES_PER_SECOND for k in lags], name="s")
+        [similarity.diagonal(k).mean() for k in lags],
+        index=pd.Index([k * _BLOCK_FRAMES / _FRAMES_PER_SECOND for k in lags], name="s"),
     )
 
 
@@ -200,7 +235,9 @@ def _audible(power: np.ndarray) -> np.ndarray:
 
 def _levels(power: np.ndarray, range_db: float = _RANGE_DB) -> np.ndarray:
     """power (bands, T) -> dB below each band's own loudest moment, in [-range_db, 0]."""
-    return 10 * np.log10(np.maximum(power / power.max(axis=1, keepdims=True), 10 ** (-range_db / 10)))
+    return 10 * np.log10(
+        np.maximum(power / power.max(axis=1, keepdims=True), 10 ** (-range_db / 10))
+    )
 
 
 def _blocks(power: np.ndarray, frames: int) -> np.ndarray:
@@ -213,7 +250,9 @@ def _modulation(amplitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """amplitude (bands, T) -> modulation rates (R,) in Hz, and the share (bands, R) of each in the band's energy, its mean included."""
     energy = np.abs(scipy.fft.rfft(amplitude, axis=1)) ** 2
     energy[:, 0] /= 2  # the mean has no mirror image at a negative frequency
-    return scipy.fft.rfftfreq(amplitude.shape[1], 1 / _FRAMES_PER_SECOND), energy / energy.sum(axis=1, keepdims=True)
+    return scipy.fft.rfftfreq(amplitude.shape[1], 1 / _FRAMES_PER_SECOND), energy / energy.sum(
+        axis=1, keepdims=True
+    )
 
 
 def _wide_bands(clip: Sound) -> np.ndarray:

@@ -46,7 +46,12 @@ def compare(
             finite = [finite[0] & finite[1]] * 2
         # a fresh generator per metric: a row does not depend on which others are in the table
         rng = np.random.default_rng(seed)
-        rows[name] = _compare_values(*(values[kept] for values, kept in zip(sides, finite, strict=True)), paired, resamples, rng)
+        rows[name] = _compare_values(
+            *(values[kept] for values, kept in zip(sides, finite, strict=True)),
+            paired,
+            resamples,
+            rng,
+        )
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
     table.insert(table.columns.get_loc("ks_p") + 1, "ks_holm_p", holm(table["ks_p"].to_numpy()))
     return table
@@ -76,14 +81,22 @@ def gap_parts(stages: Mapping[str, pd.DataFrame], *, metrics: Sequence[str]) -> 
         absolute mean of the first stage. Values that are not finite are left out; NaN where nothing is left, or that mean is 0.
     """
     names = _columns(*stages.values(), metrics=metrics)
-    means = pd.DataFrame({stage: [_mean(_finite(table[name])) for name in names] for stage, table in stages.items()}, index=names)
+    means = pd.DataFrame(
+        {stage: [_mean(_finite(table[name])) for name in names] for stage, table in stages.items()},
+        index=names,
+    )
     first = means.iloc[:, 0].abs().replace(0, np.nan)
     parts = 100 * means.diff(axis=1).iloc[:, 1:].div(first, axis=0)
     return parts.assign(total=parts.sum(axis=1, skipna=False)).rename_axis("metric")
 
 
 def gaps_by_class(
-    real: pd.DataFrame, generated: pd.DataFrame, labels: np.ndarray, generated_labels: np.ndarray, *, metrics: Sequence[str]
+    real: pd.DataFrame,
+    generated: pd.DataFrame,
+    labels: np.ndarray,
+    generated_labels: np.ndarray,
+    *,
+    metrics: Sequence[str],
 ) -> pd.DataFrame:
     """(generated mean - real mean) / |real mean| in percent within each class: a row for each label (int, ascending) that either side has.
 
@@ -95,13 +108,21 @@ def gaps_by_class(
         A column for each metric; NaN where a side has no finite value of the class, or the real mean is 0.
     """
     sides = ((real, labels), (generated, generated_labels))
-    tables = [table[_columns(real, generated, metrics=metrics)].where(np.isfinite).groupby(label).mean() for table, label in sides]
+    tables = [
+        table[_columns(real, generated, metrics=metrics)].where(np.isfinite).groupby(label).mean()
+        for table, label in sides
+    ]
     means, others = tables[0].align(tables[1], join="outer", axis=0)
     return (100 * (others - means) / means.abs().replace(0, np.nan)).rename_axis("label")
 
 
 def noise_floor(
-    real: pd.DataFrame, sizes: tuple[int, int], *, metrics: Sequence[str] | None = None, seed: int = 42, repeats: int = 1000
+    real: pd.DataFrame,
+    sizes: tuple[int, int],
+    *,
+    metrics: Sequence[str] | None = None,
+    seed: int = 42,
+    repeats: int = 1000,
 ) -> pd.DataFrame:
     """What KS D is between sets of so many clips that do not differ, from random halves of `real`, `repeats` times. One row per metric:
     `n` (clips in each half), `ks_d_mean`, and `ks_d_95`, which 95 % of such sets stay below: D below it is no evidence of a difference.
@@ -119,19 +140,29 @@ def noise_floor(
         sides = np.zeros(values.size, dtype=np.int64)
         sides[:half], sides[half : 2 * half] = 1, -1
         splits = np.random.default_rng(seed).permuted(np.tile(sides, (repeats, 1)), axis=1)
-        d = _largest_cdf_gap(values, splits, half) * np.sqrt((1 / sizes[0] + 1 / sizes[1]) / (2 / half))
+        d = _largest_cdf_gap(values, splits, half) * np.sqrt(
+            (1 / sizes[0] + 1 / sizes[1]) / (2 / half)
+        )
         rows[name] = {"n": half, "ks_d_mean": d.mean(), "ks_d_95": np.quantile(d, 0.95)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
 
 def _columns(*tables: pd.DataFrame, metrics: Sequence[str] | None) -> list[str]:
     if metrics is None:
-        names = [c for c in tables[0] if all(c in t and pd.api.types.is_float_dtype(t[c]) for t in tables)]
+        names = [
+            c
+            for c in tables[0]
+            if all(c in t and pd.api.types.is_float_dtype(t[c]) for t in tables)
+        ]
     else:
         names = list(metrics)
     missing = [name for name in names if any(name not in t for t in tables)]
     if missing or not names:
-        raise SsenvError(f"nothing to compare: no column {missing[0]!r} in both tables" if missing else "the tables share no float column")
+        raise SsenvError(
+            f"nothing to compare: no column {missing[0]!r} in both tables"
+            if missing
+            else "the tables share no float column"
+        )
     return names
 
 
@@ -144,26 +175,51 @@ def _finite(column: pd.Series) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def _compare_values(real: np.ndarray, generated: np.ndarray, paired: bool, resamples: int, rng: np.random.Generator) -> dict[str, float]:
+def _compare_values(
+    real: np.ndarray, generated: np.ndarray, paired: bool, resamples: int, rng: np.random.Generator
+) -> dict[str, float]:
     row: dict[str, float] = {}
     for side, values in (("real", real), ("generated", generated)):
         row[f"{side}_n"] = values.size
         row[f"{side}_mean"] = _mean(values)
         row[f"{side}_std"] = values.std() if values.size else np.nan
     difference = row["generated_mean"] - row["real_mean"]
-    row["difference_percent"] = 100 * difference / abs(row["real_mean"]) if row["real_mean"] != 0 else np.nan
-    later = ("ks_d", "ks_p", "ks_d_low", "ks_d_high", "mean_difference", "mean_difference_low", "mean_difference_high")
+    row["difference_percent"] = (
+        100 * difference / abs(row["real_mean"]) if row["real_mean"] != 0 else np.nan
+    )
+    later = (
+        "ks_d",
+        "ks_p",
+        "ks_d_low",
+        "ks_d_high",
+        "mean_difference",
+        "mean_difference_low",
+        "mean_difference_high",
+    )
     if not real.size or not generated.size:
         return row | dict.fromkeys(later, np.nan)
     real_counts = rng.multinomial(real.size, np.full(real.size, 1 / real.size), size=resamples)
     generated_counts = (
-        real_counts if paired else rng.multinomial(generated.size, np.full(generated.size, 1 / generated.size), size=resamples)
+        real_counts
+        if paired
+        else rng.multinomial(
+            generated.size, np.full(generated.size, 1 / generated.size), size=resamples
+        )
     )
     values, height = np.concatenate([real, generated]), real.size * generated.size
-    ds = _largest_cdf_gap(values, np.concatenate([real_counts * generated.size, -generated_counts * real.size], axis=1), height)
+    ds = _largest_cdf_gap(
+        values,
+        np.concatenate([real_counts * generated.size, -generated_counts * real.size], axis=1),
+        height,
+    )
     differences = generated_counts @ generated / generated.size - real_counts @ real / real.size
     test = _paired_ks(real, generated, resamples, rng) if paired else _ks(real, generated)
-    numbers = (*test, *np.quantile(ds, (0.025, 0.975)), difference, *np.quantile(differences, (0.025, 0.975)))
+    numbers = (
+        *test,
+        *np.quantile(ds, (0.025, 0.975)),
+        difference,
+        *np.quantile(differences, (0.025, 0.975)),
+    )
     return row | dict(zip(later, numbers, strict=True))
 
 
@@ -171,15 +227,23 @@ def _ks(real: np.ndarray, generated: np.ndarray) -> tuple[float, float]:
     """D and p of two independent samples."""
     with warnings.catch_warnings():
         # two sets of 5 or 7 clips one step apart: scipy's exact p rounds to just above 1, and it says that it takes the asymptotic one
-        warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning)
+        warnings.filterwarnings(
+            "ignore", "ks_2samp: Exact calculation unsuccessful", RuntimeWarning
+        )
         return tuple(scipy.stats.ks_2samp(real, generated))
 
 
-def _paired_ks(real: np.ndarray, generated: np.ndarray, resamples: int, rng: np.random.Generator) -> tuple[float, float]:
+def _paired_ks(
+    real: np.ndarray, generated: np.ndarray, resamples: int, rng: np.random.Generator
+) -> tuple[float, float]:
     """D and p of N pairs (N,) and (N,): how many random exchanges within pairs leave D at least as large."""
     exchanged = 1 - 2 * rng.integers(0, 2, size=(resamples, real.size))
     exchanged[0] = 1  # the sets as they are
-    ds = _largest_cdf_gap(np.concatenate([real, generated]), np.concatenate([exchanged, -exchanged], axis=1), real.size)
+    ds = _largest_cdf_gap(
+        np.concatenate([real, generated]),
+        np.concatenate([exchanged, -exchanged], axis=1),
+        real.size,
+    )
     return ds[0], (ds >= ds[0]).mean()
 
 

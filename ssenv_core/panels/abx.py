@@ -25,7 +25,10 @@ def level_matched(wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
     if not min(loudness) > 0:
         raise SsenvError("a silent sound cannot be compared at the level of another")
     longest = max(map(len, wavs))
-    return [fit_length(wav * np.float32(min(loudness) / rms), longest) for wav, rms in zip(wavs, loudness, strict=True)]
+    return [
+        fit_length(wav * np.float32(min(loudness) / rms), longest)
+        for wav, rms in zip(wavs, loudness, strict=True)
+    ]
 
 
 class Trials:
@@ -51,7 +54,11 @@ class Trials:
     @property
     def p(self) -> float:
         """The probability of as many right answers, or more, by guessing; 1 before the first answer."""
-        return float(binomtest(self.right, self.answered, alternative="greater").pvalue) if self.answered else 1.0
+        return (
+            float(binomtest(self.right, self.answered, alternative="greater").pvalue)
+            if self.answered
+            else 1.0
+        )
 
 
 WORDS = "A, B and X have equal RMS: the louder ones are turned down. Click into the row, then A, B and X switch, space stops."
@@ -66,20 +73,29 @@ class AbxPanel:
 
     def __init__(self, sample_rate: int, sounds: Mapping[str, np.ndarray]) -> None:
         self.sample_rate, self.sounds = sample_rate, dict(sounds)
-        self.menus = [ipywidgets.Dropdown(options=list(self.sounds), description=f"{letter}:") for letter in "AB"]
+        self.menus = [
+            ipywidgets.Dropdown(options=list(self.sounds), description=f"{letter}:")
+            for letter in "AB"
+        ]
         self.compare = ipywidgets.Button(description="Compare", tooltip="A with B, at equal RMS")
         self.player, self.verdict, self.trials = SwitchPlayer(), ipywidgets.HTML(), Trials()
-        self.answers = [ipywidgets.Button(description=f"X is {letter}", disabled=True) for letter in "AB"]
+        self.answers = [
+            ipywidgets.Button(description=f"X is {letter}", disabled=True) for letter in "AB"
+        ]
         self.compare.on_click(lambda _: self._begin())
         for choice, button in enumerate(self.answers):
             button.on_click(lambda _, choice=choice: self._answer(choice))
         heads = ipywidgets.HTML(f"<b>Compare by ear</b><br>{WORDS}")
         row = ipywidgets.HBox([self.player, *self.answers], layout={"flex_flow": "row wrap"})
-        self.box = ipywidgets.VBox([heads, ipywidgets.HBox([*self.menus, self.compare]), row, self.verdict])
+        self.box = ipywidgets.VBox(
+            [heads, ipywidgets.HBox([*self.menus, self.compare]), row, self.verdict]
+        )
 
     def offer(self, name: str, wav: np.ndarray, against: str | None = None) -> None:
         """Put a sound (S,) first into the menus, and choose it as A; as B the one that is named, if one is."""
-        self.sounds = {name: wav} | {other: sound for other, sound in self.sounds.items() if other != name}
+        self.sounds = {name: wav} | {
+            other: sound for other, sound in self.sounds.items() if other != name
+        }
         self._refill()
         self.menus[0].value = name
         if against is not None:
@@ -116,7 +132,9 @@ class AbxPanel:
         hidden = [urls[self.trials.x]] if urls else []
         # the trial's number, or where X is the sound that it was nothing would change, and the player, going on, would tell
         keys, number = zip("abx", urls + hidden, strict=False), self.trials.answered
-        self.player.sounds = [{"key": key, "name": key.upper(), "url": url, "trial": number} for key, url in keys]
+        self.player.sounds = [
+            {"key": key, "name": key.upper(), "url": url, "trial": number} for key, url in keys
+        ]
         for button in self.answers:
             button.disabled = not urls
         self.verdict.value = f"<p>{html.escape(words)}</p>"

@@ -22,7 +22,14 @@ from IPython.display import HTML
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.progress import live_front_end
 from ssenv_core.panels.abx import AbxPanel
-from ssenv_core.panels.clips import AuditionClip, embedded, player, spectrogram_picture, spectrogram_url, waveform_picture
+from ssenv_core.panels.clips import (
+    AuditionClip,
+    embedded,
+    player,
+    spectrogram_picture,
+    spectrogram_url,
+    waveform_picture,
+)
 from ssenv_core.panels.session import AuditionSession, Envelope, Stopped, Take, Watch
 from ssenv_core.panels.widgets import EnvelopeDrawing, Slider, SpanPicker
 from ssenv_core.plots.spectrograms import colour_top, mel_levels
@@ -34,7 +41,12 @@ WIDE = {"style": {"description_width": "11em"}, "layout": {"width": "26em"}}
 
 
 def audition_panel(
-    session: AuditionSession, takes: Sequence[Take], clips: Sequence[AuditionClip], folder: Path, settings: Mapping[str, Any], seed: int
+    session: AuditionSession,
+    takes: Sequence[Take],
+    clips: Sequence[AuditionClip],
+    folder: Path,
+    settings: Mapping[str, Any],
+    seed: int,
 ) -> ipywidgets.Widget | HTML:
     """Takes to listen to, and, live, the means to make more.
 
@@ -59,7 +71,11 @@ def _table(session: AuditionSession, takes: Sequence[Take], folder: Path) -> str
         file = quote(os.path.relpath(folder / f"{take.name}.wav", folder.parent / "notebooks"))
         recipe = f'<a href="{file.removesuffix(".wav")}.json">recipe</a>'
         about = "<br>".join([_about(take), *_likeliest(take)])
-        cells = (about, _pictures(take, session.codec.sample_rate), f"{player(file, take.name)} {recipe}")
+        cells = (
+            about,
+            _pictures(take, session.codec.sample_rate),
+            f"{player(file, take.name)} {recipe}",
+        )
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     heads = "".join(f"<th>{head}</th>" for head in ("take", "waveform, spectrogram", "listen"))
     return f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
@@ -69,7 +85,11 @@ def _about(take: Take) -> str:
     """The class, the seed and where it came from, in words."""
     recipe = take.recipe
     words = f"<b>{html.escape(recipe['class'].replace('_', ' '))}</b>, seed {recipe['seed']}, {recipe['duration']:g} s"
-    for made, what in (("vary", "a variation of"), ("inpaint", "made anew in part:"), ("continue", "goes on from")):
+    for made, what in (
+        ("vary", "a variation of"),
+        ("inpaint", "made anew in part:"),
+        ("continue", "goes on from"),
+    ):
         if made in recipe:
             parent = recipe["parent"]
             words += f"<br>{what} {html.escape(parent['class'].replace('_', ' '))}, seed {parent['seed']}"
@@ -78,7 +98,10 @@ def _about(take: Take) -> str:
 
 def _likeliest(take: Take) -> list[str]:
     """What the judge takes it for, if there is one, a line for each of the first classes."""
-    words = [f"{html.escape(name.replace('_', ' '))} {share:.0%}" for name, share in list((take.probabilities or {}).items())[:NAMED]]
+    words = [
+        f"{html.escape(name.replace('_', ' '))} {share:.0%}"
+        for name, share in list((take.probabilities or {}).items())[:NAMED]
+    ]
     return [f"taken for {words[0]}", *(f"or {others}" for others in words[1:])] if words else []
 
 
@@ -116,28 +139,56 @@ class AuditionPanel:
         self._stop = threading.Event()
         self.form = self._form(seed)
         self.drawing = EnvelopeDrawing()
-        self.generate = ipywidgets.Button(description="Generate", button_style="primary", tooltip="make a take; the seed goes on by one")
-        self.stop = ipywidgets.Button(description="Stop", disabled=True, tooltip="make no more of it")
+        self.generate = ipywidgets.Button(
+            description="Generate",
+            button_style="primary",
+            tooltip="make a take; the seed goes on by one",
+        )
+        self.stop = ipywidgets.Button(
+            description="Stop", disabled=True, tooltip="make no more of it"
+        )
         self.progress = ipywidgets.FloatProgress(max=1, description="Progress:")
         self.message = ipywidgets.HTML()
-        self.share = Slider(value=0.3, min=0.05, max=1, step=0.05, description="More like this: share")
+        self.share = Slider(
+            value=0.3, min=0.05, max=1, step=0.05, description="More like this: share"
+        )
         self.seconds = Slider(value=2, min=0.5, max=10, step=0.5, description="Extend: seconds")
         self.generate.on_click(lambda _: self._generate())
         self.stop.on_click(lambda _: self._stop.set())
-        self.abx = AbxPanel(session.codec.sample_rate, {name: clip.wav for name, clip in self.clips.items()})
+        self.abx = AbxPanel(
+            session.codec.sample_rate, {name: clip.wav for name, clip in self.clips.items()}
+        )
         self.cards: dict[str, ipywidgets.Widget] = {}
         self._list = ipywidgets.VBox()
-        drawn = ipywidgets.VBox([ipywidgets.HTML("Loudness: drag, or use the arrow keys"), self.drawing])
-        self.form["envelope"].observe(lambda change: self._show_drawing(drawn, change["new"]), names="value")
-        self.form["envelope"].observe(lambda change: change["new"] == PLANNED and self.form["onsets"].set_trait("value", ""), names="value")
-        self.form["onsets"].observe(lambda change: change["new"].strip() and self._unplan(), names="value")
-        self.form["duration"].observe(lambda change: setattr(self.drawing, "duration", change["new"]), names="value")
+        drawn = ipywidgets.VBox(
+            [ipywidgets.HTML("Loudness: drag, or use the arrow keys"), self.drawing]
+        )
+        self.form["envelope"].observe(
+            lambda change: self._show_drawing(drawn, change["new"]), names="value"
+        )
+        self.form["envelope"].observe(
+            lambda change: change["new"] == PLANNED and self.form["onsets"].set_trait("value", ""),
+            names="value",
+        )
+        self.form["onsets"].observe(
+            lambda change: change["new"].strip() and self._unplan(), names="value"
+        )
+        self.form["duration"].observe(
+            lambda change: setattr(self.drawing, "duration", change["new"]), names="value"
+        )
         self.drawing.duration = self.form["duration"].value
         self._show_drawing(drawn, self.form["envelope"].value)
-        left = ipywidgets.VBox([self.form[name] for name in ("class", "seed", "duration", "onsets", "envelope")])
-        right = ipywidgets.VBox([self.form[name] for name in ("steps", "temperature", "guidance")] + [self.share, self.seconds])
+        left = ipywidgets.VBox(
+            [self.form[name] for name in ("class", "seed", "duration", "onsets", "envelope")]
+        )
+        right = ipywidgets.VBox(
+            [self.form[name] for name in ("steps", "temperature", "guidance")]
+            + [self.share, self.seconds]
+        )
         buttons = ipywidgets.HBox([self.generate, self.stop, self.progress])
-        self.box = ipywidgets.VBox([ipywidgets.HBox([left, right]), drawn, buttons, self.message, self._list, self.abx.box])
+        self.box = ipywidgets.VBox(
+            [ipywidgets.HBox([left, right]), drawn, buttons, self.message, self._list, self.abx.box]
+        )
         for take in takes:
             self._add(take)
 
@@ -146,20 +197,35 @@ class AuditionPanel:
         told, names = self.settings, self.session.generator.class_names
         steps, temperature = told["steps"], told["temperature"]
         asked = self.session.can_be_asked
-        envelopes = [*([PLANNED] if self.session.has_plans else []), NOTHING, *([DRAWN, *self.clips] if asked else [])]
+        envelopes = [
+            *([PLANNED] if self.session.has_plans else []),
+            NOTHING,
+            *([DRAWN, *self.clips] if asked else []),
+        ]
         begun = PLANNED if self.session.has_plans and told.get("plan", True) else NOTHING
         first = temperature if isinstance(temperature, int | float) else temperature[0]
         options = [(name.replace("_", " "), name) for name in names]
         length = self.session.generator.metadata["duration"]
         return {
             "class": ipywidgets.Dropdown(options=options, description="Class", **WIDE),
-            "seed": ipywidgets.BoundedIntText(seed, min=0, max=2**31 - 1, description="Seed", **WIDE),
-            "duration": Slider(value=length, min=0.1, max=4 * length, step=0.1, description="Duration (s)"),
-            "onsets": ipywidgets.Text(placeholder="any: 0.5, 1.2", description="Onsets (s)", **WIDE, disabled=not asked),
-            "envelope": ipywidgets.Dropdown(options=envelopes, value=begun, description="Envelope", **WIDE),
+            "seed": ipywidgets.BoundedIntText(
+                seed, min=0, max=2**31 - 1, description="Seed", **WIDE
+            ),
+            "duration": Slider(
+                value=length, min=0.1, max=4 * length, step=0.1, description="Duration (s)"
+            ),
+            "onsets": ipywidgets.Text(
+                placeholder="any: 0.5, 1.2", description="Onsets (s)", **WIDE, disabled=not asked
+            ),
+            "envelope": ipywidgets.Dropdown(
+                options=envelopes, value=begun, description="Envelope", **WIDE
+            ),
             "steps": Slider(value=steps[0], min=1, max=64, description="Steps, first level"),
             "temperature": Slider(
-                value=first, max=2, step=0.05, description="Temperature" if first is temperature else "Temperature, first level"
+                value=first,
+                max=2,
+                step=0.05,
+                description="Temperature" if first is temperature else "Temperature, first level",
             ),
             "guidance": Slider(value=told["guidance"], max=8, step=0.25, description="Guidance"),
         }
@@ -176,7 +242,10 @@ class AuditionPanel:
         """The settings with what the form says of them."""
         steps, temperature = self.settings["steps"], self.form["temperature"].value
         if not isinstance(self.settings["temperature"], int | float):
-            temperature = (temperature, *self.settings["temperature"][1:])  # as of the steps, the first level's
+            temperature = (
+                temperature,
+                *self.settings["temperature"][1:],
+            )  # as of the steps, the first level's
         told = {"steps": (round(self.form["steps"].value), *steps[1:]), "temperature": temperature}
         return {**self.settings, **told, "guidance": self.form["guidance"].value}
 
@@ -185,15 +254,27 @@ class AuditionPanel:
         try:
             return [float(part) for part in text.split(",")] if text else None
         except ValueError:
-            raise SsenvError(f"Onsets are seconds with commas between them, such as 0.5, 1.2, not {text!r}.") from None
+            raise SsenvError(
+                f"Onsets are seconds with commas between them, such as 0.5, 1.2, not {text!r}."
+            ) from None
 
     def _envelope(self) -> Envelope | None:
         chosen = self.form["envelope"].value
-        return None if chosen in (NOTHING, PLANNED) else list(self.drawing.levels) if chosen == DRAWN else self.clips[chosen].path
+        return (
+            None
+            if chosen in (NOTHING, PLANNED)
+            else list(self.drawing.levels)
+            if chosen == DRAWN
+            else self.clips[chosen].path
+        )
 
     def _generate(self) -> None:
         try:
-            asked = {"settings": self._asked(), "onsets": self._onsets(), "envelope": self._envelope()}
+            asked = {
+                "settings": self._asked(),
+                "onsets": self._onsets(),
+                "envelope": self._envelope(),
+            }
             asked["plan"] = self.form["envelope"].value == PLANNED
         except SsenvError as error:
             return self._say(str(error))
@@ -233,8 +314,17 @@ class AuditionPanel:
 
     def _add(self, take: Take) -> None:
         """A card for a take, before the others; one of a take that is there already takes its place."""
-        self.cards = {take.name: self._card(take)} | {name: card for name, card in self.cards.items() if name != take.name}
-        self.abx.offer(take.name, take.wav, next((name for name, clip in self.clips.items() if clip.label == take.recipe["class"]), None))
+        self.cards = {take.name: self._card(take)} | {
+            name: card for name, card in self.cards.items() if name != take.name
+        }
+        self.abx.offer(
+            take.name,
+            take.wav,
+            next(
+                (name for name, clip in self.clips.items() if clip.label == take.recipe["class"]),
+                None,
+            ),
+        )
         self._list.children = list(self.cards.values())
 
     def _reject(self, take: Take) -> None:
@@ -251,28 +341,58 @@ class AuditionPanel:
     def _card(self, take: Take) -> ipywidgets.Widget:
         rate, name = self.session.codec.sample_rate, take.name
         sound = player(embedded(take.wav, rate), name)
-        about = ipywidgets.HTML("<br>".join([_about(take), *_likeliest(take), sound, _downloads(take, rate)]), layout={"width": "320px"})
-        waveform = ipywidgets.HTML(waveform_picture(take.wav, name, WIDTH, HEIGHT // 2), layout={"margin": "0"})
-        picker = SpanPicker(picture=spectrogram_url(*_levels(take.wav, rate)), name=name, duration=take.recipe["duration"])
+        about = ipywidgets.HTML(
+            "<br>".join([_about(take), *_likeliest(take), sound, _downloads(take, rate)]),
+            layout={"width": "320px"},
+        )
+        waveform = ipywidgets.HTML(
+            waveform_picture(take.wav, name, WIDTH, HEIGHT // 2), layout={"margin": "0"}
+        )
+        picker = SpanPicker(
+            picture=spectrogram_url(*_levels(take.wav, rate)),
+            name=name,
+            duration=take.recipe["duration"],
+        )
         acts: dict[str, Callable[[], None]] = {
             "Keep": lambda: self._keep(take),
             "Reject": lambda: self._reject(take),
-            "More like this": lambda: self._make(lambda seed, watch: self.session.vary(take, self.share.value, seed=seed, watch=watch)),
-            "Extend": lambda: self._make(lambda seed, watch: self.session.extend(take, self.seconds.value, seed=seed, watch=watch)),
+            "More like this": lambda: self._make(
+                lambda seed, watch: self.session.vary(
+                    take, self.share.value, seed=seed, watch=watch
+                )
+            ),
+            "Extend": lambda: self._make(
+                lambda seed, watch: self.session.extend(
+                    take, self.seconds.value, seed=seed, watch=watch
+                )
+            ),
             "Make part anew": lambda: self._inpaint(take, *picker.span),
         }
         buttons = []
         for words, act in acts.items():
-            button = ipywidgets.Button(description=words, tooltip=f"{words}: {name}", layout={"width": "11em"})
+            button = ipywidgets.Button(
+                description=words, tooltip=f"{words}: {name}", layout={"width": "11em"}
+            )
             button.on_click(lambda _, act=act: act())
             buttons.append(button)
-        border = {"border_top": "1px solid #8A8A8A", "padding": "6px 0", "grid_gap": "12px", "flex_flow": "row wrap"}
-        return ipywidgets.HBox([about, ipywidgets.VBox([waveform, picker]), ipywidgets.VBox(buttons)], layout=border)
+        border = {
+            "border_top": "1px solid #8A8A8A",
+            "padding": "6px 0",
+            "grid_gap": "12px",
+            "flex_flow": "row wrap",
+        }
+        return ipywidgets.HBox(
+            [about, ipywidgets.VBox([waveform, picker]), ipywidgets.VBox(buttons)], layout=border
+        )
 
     def _inpaint(self, take: Take, start: float, stop: float) -> None:
         if not stop > start:
-            return self._say("Drag over the spectrogram first, to say which part is to be made anew.")
-        self._make(lambda seed, watch: self.session.inpaint(take, start, stop, seed=seed, watch=watch))
+            return self._say(
+                "Drag over the spectrogram first, to say which part is to be made anew."
+            )
+        self._make(
+            lambda seed, watch: self.session.inpaint(take, start, stop, seed=seed, watch=watch)
+        )
 
     def _say(self, text: str) -> None:
         self.message.value = f"<p>{html.escape(text)}</p>" if text else ""
@@ -282,7 +402,10 @@ def _downloads(take: Take, sample_rate: int) -> str:
     """Links that save the sound as wav and its recipe as json, without the kernel."""
     file = io.BytesIO()
     soundfile.write(file, np.clip(take.wav, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
-    files = (("wav", "audio/wav", file.getvalue()), ("json", "application/json", json.dumps(take.recipe, indent=2).encode()))
+    files = (
+        ("wav", "audio/wav", file.getvalue()),
+        ("json", "application/json", json.dumps(take.recipe, indent=2).encode()),
+    )
     name, line = html.escape(take.name), 'style="text-decoration: underline"'
     links = (
         f'<a {line} download="{name}.{kind}" href="data:{mime};base64,{base64.b64encode(data).decode()}">download {kind}</a>'

@@ -57,7 +57,10 @@ def audition_table(clips: Sequence[AuditionClip], sample_rate: int) -> ipywidget
         for clip, level in zip(clips, levels, strict=True)
     ]
     if not live_front_end():
-        links = [quote(os.path.relpath(clip.path, clip.path.parent.parent / "notebooks")) for clip in clips]
+        links = [
+            quote(os.path.relpath(clip.path, clip.path.parent.parent / "notebooks"))
+            for clip in clips
+        ]
         return HTML(_table(clips, pictures, links))
     options = list(dict.fromkeys(clip.label for clip in clips))
     if len(options) > 1 and sum(len(clip.wav) for clip in clips) <= LIVE_SECONDS * sample_rate:
@@ -72,12 +75,16 @@ def audition_table(clips: Sequence[AuditionClip], sample_rate: int) -> ipywidget
 
     menu.observe(show, names="value")
     show({"new": menu.value})
-    return ipywidgets.VBox([ipywidgets.HBox([_step(menu, "Previous", -1), menu, _step(menu, "Next", +1)]), table])
+    return ipywidgets.VBox(
+        [ipywidgets.HBox([_step(menu, "Previous", -1), menu, _step(menu, "Next", +1)]), table]
+    )
 
 
 def _step(menu: ipywidgets.Dropdown, name: str, by: int) -> ipywidgets.Button:
     """A button that moves a menu on, around its ends."""
-    button = ipywidgets.Button(description=name, tooltip=f"{name} class", disabled=len(menu.options) == 1)
+    button = ipywidgets.Button(
+        description=name, tooltip=f"{name} class", disabled=len(menu.options) == 1
+    )
     button.on_click(lambda _: setattr(menu, "index", (menu.index + by) % len(menu.options)))
     return button
 
@@ -101,19 +108,27 @@ def waveform_picture(wav: np.ndarray, name: str, width: int = WIDTH, height: int
     """The envelope of a clip (S,) on the scale from -1 to 1, as an img element of so many px."""
     low, high = (np.clip(side, -1, 1) for side in extremes(wav, width))
     middle = height / 2
-    lines = "".join(f"M{x} {middle * (1 - b):.1f}V{middle * (1 - a) + 0.5:.1f}" for x, (a, b) in enumerate(zip(low, high, strict=True)))
+    lines = "".join(
+        f"M{x} {middle * (1 - b):.1f}V{middle * (1 - a) + 0.5:.1f}"
+        for x, (a, b) in enumerate(zip(low, high, strict=True))
+    )
     svg = f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}'><path d='{lines}' stroke='{COLOURS['real']}'/></svg>"
     return _picture("waveform", name, f"data:image/svg+xml,{quote(svg)}", width, height)
 
 
-def spectrogram_picture(levels: np.ndarray, top: int, name: str, width: int = WIDTH, height: int = HEIGHT) -> str:
+def spectrogram_picture(
+    levels: np.ndarray, top: int, name: str, width: int = WIDTH, height: int = HEIGHT
+) -> str:
     """Log-mel levels (bands, T) in dB, the brightest at `top`, as an img element of so many px, low frequencies at the bottom."""
     return _picture("spectrogram", name, spectrogram_url(levels, top), width, height)
 
 
 def spectrogram_url(levels: np.ndarray, top: int) -> str:
     """The same as the data URL of a PNG with a pixel for each level."""
-    palette = np.array([unlabel_rgb(colour) for colour in sample_colorscale("Magma", np.linspace(0, 1, 256))], np.uint8)
+    palette = np.array(
+        [unlabel_rgb(colour) for colour in sample_colorscale("Magma", np.linspace(0, 1, 256))],
+        np.uint8,
+    )
     index = np.clip((levels - (top - DB_RANGE)) / DB_RANGE * 255, 0, 255).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(palette[index[::-1]]).quantize(64).save(file, "PNG")

@@ -30,11 +30,15 @@ def feature_map_panel(figure: go.Figure, sounds: Dataset) -> ipywidgets.Widget |
     clips = {clip.name: clip for clip in sounds.clips}
     told = {point[0]: (trace.name, point[1]) for trace in figure.data for point in trace.customdata}
     if unknown := told.keys() - clips.keys():
-        raise ValueError(f"{len(unknown)} points of the map are of other clips than {sounds.name}'s, such as {min(unknown)}")
+        raise ValueError(
+            f"{len(unknown)} points of the map are of other clips than {sounds.name}'s, such as {min(unknown)}"
+        )
     if not live_front_end():
         return figure
     shown = go.FigureWidget(figure)
-    menu = ipywidgets.Dropdown(options=[("", None), *((name, name) for name in sorted(told))], description="Clip:")
+    menu = ipywidgets.Dropdown(
+        options=[("", None), *((name, name) for name in sorted(told))], description="Clip:"
+    )
     heard = ipywidgets.HTML(PROMPT)
 
     def play(name: str) -> None:

@@ -17,7 +17,13 @@ from ssenv_core.base.progress import live_front_end, track
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.generator.generation import decode_clip
 from ssenv_core.metrics.diversity import evenly
-from ssenv_core.panels.clips import AuditionClip, audition_table, embedded, player, spectrogram_picture
+from ssenv_core.panels.clips import (
+    AuditionClip,
+    audition_table,
+    embedded,
+    player,
+    spectrogram_picture,
+)
 from ssenv_core.panels.widgets import Slider
 from ssenv_core.plots.masks import mask_stages, stage_name
 from ssenv_core.plots.spectrograms import colour_top, mel_levels
@@ -33,7 +39,9 @@ def stages(trace: Sequence[Iteration]) -> list[int]:
     return evenly(len(trace), min(STAGES, len(trace))).tolist()
 
 
-def sounds_so_far(codec: Codec, trace: Sequence[Iteration], *, seed: int, item: int = 0) -> list[np.ndarray]:
+def sounds_so_far(
+    codec: Codec, trace: Sequence[Iteration], *, seed: int, item: int = 0
+) -> list[np.ndarray]:
     """What one item sounds like after each iteration: of every frame the levels decided until then, silence where none is.
 
     A masked token takes no part: the codec needs some code there, and gets that of the nearest decided frame, but what it makes of it is
@@ -42,13 +50,24 @@ def sounds_so_far(codec: Codec, trace: Sequence[Iteration], *, seed: int, item: 
     Returns:
         For each iteration (S,) float32 at the codec's rate.
     """
-    return [_sound(codec, iteration, item, seed) for iteration in track(trace, len(trace), "decode", "iteration")]
+    return [
+        _sound(codec, iteration, item, seed)
+        for iteration in track(trace, len(trace), "decode", "iteration")
+    ]
 
 
 def _sound(codec: Codec, iteration: Iteration, item: int, seed: int) -> np.ndarray:
-    codes, decided, level = iteration.codes[item], ~iteration.masked[item].cpu().numpy(), iteration.level
+    codes, decided, level = (
+        iteration.codes[item],
+        ~iteration.masked[item].cpu().numpy(),
+        iteration.level,
+    )
     frames, hop = np.arange(len(decided)), round(codec.sample_rate / codec.frame_rate)
-    below = decode_clip(codec, codes[:level], seed=seed, index=item) if level else np.zeros(len(frames) * hop, np.float32)
+    below = (
+        decode_clip(codec, codes[:level], seed=seed, index=item)
+        if level
+        else np.zeros(len(frames) * hop, np.float32)
+    )
     known = np.flatnonzero(decided)
     if not len(known):
         return below
@@ -87,7 +106,14 @@ def mask_explorer(
     figure = go.FigureWidget(mask_stages(trace, frame_rate, [0], item))
     figure.update_layout(width=LEFT + WIDTH + RIGHT, margin={"l": LEFT, "r": RIGHT})
     figure.update_yaxes(automargin=False)
-    slider = Slider(value=1, min=1, max=len(trace), description="Iteration (arrow keys move it)", width="48em", name_width="auto")
+    slider = Slider(
+        value=1,
+        min=1,
+        max=len(trace),
+        description="Iteration (arrow keys move it)",
+        width="48em",
+        name_width="auto",
+    )
     sound = ipywidgets.HTML()
 
     def show(at: int, play: bool) -> None:

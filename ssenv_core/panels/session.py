@@ -25,7 +25,11 @@ from ssenv_core.soundstorm.sampling import Sampling
 
 SETTINGS = (*(field.name for field in fields(Sampling)), "choice_temperature")
 STARTS = ("continue", "inpaint", "vary")
-NOT_THE_SOUND = ("checkpoint", "environment", "parent")  # in a recipe: where and on what it was made; a parent is named by its sound
+NOT_THE_SOUND = (
+    "checkpoint",
+    "environment",
+    "parent",
+)  # in a recipe: where and on what it was made; a parent is named by its sound
 Envelope = Path | Sequence[float]
 Watch = Callable[[float], None]
 
@@ -124,18 +128,28 @@ class AuditionSession:
             raise ValueError("a plan says itself when something begins, and how loud it is")
         canvas, level = Canvas.blank(self.generator, 1, duration), None
         if plan:
-            canvas = canvas.planned(self.generator, [class_index(self.generator.class_names, class_name)], seed)
+            canvas = canvas.planned(
+                self.generator, [class_index(self.generator.class_names, class_name)], seed
+            )
         if envelope is not None:
-            level = file_level(envelope) if isinstance(envelope, Path) else np.asarray(envelope, float)
+            level = (
+                file_level(envelope) if isinstance(envelope, Path) else np.asarray(envelope, float)
+            )
         if onsets is not None or level is not None:
             canvas = canvas.asking(self.generator, onsets=onsets, level=level)
         asked = {
             "onsets": None if onsets is None else ",".join(f"{onset:g}" for onset in onsets),
-            "envelope": str(envelope) if isinstance(envelope, Path) else None if level is None else level.tolist(),
+            "envelope": str(envelope)
+            if isinstance(envelope, Path)
+            else None
+            if level is None
+            else level.tolist(),
             "plan": plan,
         }
         kept = {name: settings[name] for name in SETTINGS}
-        return self._take(canvas, recipe(self.made_by, class_name, duration, kept, seed, **asked), watch)
+        return self._take(
+            canvas, recipe(self.made_by, class_name, duration, kept, seed, **asked), watch
+        )
 
     def vary(self, take: Take, share: float, *, seed: int, watch: Watch | None = None) -> Take:
         """More like this: a random `share` of its tokens made anew, with its own settings, but for a plan's silence.
@@ -143,9 +157,13 @@ class AuditionSession:
         Raises:
             SsenvError: no such share.
         """
-        return self._from(take, Canvas.varying(take.codes, share, seed), {"vary": [take.name, share]}, seed, watch)
+        return self._from(
+            take, Canvas.varying(take.codes, share, seed), {"vary": [take.name, share]}, seed, watch
+        )
 
-    def inpaint(self, take: Take, start: float, stop: float, *, seed: int, watch: Watch | None = None) -> Take:
+    def inpaint(
+        self, take: Take, start: float, stop: float, *, seed: int, watch: Watch | None = None
+    ) -> Take:
         """The same, from `start` to `stop` seconds made anew: what was silent there, is asked for nothing now.
 
         Raises:
@@ -162,7 +180,13 @@ class AuditionSession:
         """The same, and `seconds` more; of the whole nothing is asked. Raises SsenvError where these are not more than 0."""
         duration = take.recipe["duration"] + seconds
         canvas = Canvas.continuing(self.generator, take.codes, duration)
-        start = {"continue": take.name, "duration": duration, "onsets": None, "envelope": None, "plan": False}
+        start = {
+            "continue": take.name,
+            "duration": duration,
+            "onsets": None,
+            "envelope": None,
+            "plan": False,
+        }
         return self._from(replace(take, controls=None, silence=None), canvas, start, seed, watch)
 
     def keep(self, take: Take, folder: Path) -> Path:
@@ -171,9 +195,13 @@ class AuditionSession:
         Raises:
             SsenvError: the file system refuses the write.
         """
-        return write_sound(folder / f"{take.name}.wav", take.wav, self.codec.sample_rate, take.recipe)
+        return write_sound(
+            folder / f"{take.name}.wav", take.wav, self.codec.sample_rate, take.recipe
+        )
 
-    def _from(self, take: Take, canvas: Canvas, changed: Mapping[str, Any], seed: int, watch: Watch | None) -> Take:
+    def _from(
+        self, take: Take, canvas: Canvas, changed: Mapping[str, Any], seed: int, watch: Watch | None
+    ) -> Take:
         """A take from another, which is asked for the same; `changed` is what its recipe says otherwise."""
         of = {name: value for name, value in take.recipe.items() if name not in (*STARTS, "parent")}
         given = canvas.given if take.silence is None else canvas.given | take.silence[:, None]
@@ -181,14 +209,40 @@ class AuditionSession:
         return self._take(canvas, {**of, **changed, "seed": seed, "parent": take.recipe}, watch)
 
     def _take(self, canvas: Canvas, card: dict[str, Any], watch: Watch | None) -> Take:
-        seed, label, sampling = card["seed"], class_index(self.generator.class_names, card["class"]), Sampling.of(card)
+        seed, label, sampling = (
+            card["seed"],
+            class_index(self.generator.class_names, card["class"]),
+            Sampling.of(card),
+        )
         where = {"device": self.device, "precision": self.precision}
-        codes = generate_codes(self.generator, [label], sampling, canvas, seed=seed, **where, watch=watch or (lambda share: None))
+        codes = generate_codes(
+            self.generator,
+            [label],
+            sampling,
+            canvas,
+            seed=seed,
+            **where,
+            watch=watch or (lambda share: None),
+        )
         rate = self.codec.sample_rate
-        wav = decode_clip(self.codec, codes[0], seed=seed, index=0)[: round(card["duration"] * rate)]
+        wav = decode_clip(self.codec, codes[0], seed=seed, index=0)[
+            : round(card["duration"] * rate)
+        ]
         heard = None
         if self.judge is not None:
-            named = zip(self.judge.class_names, self.judge.probabilities(wav, rate).tolist(), strict=True)
+            named = zip(
+                self.judge.class_names, self.judge.probabilities(wav, rate).tolist(), strict=True
+            )
             heard = dict(sorted(named, key=lambda pair: -pair[1]))
-        digest = sha256_json({name: value for name, value in card.items() if name not in NOT_THE_SOUND})[:8]
-        return Take(f"{card['class']}_{seed}_{digest}", codes.cpu(), wav, card, canvas.controls, canvas.silence, heard)
+        digest = sha256_json(
+            {name: value for name, value in card.items() if name not in NOT_THE_SOUND}
+        )[:8]
+        return Take(
+            f"{card['class']}_{seed}_{digest}",
+            codes.cpu(),
+            wav,
+            card,
+            canvas.controls,
+            canvas.silence,
+            heard,
+        )

@@ -13,13 +13,22 @@ SYMBOLS = ("circle-open", "square-open", "diamond-open")
 
 
 # Named by the paper as its strongest and weakest on ESC-50. Its "clock" may be either of two classes there; here it stands at the tick.
-PAPER_CLASSES = {"clock_tick": 0.92, "dog": 0.87, "keyboard_typing": 0.85, "engine": 0.71, "chainsaw": 0.68, "helicopter": 0.64}
+PAPER_CLASSES = {
+    "clock_tick": 0.92,
+    "dog": 0.87,
+    "keyboard_typing": 0.85,
+    "engine": 0.71,
+    "chainsaw": 0.68,
+    "helicopter": 0.64,
+}
 
 
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> go.Figure:
     """matrix (C, C) counts, true classes in rows and predicted ones in columns, as the percentage of each true class."""
     matrix = np.asarray(matrix)
-    share = np.round(100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)).astype(np.uint8)
+    share = np.round(100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)).astype(
+        np.uint8
+    )
     names = [name.replace("_", " ") for name in class_names]
     few = len(names) <= 12
     fig = go.Figure(
@@ -31,10 +40,14 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> go.Figur
     fig.update_xaxes(title="predicted class", tickangle=-60, dtick=1)
     fig.update_yaxes(title="true class", autorange="reversed", dtick=1)
     styled(fig, height=180 + (40 if few else 16) * len(names), grid=False)
-    return fig.update_xaxes(tickfont_size=15 if few else 10).update_yaxes(tickfont_size=15 if few else 10)
+    return fig.update_xaxes(tickfont_size=15 if few else 10).update_yaxes(
+        tickfont_size=15 if few else 10
+    )
 
 
-def class_accuracy(accuracy: Mapping[str, pd.Series], published: Mapping[str, float] | None = None) -> go.Figure:
+def class_accuracy(
+    accuracy: Mapping[str, pd.Series], published: Mapping[str, float] | None = None
+) -> go.Figure:
     """Share named rightly of each class, best first by the first of the classifiers.
 
     accuracy: by classifier, shares in [0, 1] indexed by class. published: the paper's share by class, of those that it names.
@@ -44,20 +57,33 @@ def class_accuracy(accuracy: Mapping[str, pd.Series], published: Mapping[str, fl
     fig = go.Figure()
     for number, (label, shares) in enumerate(accuracy.items()):
         fig.add_scatter(
-            x=names, y=shares[order], name=label, mode="markers", marker={"color": OTHERS[number], "size": 9, "symbol": SYMBOLS[number]}
+            x=names,
+            y=shares[order],
+            name=label,
+            mode="markers",
+            marker={"color": OTHERS[number], "size": 9, "symbol": SYMBOLS[number]},
         )
     if published:
         published = {name: share for name, share in published.items() if name in order}
-        marker = {"color": "black", "size": 11, "symbol": "x-thin", "line": {"width": 2, "color": "black"}}
+        marker = {
+            "color": "black",
+            "size": 11,
+            "symbol": "x-thin",
+            "line": {"width": 2, "color": "black"},
+        }
         x = [name.replace("_", " ") for name in published]
-        fig.add_scatter(x=x, y=list(published.values()), name="the paper", mode="markers", marker=marker)
+        fig.add_scatter(
+            x=x, y=list(published.values()), name="the paper", mode="markers", marker=marker
+        )
     fig.update_xaxes(tickangle=-60, dtick=1)
     fig.update_yaxes(title="named rightly", tickformat=".0%", range=[-0.03, 1.03])
     styled(fig, height=480)
     return fig.update_xaxes(tickfont_size=15 if len(names) <= 12 else 10)
 
 
-def reliability(labels: np.ndarray, probabilities: Mapping[str, np.ndarray], bins: int = 10) -> go.Figure:
+def reliability(
+    labels: np.ndarray, probabilities: Mapping[str, np.ndarray], bins: int = 10
+) -> go.Figure:
     """How often a class named with some probability is the right one; on the diagonal a classifier is as sure as it is right.
 
     labels: (N,) int. probabilities: by classifier, (N, C). Each point is the mean of a tenth of the clips, the least sure first.
@@ -66,8 +92,16 @@ def reliability(labels: np.ndarray, probabilities: Mapping[str, np.ndarray], bin
     fig.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, **MARK)
     for number, (label, shares) in enumerate(probabilities.items()):
         clips = pd.DataFrame({"sure": shares.max(1), "right": shares.argmax(1) == labels})
-        groups = clips.groupby(pd.qcut(clips["sure"].rank(method="first"), min(bins, len(clips)), labels=False)).mean()
-        fig.add_scatter(x=groups["sure"], y=groups["right"], name=label, mode="lines+markers", line={"color": OTHERS[number], "width": 1.5})
+        groups = clips.groupby(
+            pd.qcut(clips["sure"].rank(method="first"), min(bins, len(clips)), labels=False)
+        ).mean()
+        fig.add_scatter(
+            x=groups["sure"],
+            y=groups["right"],
+            name=label,
+            mode="lines+markers",
+            line={"color": OTHERS[number], "width": 1.5},
+        )
     fig.update_xaxes(title="probability of the class named", tickformat=".0%", range=[-0.02, 1.02])
     fig.update_yaxes(title="right", tickformat=".0%", range=[-0.02, 1.02])
     return styled(fig, height=440)
@@ -83,17 +117,36 @@ def accuracy_by_clips(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
         groups = curve.groupby("clips")["accuracy"]
         means, spread = groups.mean(), groups.std()
         line = {"color": OTHERS[number], "width": 1.5}
-        fig.add_scatter(x=means.index, y=means, error_y={"array": spread, "thickness": 1}, name=label, mode="lines+markers", line=line)
-    fig.update_xaxes(title="labelled clips of each class", type="log", tickvals=[1, 2, 4, 8, 16, 32])
+        fig.add_scatter(
+            x=means.index,
+            y=means,
+            error_y={"array": spread, "thickness": 1},
+            name=label,
+            mode="lines+markers",
+            line=line,
+        )
+    fig.update_xaxes(
+        title="labelled clips of each class", type="log", tickvals=[1, 2, 4, 8, 16, 32]
+    )
     fig.update_yaxes(title="named rightly", tickformat=".0%", rangemode="tozero")
     return styled(fig, height=420)
 
 
-SHAPES = ("circle", "square", "diamond", "triangle-up", "star")  # one for each ten classes, which in ESC-50 are its five categories
+SHAPES = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "star",
+)  # one for each ten classes, which in ESC-50 are its five categories
 
 
 def clip_map(
-    points: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], class_names: Sequence[str]
+    points: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    names: Sequence[str],
+    class_names: Sequence[str],
 ) -> go.Figure:
     """Clips on a map, filled where they were named rightly, open where not; the pointer shows class, clip and what was named, how surely.
 
@@ -111,7 +164,14 @@ def clip_map(
         index = np.flatnonzero(labels == label)
         shape, title = SHAPES[label // 10 % len(SHAPES)], class_names[label].replace("_", " ")
         symbols = [shape if predictions[i] == label else f"{shape}-open" for i in index]
-        told = [[names[i], class_names[predictions[i]].replace("_", " "), f"{probabilities[i].max():.0%}"] for i in index]
+        told = [
+            [
+                names[i],
+                class_names[predictions[i]].replace("_", " "),
+                f"{probabilities[i].max():.0%}",
+            ]
+            for i in index
+        ]
         fig.add_scatter(
             x=np.round(points[index, 0], 2), y=np.round(points[index, 1], 2), name=title, mode="markers", customdata=told,
             marker={"color": qualitative.T10[label % 10], "size": 9, "symbol": symbols, "line": {"width": 1.5}},
@@ -119,7 +179,15 @@ def clip_map(
         )  # fmt: skip
     styled(fig, height=640, grid=False)
     many = len(fig.data) > 12
-    fig.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font": {"size": 9 if many else 13}})
+    fig.update_layout(
+        legend={
+            "orientation": "v",
+            "x": 1.01,
+            "y": 1,
+            "yanchor": "top",
+            "font": {"size": 9 if many else 13},
+        }
+    )
     if many:
         fig.update_layout(height=820, legend_tracegroupgap=0)
     empty = {"title": None, "showticklabels": False, "ticks": "", "zeroline": False, "mirror": True}

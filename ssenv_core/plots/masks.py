@@ -9,7 +9,12 @@ from plotly.subplots import make_subplots
 from ssenv_core.plots.style import COLOURS, styled
 from ssenv_core.soundstorm.decoding import Iteration
 
-STATES = {"masked": "#E6E6E6", "decided before": "#9DB8DC", "decided now": COLOURS["generated"], "given": "#F3E3BD"}
+STATES = {
+    "masked": "#E6E6E6",
+    "decided before": "#9DB8DC",
+    "decided now": COLOURS["generated"],
+    "given": "#F3E3BD",
+}
 
 
 def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> go.Figure:
@@ -17,7 +22,10 @@ def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> 
 
     trace: as `decode(..., record=True)` returns it, one entry per iteration. Given tokens stay blank.
     """
-    bar, hover = {"title": "iteration", "thickness": 14}, "level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>"
+    bar, hover = (
+        {"title": "iteration", "thickness": 14},
+        "level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>",
+    )
     look = {"colorscale": "Viridis", "zsmooth": False, "colorbar": bar, "hovertemplate": hover}
     fig = go.Figure(go.Heatmap(z=_decided_at(trace, item), **_grid(frame_rate), **look))
     fig.update_xaxes(title="time (s)")
@@ -25,7 +33,9 @@ def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> 
     return styled(fig, height=340, grid=False)
 
 
-def mask_stages(trace: Sequence[Iteration], frame_rate: float, stages: Sequence[int], item: int = 0) -> go.Figure:
+def mask_stages(
+    trace: Sequence[Iteration], frame_rate: float, stages: Sequence[int], item: int = 0
+) -> go.Figure:
     """The tokens of one item after some of the iterations, below one another: masked, decided before, decided by this very iteration, or
     given.
 
@@ -35,19 +45,40 @@ def mask_stages(trace: Sequence[Iteration], frame_rate: float, stages: Sequence[
     decided = _decided_at(trace, item)
     spacing = 0.2 / len(stages)
     fig = make_subplots(
-        len(stages), 1, shared_xaxes=True, vertical_spacing=spacing, subplot_titles=[stage_name(trace, at) for at in stages]
+        len(stages),
+        1,
+        shared_xaxes=True,
+        vertical_spacing=spacing,
+        subplot_titles=[stage_name(trace, at) for at in stages],
     )
-    colours = [[(i + side) / len(STATES), colour] for i, colour in enumerate(STATES.values()) for side in (0, 1)]
+    colours = [
+        [(i + side) / len(STATES), colour]
+        for i, colour in enumerate(STATES.values())
+        for side in (0, 1)
+    ]
     bar = {"tickvals": list(range(len(STATES))), "ticktext": list(STATES), "thickness": 14}
     for row, at in enumerate(stages, 1):
-        state = np.select([decided > at + 1, decided == at + 1, np.isnan(decided)], [0, 2, 3], 1).astype(np.int8)
+        state = np.select(
+            [decided > at + 1, decided == at + 1, np.isnan(decided)], [0, 2, 3], 1
+        ).astype(np.int8)
         names = np.array(list(STATES))[state]
         hover = "level %{y}, %{x:.2f} s: %{text}<extra></extra>"
-        fig.add_heatmap(z=state, text=names, **_grid(frame_rate), coloraxis="coloraxis", zsmooth=False, hovertemplate=hover, row=row, col=1)
+        fig.add_heatmap(
+            z=state,
+            text=names,
+            **_grid(frame_rate),
+            coloraxis="coloraxis",
+            zsmooth=False,
+            hovertemplate=hover,
+            row=row,
+            col=1,
+        )
     fig.update_xaxes(title="time (s)", row=len(stages))
     fig.update_yaxes(autorange="reversed", tickvals=[1, len(decided)])
     fig.update_yaxes(title="level", row=(len(stages) + 1) // 2)
-    fig.update_layout(coloraxis={"colorscale": colours, "cmin": -0.5, "cmax": len(STATES) - 0.5, "colorbar": bar})
+    fig.update_layout(
+        coloraxis={"colorscale": colours, "cmin": -0.5, "cmax": len(STATES) - 0.5, "colorbar": bar}
+    )
     return styled(fig, height=110 + 110 * len(stages), grid=False)
 
 

@@ -22,21 +22,40 @@ def metric_distributions(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
     fig = make_subplots(2, 3, shared_yaxes=True, vertical_spacing=0.22, horizontal_spacing=0.04)
     for i, name in enumerate(names):
         at = {"row": i // 3 + 1, "col": i % 3 + 1}
-        values = {label: np.sort(table[name][np.isfinite(table[name])].to_numpy(np.float64)) for label, table in tables.items()}
+        values = {
+            label: np.sort(table[name][np.isfinite(table[name])].to_numpy(np.float64))
+            for label, table in tables.items()
+        }
         together = np.concatenate(list(values.values()))
         for label, x in values.items():
             if not len(x):
                 continue
             share = np.append(np.arange(len(x) + 1), len(x)) / len(x)
-            x = np.concatenate([[together.min()], x, [together.max()]])  # every curve runs from 0 to 1 over the range of all
+            x = np.concatenate(
+                [[together.min()], x, [together.max()]]
+            )  # every curve runs from 0 to 1 over the range of all
             line = line_of(label) | {"shape": "hv"}
-            fig.add_scatter(x=x, y=share, mode="lines", line=line, name=label, legendgroup=label, showlegend=i == 0, **at)
+            fig.add_scatter(
+                x=x,
+                y=share,
+                mode="lines",
+                line=line,
+                name=label,
+                legendgroup=label,
+                showlegend=i == 0,
+                **at,
+            )
         fig.update_xaxes(title=f"{METRICS[name].label} ({METRICS[name].unit})", **at)
     fig.update_yaxes(title="share of clips", col=1)
     return styled(fig, height=560)
 
 
-_PARTS = {"rate": OTHERS[0], "codec": COLOURS["codec"], "model": COLOURS["generated"], "total": COLOURS["real"]}
+_PARTS = {
+    "rate": OTHERS[0],
+    "codec": COLOURS["codec"],
+    "model": COLOURS["generated"],
+    "total": COLOURS["real"],
+}
 
 
 _MARKERS = {"real": "circle-open", "codec": "x-thin-open", "generated": "diamond"}
@@ -51,13 +70,17 @@ def gap_waterfall(parts: pd.DataFrame) -> go.Figure:
     columns = 3
     rows = -(-len(parts) // columns)
     titles = [METRICS[name].label for name in parts.index]
-    fig = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.08, vertical_spacing=0.16)
+    fig = make_subplots(
+        rows, columns, subplot_titles=titles, horizontal_spacing=0.08, vertical_spacing=0.16
+    )
     for i, (_, row) in enumerate(parts.iterrows()):
         at = {"row": i // columns + 1, "col": i % columns + 1}
         steps = row.drop("total")
         ends = steps.cumsum(skipna=False)
         begins = ends - steps
-        bars = pd.DataFrame({"begin": [*begins, 0.0], "size": [*steps, row["total"]]}, index=[*steps.index, "total"])
+        bars = pd.DataFrame(
+            {"begin": [*begins, 0.0], "size": [*steps, row["total"]]}, index=[*steps.index, "total"]
+        )
         edges = np.nan_to_num([0.0, *ends, row["total"]])
         room = 0.16 * max(np.ptp(edges), 1e-9)
         for name, bar in bars.iterrows():
@@ -69,7 +92,14 @@ def gap_waterfall(parts: pd.DataFrame) -> go.Figure:
                 hovertemplate=f"{name}: {bar['size']:+.1f} %<extra></extra>",
             )  # fmt: skip
             above = max(bar["begin"], bar["begin"] + bar["size"])
-            label = {"x": name, "y": above, "text": _signed(bar["size"]), "yshift": 9, "showarrow": False, "font": {"size": 13}}
+            label = {
+                "x": name,
+                "y": above,
+                "text": _signed(bar["size"]),
+                "yshift": 9,
+                "showarrow": False,
+                "font": {"size": 13},
+            }
             fig.add_annotation(**label, **at)
         for position, end in enumerate(ends):
             if np.isfinite(end):
@@ -90,10 +120,20 @@ def tilt_scatter(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
     fig = go.Figure()
     for label, table in tables.items():
         both = table[np.isfinite(table["snr"]) & (table["spectral_centroid"] > 0)]
-        marker = {"color": COLOURS[label], "symbol": _MARKERS[label], "size": 7, "line": {"width": 1.5, "color": COLOURS[label]}}
+        marker = {
+            "color": COLOURS[label],
+            "symbol": _MARKERS[label],
+            "size": 7,
+            "line": {"width": 1.5, "color": COLOURS[label]},
+        }
         points = {"x": both["spectral_centroid"].round(1), "y": both["snr"].round(2)}
         fig.add_scatter(**points, mode="markers", name=label, marker=marker)
-    fig.update_xaxes(title="spectral centroid (Hz)", type="log", tickvals=list(HERTZ), ticktext=list(HERTZ.values()))
+    fig.update_xaxes(
+        title="spectral centroid (Hz)",
+        type="log",
+        tickvals=list(HERTZ),
+        ticktext=list(HERTZ.values()),
+    )
     fig.update_yaxes(title="SNR (dB)")
     return styled(fig, height=420)
 
@@ -104,14 +144,26 @@ def class_gaps(gaps: Mapping[str, pd.DataFrame], class_names: tuple[str, ...]) -
     gaps: by column of sound (codec, generated), as `metrics.stats.gaps_by_class` makes them.
     """
     table = pd.concat(gaps, axis=1).swaplevel(axis=1)
-    names = [(METRICS[metric].label, column) for metric in next(iter(gaps.values())) for column in gaps]
+    names = [
+        (METRICS[metric].label, column) for metric in next(iter(gaps.values())) for column in gaps
+    ]
     table = table[[(metric, column) for metric in next(iter(gaps.values())) for column in gaps]]
     table.columns = pd.MultiIndex.from_tuples(names)
     table.index = pd.Index([class_names[label].replace("_", " ") for label in table.index])
-    style = table.style.format(lambda value: _signed(value).removesuffix(" %") if np.isfinite(value) else "–")
-    style = style.map(lambda value: f"background-color: rgba(26, 26, 26, {min(abs(value), 100) / 300:.2f})" if np.isfinite(value) else "")
+    style = table.style.format(
+        lambda value: _signed(value).removesuffix(" %") if np.isfinite(value) else "–"
+    )
+    style = style.map(
+        lambda value: (
+            f"background-color: rgba(26, 26, 26, {min(abs(value), 100) / 300:.2f})"
+            if np.isfinite(value)
+            else ""
+        )
+    )
     style = style.set_caption("Gaps in percent of the class's real value")
-    return style.set_table_styles([{"selector": "th, td", "props": "text-align: right; padding: 3px 6px"}])
+    return style.set_table_styles(
+        [{"selector": "th, td", "props": "text-align: right; padding: 3px 6px"}]
+    )
 
 
 def _signed(percent: float) -> str:

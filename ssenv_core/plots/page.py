@@ -17,11 +17,17 @@ from ssenv_core.base.files import write_text
 def place_figure(figure: Mapping, figures: list[str]) -> str:
     """HTML of the place where a plotly figure (its JSON as a mapping) will be; the figure itself is appended to `figures`."""
     height = figure.get("layout", {}).get("height", 450)
-    figures.append(json.dumps({key: figure[key] for key in ("data", "layout") if key in figure}).replace("<", "\\u003c"))
+    figures.append(
+        json.dumps({key: figure[key] for key in ("data", "layout") if key in figure}).replace(
+            "<", "\\u003c"
+        )
+    )
     return f'<div class="figure" id="figure-{len(figures) - 1}" style="height:{height}px"></div>'
 
 
-def write_page(path: Path, title: str, header: str, sections: str, figures: Sequence[str] = (), style: str = "") -> Path:
+def write_page(
+    path: Path, title: str, header: str, sections: str, figures: Sequence[str] = (), style: str = ""
+) -> Path:
     """Write the page, atomically.
 
     Args:
@@ -39,7 +45,10 @@ def write_page(path: Path, title: str, header: str, sections: str, figures: Sequ
             style=style,
             header=header,
             sections=sections,
-            figures="".join(f'<script type="application/json" id="figure-{i}-data">{figure}</script>' for i, figure in enumerate(figures)),
+            figures="".join(
+                f'<script type="application/json" id="figure-{i}-data">{figure}</script>'
+                for i, figure in enumerate(figures)
+            ),
             plotly=f"<script>{get_plotlyjs()}</script>" if "Plotly" in sections or figures else "",
         ),
     )

@@ -17,7 +17,10 @@ from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import atomic_path, write_text
 from ssenv_core.base.progress import live_front_end
 
-WIDTH, SCALE = 900, 1.5  # px of a figure that has no width; pixels of a picture for each of a figure's
+WIDTH, SCALE = (
+    900,
+    1.5,
+)  # px of a figure that has no width; pixels of a picture for each of a figure's
 PLOTLY = "application/vnd.plotly.v1+json"
 RENDERER = "plotly_and_png"
 
@@ -63,8 +66,16 @@ def _png(figure: str) -> bytes:
     drawn = json.loads(figure)
     layout = drawn.get("layout", {})
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"setDaemon\(\) is deprecated", DeprecationWarning)  # in kaleido
-        return _renderer().transform(drawn, format="png", width=layout.get("width") or WIDTH, height=layout.get("height"), scale=SCALE)
+        warnings.filterwarnings(
+            "ignore", r"setDaemon\(\) is deprecated", DeprecationWarning
+        )  # in kaleido
+        return _renderer().transform(
+            drawn,
+            format="png",
+            width=layout.get("width") or WIDTH,
+            height=layout.get("height"),
+            scale=SCALE,
+        )
 
 
 @cache
@@ -72,4 +83,7 @@ def _renderer() -> PlotlyScope:
     """The browser that kaleido 0.2.1 brings along, started at the first picture. One process: at low priority on a busy machine its several
     processes wait for each other for ever. Used directly, because plotly would have it fetch MathJax from the network first."""
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    return PlotlyScope(plotlyjs=str(script), chromium_args=(*PlotlyScope.default_chromium_args(), "--single-process"))
+    return PlotlyScope(
+        plotlyjs=str(script),
+        chromium_args=(*PlotlyScope.default_chromium_args(), "--single-process"),
+    )

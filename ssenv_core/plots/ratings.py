@@ -14,15 +14,28 @@ def rating_intervals(summary: pd.DataFrame) -> go.Figure:
 
     summary: as `listening.analyse` makes it, indexed by (test, scale, condition), with at least one row.
     """
-    panels = [(key, table.droplevel(["test", "scale"])) for key, table in summary.groupby(level=["test", "scale"], sort=False)]
+    panels = [
+        (key, table.droplevel(["test", "scale"]))
+        for key, table in summary.groupby(level=["test", "scale"], sort=False)
+    ]
     titles = [scale if test == scale else f"{test}: {scale}" for (test, scale), _ in panels]
     heights = [len(table) for _, table in panels]
     fig = make_subplots(
-        len(panels), 1, subplot_titles=titles, row_heights=heights, shared_xaxes="all", vertical_spacing=0.35 / (len(panels) + 1)
+        len(panels),
+        1,
+        subplot_titles=titles,
+        row_heights=heights,
+        shared_xaxes="all",
+        vertical_spacing=0.35 / (len(panels) + 1),
     )
     for i, (_, table) in enumerate(panels, 1):
         hover = "%{y}: %{x:.0f} (%{customdata[2]:.0f} to %{customdata[3]:.0f}), n = %{customdata[0]} × %{customdata[1]}<extra></extra>"
-        error = {"type": "data", "symmetric": False, "array": table["high"] - table["median"], "arrayminus": table["median"] - table["low"]}
+        error = {
+            "type": "data",
+            "symmetric": False,
+            "array": table["high"] - table["median"],
+            "arrayminus": table["median"] - table["low"],
+        }
         fig.add_scatter(
             x=table["median"],
             y=table.index,
@@ -38,7 +51,9 @@ def rating_intervals(summary: pd.DataFrame) -> go.Figure:
         fig.update_yaxes(autorange="reversed", type="category", row=i, col=1)
     fig.update_xaxes(range=[-2, 102], dtick=20)
     fig.update_xaxes(title="score, median and 95 % interval", row=len(panels), col=1)
-    return styled(fig, height=140 + 34 * sum(heights) + 90 * len(panels)).update_layout(margin={"l": 210})
+    return styled(fig, height=140 + 34 * sum(heights) + 90 * len(panels)).update_layout(
+        margin={"l": 210}
+    )
 
 
 def _colour(condition: str) -> str:

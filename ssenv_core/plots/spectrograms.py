@@ -21,32 +21,65 @@ def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: 
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     spacing = {"horizontal_spacing": 0.02, "vertical_spacing": 0.15 / len(rows)}
     titles = [column.replace(" ", "<br>", 1) for column in columns]
-    fig = make_subplots(len(rows), len(columns), shared_xaxes="all", shared_yaxes="all", column_titles=titles, **spacing)
+    fig = make_subplots(
+        len(rows),
+        len(columns),
+        shared_xaxes="all",
+        shared_yaxes="all",
+        column_titles=titles,
+        **spacing,
+    )
     hover = "%{x:.2f} s, %{z} dB<extra></extra>"
-    levels = {(label, column): mel_levels(wav, sample_rate) for label, row in rows.items() for column, wav in row.items()}
+    levels = {
+        (label, column): mel_levels(wav, sample_rate)
+        for label, row in rows.items()
+        for column, wav in row.items()
+    }
     for i, label in enumerate(rows, 1):
         for j, column in enumerate(columns, 1):
             panel = (i - 1) * len(columns) + j
             if (label, column) not in levels:
                 # relative to the page: plotly.js has no axes where nothing is drawn
                 x, y = (np.mean(fig.layout[f"{axis}axis{panel}"].domain) for axis in "xy")
-                fig.add_annotation(text="no clip", showarrow=False, xref="paper", yref="paper", x=x, y=y)
+                fig.add_annotation(
+                    text="no clip", showarrow=False, xref="paper", yref="paper", x=x, y=y
+                )
                 continue
             level, step = levels[label, column]
             z = np.round(level).astype(np.int8)
-            fig.add_heatmap(z=z, x0=0, dx=step, coloraxis="coloraxis", zsmooth=False, hovertemplate=hover, row=i, col=j)
-        fig.update_yaxes(title={"text": f"{label.replace('_', ' ')} (Hz)", "font_size": 13}, row=i, col=1)
+            fig.add_heatmap(
+                z=z,
+                x0=0,
+                dx=step,
+                coloraxis="coloraxis",
+                zsmooth=False,
+                hovertemplate=hover,
+                row=i,
+                col=j,
+            )
+        fig.update_yaxes(
+            title={"text": f"{label.replace('_', ' ')} (Hz)", "font_size": 13}, row=i, col=1
+        )
     ticks = {text: hz for hz, text in HERTZ.items() if hz < sample_rate / 2}
-    bands = librosa.hz_to_mel(np.array(list(ticks.values()))) / librosa.hz_to_mel(sample_rate / 2) * (_BANDS + 1) - 1
+    bands = (
+        librosa.hz_to_mel(np.array(list(ticks.values())))
+        / librosa.hz_to_mel(sample_rate / 2)
+        * (_BANDS + 1)
+        - 1
+    )
     fig.update_yaxes(tickvals=bands, ticktext=list(ticks), range=[-0.5, _BANDS - 0.5])
     fig.update_xaxes(title="time (s)", row=len(rows))
     top = colour_top([level for level, _ in levels.values()])
     bar = {"title": "dB", "thickness": 14}
-    fig.update_layout(coloraxis={"colorscale": "Magma", "cmin": top - DB_RANGE, "cmax": top, "colorbar": bar})
+    fig.update_layout(
+        coloraxis={"colorscale": "Magma", "cmin": top - DB_RANGE, "cmax": top, "colorbar": bar}
+    )
     return styled(fig, height=90 + 150 * len(rows), grid=False)
 
 
-def mel_levels(wav: np.ndarray, sample_rate: int, columns: int = _COLUMNS, bands: int = _BANDS) -> tuple[np.ndarray, float]:
+def mel_levels(
+    wav: np.ndarray, sample_rate: int, columns: int = _COLUMNS, bands: int = _BANDS
+) -> tuple[np.ndarray, float]:
     """The mel spectrogram of wav (S,) float, at most `columns` frames long, and the seconds between two of them.
 
     Levels (bands, T) in dB, at least -120, 0 being about what a full-scale sine has in its band. Slaney mel bands up to half the rate;
@@ -56,9 +89,15 @@ def mel_levels(wav: np.ndarray, sample_rate: int, columns: int = _COLUMNS, bands
     hop = max(sample_rate // 200, -(-len(wav) // (columns - 1)))
     n_fft = 2 ** int(np.ceil(np.log2(max(0.04 * sample_rate, 2 * hop))))
     padded = librosa.util.fix_length(wav, size=max(len(wav), n_fft))
-    power = librosa.feature.melspectrogram(y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=bands, norm=None)
-    full_scale = (n_fft / 4) ** 2  # a Hann window sums to n_fft / 2, of which a sine's positive frequency gets half
-    level = librosa.power_to_db(power[:, : 1 + len(wav) // hop] / full_scale, amin=10 ** (_DB_FLOOR / 10), top_db=None)
+    power = librosa.feature.melspectrogram(
+        y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=bands, norm=None
+    )
+    full_scale = (
+        n_fft / 4
+    ) ** 2  # a Hann window sums to n_fft / 2, of which a sine's positive frequency gets half
+    level = librosa.power_to_db(
+        power[:, : 1 + len(wav) // hop] / full_scale, amin=10 ** (_DB_FLOOR / 10), top_db=None
+    )
     return level, hop / sample_rate
 
 

@@ -23,7 +23,13 @@ def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> g
         ("validation_loss", "held-out, mean over levels", OTHERS[0], "lines+markers"),
     ):
         line = _thinned(table[["step", column]].dropna())
-        fig.add_scatter(x=line["step"], y=line[column], name=name, mode=mode, line={"color": colour, "width": 1.5})
+        fig.add_scatter(
+            x=line["step"],
+            y=line[column],
+            name=name,
+            mode=mode,
+            line={"color": colour, "width": 1.5},
+        )
     _mark_guessing(fig, reference)
     fig.update_xaxes(title="step")
     fig.update_yaxes(title="cross-entropy (nat per token)")
@@ -33,7 +39,14 @@ def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> g
 def level_loss(losses: Sequence[float], reference: float | None = None) -> go.Figure:
     """Cross-entropy (nat per token) of every quantizer level, coarse first; `reference` as in `training_curve`."""
     levels = [str(level) for level in range(1, len(losses) + 1)]
-    fig = go.Figure(go.Bar(x=levels, y=list(losses), text=[f"{loss:.2f}" for loss in losses], marker_color=OTHERS[0]))
+    fig = go.Figure(
+        go.Bar(
+            x=levels,
+            y=list(losses),
+            text=[f"{loss:.2f}" for loss in losses],
+            marker_color=OTHERS[0],
+        )
+    )
     _mark_guessing(fig, reference)
     fig.update_xaxes(title="quantizer level", type="category")
     fig.update_yaxes(title="cross-entropy (nat per token)", rangemode="tozero")
@@ -47,4 +60,8 @@ def _mark_guessing(fig: go.Figure, reference: float | None) -> None:
 
 def _thinned(table: pd.DataFrame, most: int = 1000) -> pd.DataFrame:
     """The means of at most `most` stretches of equal length: a log of every step would weigh down the notebook."""
-    return table if len(table) <= most else table.groupby(np.arange(len(table)) * most // len(table)).mean()
+    return (
+        table
+        if len(table) <= most
+        else table.groupby(np.arange(len(table)) * most // len(table)).mean()
+    )

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def rotary_angles(n_frames: int, head_dim: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+def rotary_angles(
+    n_frames: int, head_dim: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosines and signed sines, each float32 (n_frames, head_dim), of the rotation of every frame (RoFormer, eq. 34)."""
     frequency = 10_000.0 ** (-torch.arange(0, head_dim, 2, device=device) / head_dim)
     angle = torch.outer(torch.arange(n_frames, device=device), frequency)
@@ -29,7 +31,13 @@ class FeedForward(nn.Sequential):
     """LayerNorm, fourfold expansion with SiLU, and back: (B, T, D) -> (B, T, D)."""
 
     def __init__(self, dim: int, dropout: float):
-        super().__init__(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.SiLU(), nn.Linear(4 * dim, dim), nn.Dropout(dropout))
+        super().__init__(
+            nn.LayerNorm(dim),
+            nn.Linear(dim, 4 * dim),
+            nn.SiLU(),
+            nn.Linear(4 * dim, dim),
+            nn.Dropout(dropout),
+        )
 
 
 class SelfAttention(nn.Module):
@@ -59,7 +67,9 @@ class ConvModule(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.expand = nn.Linear(dim, 4 * dim)
         # (B, T, C) read as a channels-last image of height T and width 1: on a CPU 6 times as fast as Conv1d, with its gradient.
-        self.depthwise = nn.Conv2d(2 * dim, 2 * dim, (kernel_size, 1), padding=(kernel_size // 2, 0), groups=2 * dim)
+        self.depthwise = nn.Conv2d(
+            2 * dim, 2 * dim, (kernel_size, 1), padding=(kernel_size // 2, 0), groups=2 * dim
+        )
         self.depthwise_norm = nn.LayerNorm(2 * dim)
         self.project = nn.Linear(2 * dim, dim)
         self.dropout = nn.Dropout(dropout)
@@ -92,7 +102,11 @@ class ConformerBlock(nn.Module):
         through unchanged; the feed-forward modules hardly speak. Started at random, a Conformer has to find out from the data that a hidden
         frame resembles its neighbours: 5.9 instead of 4.1 nat at level 1 after 100 s of one core on ESC-10 (outputs/reference/log.md).
         """
-        conv, attention, identity = self.conv, self.attention, torch.eye(self.norm.normalized_shape[0])
+        conv, attention, identity = (
+            self.conv,
+            self.attention,
+            torch.eye(self.norm.normalized_shape[0]),
+        )
         dim = len(identity)
         for feed in (self.feed_in, self.feed_out):
             feed[3].weight.mul_(0.1)
@@ -102,7 +116,13 @@ class ConformerBlock(nn.Module):
         conv.expand.weight[2 * dim :] *= 0.3
         nn.init.constant_(conv.depthwise.weight, 1 / conv.depthwise.weight.shape[2])
         conv.project.weight.copy_(0.7 * torch.cat((identity, -identity), dim=1))
-        for bias in (attention.qkv.bias, attention.out.bias, conv.expand.bias, conv.depthwise.bias, conv.project.bias):
+        for bias in (
+            attention.qkv.bias,
+            attention.out.bias,
+            conv.expand.bias,
+            conv.depthwise.bias,
+            conv.project.bias,
+        ):
             nn.init.zeros_(bias)
 
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], padding: Tensor | None) -> Tensor:
@@ -119,7 +139,9 @@ class Conformer(nn.Module):
     def __init__(self, dim: int, depth: int, heads: int, kernel_size: int, dropout: float):
         super().__init__()
         self.head_dim = dim // heads
-        self.blocks = nn.ModuleList(ConformerBlock(dim, heads, kernel_size, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            ConformerBlock(dim, heads, kernel_size, dropout) for _ in range(depth)
+        )
 
     def forward(self, x: Tensor, padding: Tensor | None = None, depth: int | None = None) -> Tensor:
         """Frames (B, T, D) through the first `depth` blocks (None: all; 0: none), float (B, T, D).

@@ -73,10 +73,24 @@ def decode(
     Raises `SsenvError` for steps of another number of levels and `ValueError` for tensors that do not fit each other or the model.
     """
     if len(sampling.steps) != model.config.n_q:
-        raise SsenvError(f"decoding: steps {sampling.steps} must name the iterations of each of the model's {model.config.n_q} levels")
+        raise SsenvError(
+            f"decoding: steps {sampling.steps} must name the iterations of each of the model's {model.config.n_q} levels"
+        )
     free = _free_tokens(model, codes, given, labels, padding, controls, seeds)
     noise, totals = SeededNoise(seeds, codes.device), free.sum(dim=-1).T.tolist()
-    return fill_in(model, codes, free, totals, labels, sampling, noise, padding=padding, controls=controls, record=record, watch=watch)
+    return fill_in(
+        model,
+        codes,
+        free,
+        totals,
+        labels,
+        sampling,
+        noise,
+        padding=padding,
+        controls=controls,
+        record=record,
+        watch=watch,
+    )
 
 
 @torch.no_grad()
@@ -100,16 +114,27 @@ def fill_in(
     the whole can be exported as one program.
     """
     state, trace = torch.full_like(codes, model.config.mask_token), []
-    done, iterations = 0, sum(n for n, total in zip(sampling.steps, totals, strict=True) if any(total))
-    for level, (n, temperature, total) in enumerate(zip(sampling.steps, sampling.temperatures, totals, strict=True)):
+    done, iterations = (
+        0,
+        sum(n for n, total in zip(sampling.steps, totals, strict=True) if any(total)),
+    )
+    for level, (n, temperature, total) in enumerate(
+        zip(sampling.steps, sampling.temperatures, totals, strict=True)
+    ):
         masked = free[:, level]
         state[:, level] = codes[:, level].masked_fill(masked, model.config.mask_token)
         if not any(total):
             continue
-        rank, place, counts = sampling.sampler.begin(total, noise), masked.flatten().cumsum(0).view_as(masked) - 1, total
+        rank, place, counts = (
+            sampling.sampler.begin(total, noise),
+            masked.flatten().cumsum(0).view_as(masked) - 1,
+            total,
+        )
         for i in range(1, n + 1):
             where = torch.nonzero_static(masked, size=sum(counts)).unbind(1)
-            logits = _guided_logits(model, state, labels, padding, controls, where, level, sampling.guidance_at(i, n))
+            logits = _guided_logits(
+                model, state, labels, padding, controls, where, level, sampling.guidance_at(i, n)
+            )
             tokens = _sample(logits, temperature, sampling.top_k, sampling.top_p, noise, counts)
             log_p = logits.log_softmax(dim=-1).gather(-1, tokens[:, None])[:, 0]
             ranks = torch.full(masked.shape, torch.inf, device=codes.device)
@@ -141,13 +166,24 @@ def _guided_logits(
         return model.logits(model(codes, labels, padding, controls)[where], level).float()
     twice = torch.cat((torch.full_like(labels, model.config.null_label), labels))
     padding = None if padding is None else torch.cat((padding, padding))
-    controls = None if controls is None else torch.cat((torch.full_like(controls, torch.nan), controls))
+    controls = (
+        None if controls is None else torch.cat((torch.full_like(controls, torch.nan), controls))
+    )
     hidden = model(codes.repeat(2, 1, 1), twice, padding, controls)
-    null, conditional = model.logits(hidden.unflatten(0, (2, -1))[:, where[0], where[1]], level).float()
+    null, conditional = model.logits(
+        hidden.unflatten(0, (2, -1))[:, where[0], where[1]], level
+    ).float()
     return torch.lerp(null, conditional, guidance)
 
 
-def _sample(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, noise: Noise, counts: Sequence[int]) -> Tensor:
+def _sample(
+    logits: Tensor,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    noise: Noise,
+    counts: Sequence[int],
+) -> Tensor:
     """One code for each row of logits (M, K): that into whose share of the cumulated probabilities a uniform draw falls, one draw a row
     where the Gumbel-max trick takes K. The rows are `counts[b]` of item b after those of item b - 1."""
     if temperature == 0:
@@ -160,7 +196,9 @@ def _sample(logits: Tensor, temperature: float, top_k: int | None, top_p: float 
             dropped[:, top_k:] = True
         probability = probability.masked_fill(dropped.scatter(-1, order, dropped), 0.0)
     upto = probability.cumsum(dim=-1)
-    draw = (1 - noise.uniform(counts)[:, None]) * upto[:, -1:]  # more than 0 and at most the sum: a code of no probability is never drawn
+    draw = (1 - noise.uniform(counts)[:, None]) * upto[
+        :, -1:
+    ]  # more than 0 and at most the sum: a code of no probability is never drawn
     return torch.searchsorted(upto, draw)[:, 0]
 
 
@@ -176,7 +214,9 @@ def _free_tokens(
     """The tokens to fill in, bool (B, Q, T), once all tensors are found to fit."""
     items, n_q, n_frames = codes.shape
     if n_q != model.config.n_q:
-        raise ValueError(f"codes {tuple(codes.shape)} have {n_q} levels, the model {model.config.n_q}")
+        raise ValueError(
+            f"codes {tuple(codes.shape)} have {n_q} levels, the model {model.config.n_q}"
+        )
     if given.shape not in {(items, n_q, n_frames), (1, n_q, n_frames)}:
         raise ValueError(f"given {tuple(given.shape)} does not fit codes {tuple(codes.shape)}")
     if padding is not None and padding.shape != (items, n_frames):
@@ -184,10 +224,16 @@ def _free_tokens(
     if controls is not None and controls.shape != (items, n_frames, 2):
         raise ValueError(f"controls {tuple(controls.shape)} do not fit codes {tuple(codes.shape)}")
     if labels.shape != (items,) or len(seeds) != items:
-        raise ValueError(f"{items} items need as many labels and seeds, not {tuple(labels.shape)} and {len(seeds)}")
+        raise ValueError(
+            f"{items} items need as many labels and seeds, not {tuple(labels.shape)} and {len(seeds)}"
+        )
     if model.training:
-        raise ValueError("decoding needs model.eval(): dropout would make codes depend on more than their seed")
+        raise ValueError(
+            "decoding needs model.eval(): dropout would make codes depend on more than their seed"
+        )
     free = (~given if padding is None else ~(given | padding[:, None])).expand_as(codes)
     if not torch.all(free | ((codes >= 0) & (codes < model.config.codebook_size))):
-        raise ValueError(f"codes that are given or padding must lie in [0, {model.config.codebook_size}); the mask token is no code")
+        raise ValueError(
+            f"codes that are given or padding must lie in [0, {model.config.codebook_size}); the mask token is no code"
+        )
     return free

@@ -67,7 +67,12 @@ def keep_outside(n_q: int, n_frames: int, start: int, stop: int) -> Tensor:
     return ((frame < start) | (frame >= stop)).expand(1, n_q, n_frames)
 
 
-def keep_random(n_q: int, n_frames: int, fraction: float | Sequence[float], generator: torch.Generator | None = None) -> Tensor:
+def keep_random(
+    n_q: int,
+    n_frames: int,
+    fraction: float | Sequence[float],
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Given: in each level exactly round(fraction n_frames) random frames, drawn anew for every level; the rest varies.
 
     `fraction` in [0, 1], one for all levels or one per level: (1, 1, 0, ...) keeps the two coarsest and renews the others.

@@ -39,11 +39,17 @@ class SoundStormConfig:
     def __post_init__(self):
         for name in ("n_q", "codebook_size", "num_classes", "dim", "depth", "heads", "kernel_size"):
             if getattr(self, name) < 1:
-                raise SsenvError(f"SoundStorm: {name} is {getattr(self, name)}; it must be at least 1")
+                raise SsenvError(
+                    f"SoundStorm: {name} is {getattr(self, name)}; it must be at least 1"
+                )
         if self.dim % (2 * self.heads):
-            raise SsenvError(f"SoundStorm: dim {self.dim} must be a multiple of 2 x heads = {2 * self.heads} (rotary positions)")
+            raise SsenvError(
+                f"SoundStorm: dim {self.dim} must be a multiple of 2 x heads = {2 * self.heads} (rotary positions)"
+            )
         if self.kernel_size % 2 == 0:
-            raise SsenvError(f"SoundStorm: kernel_size {self.kernel_size} must be odd, so that frames stay aligned")
+            raise SsenvError(
+                f"SoundStorm: kernel_size {self.kernel_size} must be odd, so that frames stay aligned"
+            )
         if not 0 <= self.dropout < 1:
             raise SsenvError(f"SoundStorm: dropout {self.dropout} must lie in [0, 1)")
 
@@ -76,12 +82,17 @@ class ControlEmbedding(nn.Module):
         super().__init__()
         self.rows = nn.Linear(self.KNOTS + 4, dim, bias=False)
         self.register_buffer("knots", torch.linspace(0, 1, self.KNOTS), persistent=False)
-        nn.init.normal_(self.rows.weight, std=0.5)  # as loud as codes are: at 0.02 they are not heard within a short training
+        nn.init.normal_(
+            self.rows.weight, std=0.5
+        )  # as loud as codes are: at 0.02 they are not heard within a short training
 
     def forward(self, controls: Tensor) -> Tensor:
         unknown = controls.isnan()
         loudness, onset = controls.nan_to_num(0.0).clamp(0, 1).unbind(-1)
-        near = F.relu(1 - (loudness[..., None] - self.knots).abs() * (self.KNOTS - 1)) * ~unknown[..., :1]
+        near = (
+            F.relu(1 - (loudness[..., None] - self.knots).abs() * (self.KNOTS - 1))
+            * ~unknown[..., :1]
+        )
         answers = torch.stack((1 - onset, onset), dim=-1) * ~unknown[..., 1:]
         return self.rows(torch.cat((near, answers, unknown), dim=-1).to(self.rows.weight.dtype))
 
@@ -103,8 +114,12 @@ class SoundStorm(nn.Module):
         self.code_embedding = nn.EmbeddingBag(config.n_q * ids, config.dim, mode="sum")
         self.class_embedding = nn.Embedding(config.num_classes + 1, config.dim)
         self.control_embedding = ControlEmbedding(config.dim) if config.controls else None
-        self.conformer = Conformer(config.dim, config.depth, config.heads, config.kernel_size, config.dropout)
-        self.heads = nn.ModuleList(nn.Linear(config.dim, config.codebook_size) for _ in range(config.n_q))
+        self.conformer = Conformer(
+            config.dim, config.depth, config.heads, config.kernel_size, config.dropout
+        )
+        self.heads = nn.ModuleList(
+            nn.Linear(config.dim, config.codebook_size) for _ in range(config.n_q)
+        )
         self.register_buffer("level_offset", torch.arange(config.n_q) * ids, persistent=False)
         # Without codebooks to start from, embeddings start small, as learning then turns them sooner; so do logits: all codes about alike.
         nn.init.normal_(self.code_embedding.weight, std=0.02)
@@ -131,13 +146,23 @@ class SoundStorm(nn.Module):
         u, spread, v = torch.linalg.svd(centred, full_matrices=False)
         entries = u * spread.sqrt()[:, None] @ v
         entries = entries / entries.square().mean(dim=(1, 2), keepdim=True).sqrt()
-        projected = entries @ torch.randn(width, self.config.dim, device=codebooks.device) * width**-0.5
-        rows = (projected + torch.randn_like(projected)) * level_rms / level_rms.square().sum().sqrt()
+        projected = (
+            entries @ torch.randn(width, self.config.dim, device=codebooks.device) * width**-0.5
+        )
+        rows = (
+            (projected + torch.randn_like(projected)) * level_rms / level_rms.square().sum().sqrt()
+        )
         self.code_embedding.weight.unflatten(0, (n_q, size + 1))[:, :size] = rows
         for head, own in zip(self.heads, rows, strict=True):
             head.weight.copy_(0.6 * self.config.dim**-0.5 * own)
 
-    def forward(self, codes: Tensor, labels: Tensor, padding: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        codes: Tensor,
+        labels: Tensor,
+        padding: Tensor | None = None,
+        controls: Tensor | None = None,
+    ) -> Tensor:
         """Hidden frames (B, T, D), for `logits`."""
         return self.features(codes, labels, padding, controls)
 
@@ -152,14 +177,21 @@ class SoundStorm(nn.Module):
         """Frames (B, T, D) after `layer` Conformer blocks (0: the summed embeddings; None: all), without a class where `labels` is None."""
         return self.conformer(self.embed(codes, labels, controls), padding, layer)
 
-    def embed(self, codes: Tensor, labels: Tensor | None = None, controls: Tensor | None = None) -> Tensor:
+    def embed(
+        self, codes: Tensor, labels: Tensor | None = None, controls: Tensor | None = None
+    ) -> Tensor:
         """The summed embeddings of frames (B, T, D), which the Conformer reads."""
         if labels is None:
             labels = codes.new_full(codes.shape[:1], self.config.null_label)
         rows = (codes + self.level_offset[:, None]).transpose(1, 2)
-        x = self.code_embedding(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]) + self.class_embedding(labels)[:, None]
+        x = (
+            self.code_embedding(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+            + self.class_embedding(labels)[:, None]
+        )
         if self.control_embedding is not None:
-            x = x + self.control_embedding(torch.full((1, 1, 2), torch.nan, device=x.device) if controls is None else controls)
+            x = x + self.control_embedding(
+                torch.full((1, 1, 2), torch.nan, device=x.device) if controls is None else controls
+            )
         elif controls is not None:
             raise ValueError("this SoundStorm was built without controls")
         return x
@@ -184,12 +216,19 @@ class SoundStorm(nn.Module):
         """
         if padding is not None:
             mask = mask & ~padding
-        hidden = self(apply_training_mask(codes, level, mask, self.config.mask_token), labels, padding, controls)
+        hidden = self(
+            apply_training_mask(codes, level, mask, self.config.mask_token),
+            labels,
+            padding,
+            controls,
+        )
         item, frame = mask.nonzero(as_tuple=True)
         by_level = level[item].argsort(stable=True)
         item, frame = item[by_level], frame[by_level]
         counts = level[item].bincount(minlength=self.config.n_q).tolist()
-        logits = torch.cat([self.logits(h, q) for q, h in enumerate(hidden[item, frame].split(counts))])
+        logits = torch.cat(
+            [self.logits(h, q) for q, h in enumerate(hidden[item, frame].split(counts))]
+        )
         target = codes[item, level[item], frame]
         loss = F.cross_entropy(logits.float(), target, reduction="none")
         return MaskedTokens(loss, logits.argmax(dim=-1) == target, item, level[item])

@@ -36,10 +36,18 @@ class SeededNoise:
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
     def uniform(self, counts: Sequence[int]) -> Tensor:
-        return torch.cat([torch.rand(n, generator=g, device=g.device) for g, n in zip(self.generators, counts, strict=True)])
+        return torch.cat(
+            [
+                torch.rand(n, generator=g, device=g.device)
+                for g, n in zip(self.generators, counts, strict=True)
+            ]
+        )
 
     def gumbel(self, counts: Sequence[int]) -> Tensor:
-        draws = [torch.empty(n, device=g.device).exponential_(generator=g) for g, n in zip(self.generators, counts, strict=True)]
+        draws = [
+            torch.empty(n, device=g.device).exponential_(generator=g)
+            for g, n in zip(self.generators, counts, strict=True)
+        ]
         return -torch.cat(draws).log()
 
 
@@ -68,7 +76,9 @@ class Confidence:
 
     def __post_init__(self):
         if not 0 <= self.choice_temperature < math.inf:
-            raise SsenvError(f"decoding: choice_temperature {self.choice_temperature} must be finite and not below 0")
+            raise SsenvError(
+                f"decoding: choice_temperature {self.choice_temperature} must be finite and not below 0"
+            )
 
     def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
         def rank(log_p: Tensor, index: Tensor, counts: Sequence[int], progress: float) -> Tensor:
@@ -92,14 +102,23 @@ class HaltonOrder:
     over the tokens to fill in; each item begins at a random one."""
 
     def begin(self, totals: Sequence[int], noise: Noise) -> Rank:
-        starts = noise.uniform([min(total, 1) for total in totals])  # an item with nothing to fill in draws nothing
-        order = torch.cat([_halton(total, start) for total, start in zip(filter(None, totals), starts, strict=True)])
+        starts = noise.uniform(
+            [min(total, 1) for total in totals]
+        )  # an item with nothing to fill in draws nothing
+        order = torch.cat(
+            [
+                _halton(total, start)
+                for total, start in zip(filter(None, totals), starts, strict=True)
+            ]
+        )
         return lambda log_p, index, counts, progress: order[index]
 
 
 def _halton(total: int, start: Tensor) -> Tensor:
     """(total,) float32 ranks, the first kept the highest; `start` () in [0, 1) says where that is."""
-    turn = torch.from_numpy(Halton(1, scramble=False).random(total)[:, 0]).argsort().to(start.device)  # of each place
+    turn = (
+        torch.from_numpy(Halton(1, scramble=False).random(total)[:, 0]).argsort().to(start.device)
+    )  # of each place
     place = torch.arange(total, device=start.device)
     return -turn[(place - (start * total).long()) % total].float()
 
@@ -145,15 +164,23 @@ class Sampling:
 
     def __post_init__(self):
         if not self.steps or min(self.steps) < 1:
-            raise SsenvError(f"decoding: steps {self.steps} must name at least 1 iteration for each level")
+            raise SsenvError(
+                f"decoding: steps {self.steps} must name at least 1 iteration for each level"
+            )
         if not all(0 <= temperature < math.inf for temperature in self.temperatures):
-            raise SsenvError(f"decoding: temperature {self.temperature} must be finite and not below 0")
+            raise SsenvError(
+                f"decoding: temperature {self.temperature} must be finite and not below 0"
+            )
         if len(self.temperatures) != len(self.steps):
-            raise SsenvError(f"decoding: temperature {self.temperature} must be one number, or one for each of {len(self.steps)} levels")
+            raise SsenvError(
+                f"decoding: temperature {self.temperature} must be one number, or one for each of {len(self.steps)} levels"
+            )
         if not 0 <= self.guidance < math.inf:
             raise SsenvError(f"decoding: guidance {self.guidance} must be finite and not below 0")
         if self.guidance_schedule not in ("constant", "rising", "falling"):
-            raise SsenvError(f"decoding: guidance_schedule {self.guidance_schedule!r} must be constant, rising or falling")
+            raise SsenvError(
+                f"decoding: guidance_schedule {self.guidance_schedule!r} must be constant, rising or falling"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise SsenvError(f"decoding: top_k {self.top_k} must be at least 1")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -166,21 +193,41 @@ class Sampling:
         Raises `SsenvError` for a setting out of range or a sampler of another name.
         """
         values = {field.name: settings[field.name] for field in fields(cls)}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return cls(**{**values, "sampler": sampler_named(values["sampler"], settings["choice_temperature"])})
+        values = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(
+            **{
+                **values,
+                "sampler": sampler_named(values["sampler"], settings["choice_temperature"]),
+            }
+        )
 
     def settings(self) -> dict[str, Any]:
         """What `of` makes it from, and JSON holds."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         name = next(name for name, kind in SAMPLERS.items() if isinstance(self.sampler, kind))
-        return {**values, "sampler": name, "choice_temperature": getattr(self.sampler, "choice_temperature", Confidence.choice_temperature)}
+        return {
+            **values,
+            "sampler": name,
+            "choice_temperature": getattr(
+                self.sampler, "choice_temperature", Confidence.choice_temperature
+            ),
+        }
 
     @property
     def temperatures(self) -> tuple[float, ...]:
         """One per level."""
-        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,) * len(self.steps)
+        return (
+            self.temperature
+            if isinstance(self.temperature, tuple)
+            else (self.temperature,) * len(self.steps)
+        )
 
     def guidance_at(self, i: int, n: int) -> float:
         """Of iteration i of a level's n."""
-        share = {"constant": 1.0, "rising": i / n, "falling": (n + 1 - i) / n}[self.guidance_schedule]
+        share = {"constant": 1.0, "rising": i / n, "falling": (n + 1 - i) / n}[
+            self.guidance_schedule
+        ]
         return 1.0 + (self.guidance - 1.0) * share

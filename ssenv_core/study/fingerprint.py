@@ -17,7 +17,11 @@ def code_hashes(notebook: Path) -> dict[str, str]:
         SsenvError: the file is not a notebook, or a cell is not valid Python.
     """
     try:
-        cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+        cells = [
+            cell.source
+            for cell in nbformat.read(notebook, as_version=4).cells
+            if cell.cell_type == "code"
+        ]
     except ValueError as error:
         raise SsenvError(f"{notebook} is not a readable notebook ({error})") from None
     files: set[Path] = set()
@@ -25,5 +29,7 @@ def code_hashes(notebook: Path) -> dict[str, str]:
         try:
             files |= package_files(TransformerManager().transform_cell(source))
         except SyntaxError as error:
-            raise SsenvError(f"{notebook.stem}, code cell {number}, line {error.lineno}: {error.msg}") from None
+            raise SsenvError(
+                f"{notebook.stem}, code cell {number}, line {error.lineno}: {error.msg}"
+            ) from None
     return {"notebook": sha256_json(cells), "code": sha256_files(list(files), PACKAGE.parent)}

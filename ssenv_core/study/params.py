@@ -20,11 +20,15 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
-Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]  # the names that datasets/ and codecs/, a floor above, know
+Dataset = Literal[
+    "esc50", "esc10", "urbansound8k", "folder", "synthetic"
+]  # the names that datasets/ and codecs/, a floor above, know
 SamplerName = Literal["confidence", "halton", "random"]
 Precision = Literal["auto", "bf16", "fp32"]
 Schedule = Literal["constant", "rising", "falling"]
-Codec = Literal["melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"]
+Codec = Literal[
+    "melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"
+]
 CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Codec))})@\d+(\.\d+)?$")]
 EmbeddingName = Literal["encodec", "clap", "vggish"]  # likewise embeddings.py
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
@@ -47,7 +51,13 @@ class Params:
             SsenvError: a value has the wrong type or is out of bounds.
         """
         try:
-            return cls(**{field.name: namespace[field.name] for field in fields(cls) if field.name in namespace})
+            return cls(
+                **{
+                    field.name: namespace[field.name]
+                    for field in fields(cls)
+                    if field.name in namespace
+                }
+            )
         except ValidationError as error:
             raise SsenvError(_one_line(error)) from None
 
@@ -104,7 +114,9 @@ class TrainParams(Params):
     @classmethod
     def _divide_dim(cls, heads: int, info: ValidationInfo) -> int:
         if info.data.get("dim", 0) % (2 * heads):
-            raise ValueError(f"dim {info.data['dim']} must be a multiple of 2 x heads = {2 * heads} (rotary positions)")
+            raise ValueError(
+                f"dim {info.data['dim']} must be a multiple of 2 x heads = {2 * heads} (rotary positions)"
+            )
         return heads
 
     @field_validator("kernel_size")
@@ -192,7 +204,9 @@ class ListeningParams(HeldOutParams):
     """07_listening_test."""
 
     mushra_items: Count
-    mushra_codecs: Annotated[tuple[CodecAtRate, ...], Field(min_length=1, max_length=9)]  # with reference and anchors, 12 on a page
+    mushra_codecs: Annotated[
+        tuple[CodecAtRate, ...], Field(min_length=1, max_length=9)
+    ]  # with reference and anchors, 12 on a page
     fit_classes: Count
     fit_clips: Annotated[int, Field(ge=1, le=6)]  # of each side: 12 on a page
 
@@ -260,7 +274,9 @@ def read_params(path: str | Path) -> dict[str, object]:
         raise SsenvError(f"cannot read {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SsenvError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict) or any(not isinstance(name, str) or isinstance(value, dict) for name, value in values.items()):
+    if not isinstance(values, dict) or any(
+        not isinstance(name, str) or isinstance(value, dict) for name, value in values.items()
+    ):
         raise SsenvError(f"{path} must be one flat mapping of name: value")
     return values
 
@@ -302,6 +318,10 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     value = "" if first["type"] == "missing" else f" = {first['input']!r}"
-    own = SAID.get(str(first["loc"][0])) if first["type"] != "string_type" else "must be text: put it into quotes"
+    own = (
+        SAID.get(str(first["loc"][0]))
+        if first["type"] != "string_type"
+        else "must be text: put it into quotes"
+    )
     message = SAID.get(first["type"], own or first["msg"].removeprefix("Value error, "))
     return f"parameter {name}{value}: {message[0].lower()}{message[1:]}"

@@ -29,7 +29,9 @@ class Step:
     parameters: dict
 
 
-def read_study(params_path: str | Path, overrides: Mapping[str, object], root: Path) -> tuple[str, list[Step]]:
+def read_study(
+    params_path: str | Path, overrides: Mapping[str, object], root: Path
+) -> tuple[str, list[Step]]:
     """The study's name and its steps, every name and value of the params file checked.
 
     Raises:
@@ -38,11 +40,15 @@ def read_study(params_path: str | Path, overrides: Mapping[str, object], root: P
     values = {**read_params(params_path), **overrides}
     names = values.pop("notebooks", None)
     if not isinstance(names, list) or not names:
-        raise SsenvError(f"{params_path} must list its notebooks in order: notebooks: [01_tokenize, 02_train, ...]")
+        raise SsenvError(
+            f"{params_path} must list its notebooks in order: notebooks: [01_tokenize, 02_train, ...]"
+        )
     paths = {path.stem: path for path in (root / "notebooks").glob("*.ipynb")}
     for name in names:
         if not isinstance(name, str) or name not in paths:
-            raise SsenvError(f"{params_path} lists notebook {name!r}: {nearest_name(str(name), paths)}")
+            raise SsenvError(
+                f"{params_path} lists notebook {name!r}: {nearest_name(str(name), paths)}"
+            )
     declared = {name: _declared(paths[name]) for name in names}
     known = {parameter for defaults in declared.values() for parameter in defaults}
     refuse_unknown(overrides, known | {"notebooks"}, "the command")
@@ -51,7 +57,9 @@ def read_study(params_path: str | Path, overrides: Mapping[str, object], root: P
         raise SsenvError(f"{params_path} must name its study: study: NAME")
     steps = []
     for name in names:
-        given = {parameter: value for parameter, value in values.items() if parameter in declared[name]}
+        given = {
+            parameter: value for parameter, value in values.items() if parameter in declared[name]
+        }
         try:
             checked = NOTEBOOK_PARAMS.get(name, Params).from_cell({**declared[name], **given})
         except SsenvError as error:
@@ -65,18 +73,32 @@ def _check_together(parameters: Mapping[str, dict], root: Path) -> None:
     """Refuse what a step would refuse in the end, after hours: codecs without such a bandwidth, a decoding for other codes than 01_tokenize
     makes, a plan for a generator that 02_train makes without controls, a generator of another study that is not there or knows the fold."""
     for step, name in (("01_tokenize", "compare"), ("07_listening_test", "mushra_codecs")):
-        for codec, _, bandwidth in (version.partition("@") for version in parameters.get(step, {}).get(name, ())):
+        for codec, _, bandwidth in (
+            version.partition("@") for version in parameters.get(step, {}).get(name, ())
+        ):
             codec_levels(codec, float(bandwidth))
     if {"01_tokenize", "03_generate"} <= parameters.keys():
-        codec, bandwidth = parameters["01_tokenize"]["codec"], parameters["01_tokenize"]["bandwidth"]
-        iterations, levels = list(parameters["03_generate"]["steps"]), codec_levels(codec, bandwidth)
+        codec, bandwidth = (
+            parameters["01_tokenize"]["codec"],
+            parameters["01_tokenize"]["bandwidth"],
+        )
+        iterations, levels = (
+            list(parameters["03_generate"]["steps"]),
+            codec_levels(codec, bandwidth),
+        )
         if len(iterations) != levels:
             raise SsenvError(
                 f"03_generate: parameter steps = {iterations}: {codec} has {levels} levels at {bandwidth:g} kbps, "
                 f"and each needs its iterations, as in --set 'steps=[{','.join(['12'] + ['1'] * (levels - 1))}]'"
             )
-    if {"02_train", "03_generate"} <= parameters.keys() and parameters["03_generate"]["plan"] and not parameters["02_train"]["controls"]:
-        raise SsenvError("03_generate: parameter plan = True asks for loudness and onsets: --set controls=true, or --set plan=false")
+    if (
+        {"02_train", "03_generate"} <= parameters.keys()
+        and parameters["03_generate"]["plan"]
+        and not parameters["02_train"]["controls"]
+    ):
+        raise SsenvError(
+            "03_generate: parameter plan = True asks for loudness and onsets: --set controls=true, or --set plan=false"
+        )
     if "03_generate" in parameters:
         Sampling.of(parameters["03_generate"])
     if asked := parameters.get("06_classify"):
@@ -86,7 +108,9 @@ def _check_together(parameters: Mapping[str, dict], root: Path) -> None:
             require_heldout(generator, asked["fold"])
             depth = generator.model.config.depth
         if None not in (depth, layer) and layer > depth:
-            raise SsenvError(f"06_classify: parameter classifier_layer = {layer}: the generator has {depth} blocks")
+            raise SsenvError(
+                f"06_classify: parameter classifier_layer = {layer}: the generator has {depth} blocks"
+            )
 
 
 def _declared(notebook: Path) -> dict[str, object]:

@@ -10,7 +10,13 @@ from ssenv_core.base.folders import StudyFolder
 
 
 def finish_step(
-    folder: StudyFolder, step: str, *, headline: dict[str, float], inputs: list[Path], outputs: list[Path], missing: Iterable[str] = ()
+    folder: StudyFolder,
+    step: str,
+    *,
+    headline: dict[str, float],
+    inputs: list[Path],
+    outputs: list[Path],
+    missing: Iterable[str] = (),
 ) -> None:
     """Record what a notebook made: its headline numbers, its input and output files with their hashes, and what it had to do without.
 
@@ -29,22 +35,41 @@ def finish_step(
         return {os.path.relpath(file, folder.root): sha256_file(file) for file in files}
 
     figures = sorted(folder.figures.glob(f"{step.split('_')[0]}_*"))
-    record = {"step": step, "headline": headline, "inputs": hashes(inputs), "outputs": hashes([*outputs, *figures]), "missing": [*missing]}
-    record["folders"] = {os.path.relpath(path, folder.root): len(files_in(path)) for path in inputs if path.is_dir()}
+    record = {
+        "step": step,
+        "headline": headline,
+        "inputs": hashes(inputs),
+        "outputs": hashes([*outputs, *figures]),
+        "missing": [*missing],
+    }
+    record["folders"] = {
+        os.path.relpath(path, folder.root): len(files_in(path)) for path in inputs if path.is_dir()
+    }
     write_json(folder.step_record(step), record)
 
 
 def outdated_steps(records: Mapping[str, dict]) -> set[str]:
     """Of the steps of a manifest those whose results no longer stand: their last run did not end, or a file that they read or one more in a
     folder that they read, was made since, or by a step that is outdated itself."""
-    made = {name: (step, digest) for step, record in records.items() for name, digest in record["outputs"].items()}
+    made = {
+        name: (step, digest)
+        for step, record in records.items()
+        for name, digest in record["outputs"].items()
+    }
     outdated = {step for step, record in records.items() if record["fingerprint"] is None}
 
     def stands(record: dict) -> bool:
         read = [(*made[name], digest) for name, digest in record["inputs"].items() if name in made]
-        grown = (sum(name.startswith(f"{folder}/") for name in made) > count for folder, count in record.get("folders", {}).items())
-        return all(now == then and maker not in outdated for maker, now, then in read) and not any(grown)
+        grown = (
+            sum(name.startswith(f"{folder}/") for name in made) > count
+            for folder, count in record.get("folders", {}).items()
+        )
+        return all(now == then and maker not in outdated for maker, now, then in read) and not any(
+            grown
+        )
 
-    while more := {step for step, record in records.items() if step not in outdated and not stands(record)}:
+    while more := {
+        step for step, record in records.items() if step not in outdated and not stands(record)
+    }:
         outdated |= more
     return outdated

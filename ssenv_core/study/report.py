@@ -23,14 +23,18 @@ from ssenv_core.plots.page import place_figure, write_page
 
 OUTDATED = "outdated: its last run did not end, or it read what has changed since"
 PLOTLY = "application/vnd.plotly.v1+json"
-PLOTLY_LIBRARY = re.compile(r"<script[^>]*>\s*(/\*\*\s*\* plotly\.js|import\b).*?</script>", re.DOTALL)
+PLOTLY_LIBRARY = re.compile(
+    r"<script[^>]*>\s*(/\*\*\s*\* plotly\.js|import\b).*?</script>", re.DOTALL
+)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 FOLDED_CODE = """{%- extends 'basic/index.html.j2' -%}
 {% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>{% endblock %}"""
 
 
-def write_report(folder: StudyFolder, study: str, records: Mapping[str, dict], outdated: Collection[str]) -> Path:
+def write_report(
+    folder: StudyFolder, study: str, records: Mapping[str, dict], outdated: Collection[str]
+) -> Path:
     """Write folder.report. records: the steps to show, by name and in order, as manifest.json has them; outdated: see `outdated_steps`."""
     figures: list[str] = []
     sections = "".join(
@@ -42,7 +46,14 @@ def write_report(folder: StudyFolder, study: str, records: Mapping[str, dict], o
         f"<p>A study run with ssenv: SoundStorm on environmental sound.</p>{_environment(records)}{_steps(records, outdated)}"
         f"<details><summary>parameters</summary>{_parameters(records)}</details>"
     )
-    return write_page(folder.report, study, header, sections, figures, HtmlFormatter(style="default").get_style_defs(".highlight"))
+    return write_page(
+        folder.report,
+        study,
+        header,
+        sections,
+        figures,
+        HtmlFormatter(style="default").get_style_defs(".highlight"),
+    )
 
 
 def format_seconds(seconds: float) -> str:
@@ -83,9 +94,12 @@ def _parameters(records: Mapping[str, dict]) -> str:
     steps: dict[tuple[str, str], list[str]] = {}
     for step, record in records.items():
         for name, value in record["parameters"].items():
-            steps.setdefault((name, json.dumps(value, ensure_ascii=False).strip('"')), []).append(step.split("_")[0])
+            steps.setdefault((name, json.dumps(value, ensure_ascii=False).strip('"')), []).append(
+                step.split("_")[0]
+            )
     rows = "".join(
-        f"<tr><td>{name}</td><td>{html.escape(value)}</td><td>{' '.join(where)}</td></tr>" for (name, value), where in steps.items()
+        f"<tr><td>{name}</td><td>{html.escape(value)}</td><td>{' '.join(where)}</td></tr>"
+        for (name, value), where in steps.items()
     )
     return f"<table><tr><th>parameter<th>value<th>steps</tr>{rows}</table>"
 
@@ -95,15 +109,21 @@ def _environment(records: Mapping[str, dict]) -> str:
     lines = {}
     for name, record in records.items():
         about = record["environment"]
-        versions = ", ".join(f"{package} {version}" for package, version in about["packages"].items())
+        versions = ", ".join(
+            f"{package} {version}" for package, version in about["packages"].items()
+        )
         line = f"{about['device']} ({about['machine']}), Python {about['python']}, {versions}; git {about['git'] or 'unknown'}"
         lines.setdefault(line, []).append(name.split("_")[0])
     if len(lines) == 1:
         return f"<p>{html.escape(next(iter(lines)))}</p>"
-    return "".join(f"<p>{' '.join(where)}: {html.escape(line)}</p>" for line, where in lines.items())
+    return "".join(
+        f"<p>{' '.join(where)}: {html.escape(line)}</p>" for line, where in lines.items()
+    )
 
 
-def _notebook(folder: StudyFolder, path: str, records: Mapping[str, dict], figures: list[str]) -> str:
+def _notebook(
+    folder: StudyFolder, path: str, records: Mapping[str, dict], figures: list[str]
+) -> str:
     """One executed notebook as HTML; its plotly figures are appended to `figures` as JSON, and empty places left for them."""
     if not (folder.root / path).is_file():
         return f"<p>{html.escape(path)} is gone: run this step again to have it here</p>"
@@ -114,8 +134,12 @@ def _notebook(folder: StudyFolder, path: str, records: Mapping[str, dict], figur
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [shown for output in cell.outputs if (shown := _static(output, figures))]
-    quiet = logging.Logger("nbconvert", logging.ERROR)  # it warns of every image without a text for it
-    exporter = HTMLExporter(raw_template=FOLDED_CODE, exclude_input_prompt=True, exclude_output_prompt=True, log=quiet)
+    quiet = logging.Logger(
+        "nbconvert", logging.ERROR
+    )  # it warns of every image without a text for it
+    exporter = HTMLExporter(
+        raw_template=FOLDED_CODE, exclude_input_prompt=True, exclude_output_prompt=True, log=quiet
+    )
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     body, _ = exporter.from_notebook_node(notebook)
     return _local(body, folder, (folder.root / path).parent, records)
@@ -139,7 +163,11 @@ def _local(body: str, folder: StudyFolder, base: Path, records: Mapping[str, dic
         attribute, quote, link = match.groups()
         parts = urlsplit(html.unescape(link))
         if parts.scheme or parts.netloc:
-            return f'data-remote="{link}"' if attribute == "src" and parts.scheme != "data" else match.group()
+            return (
+                f'data-remote="{link}"'
+                if attribute == "src" and parts.scheme != "data"
+                else match.group()
+            )
         if not parts.path:
             return match.group()
         target = Path(parts.path)
@@ -149,4 +177,8 @@ def _local(body: str, folder: StudyFolder, base: Path, records: Mapping[str, dic
         return f"{attribute}={quote}{html.escape(path)}{quote}"
 
     body = re.sub(r"<link\b[^>]*>|<script\b[^>]*\bsrc=[^>]*>\s*</script>", "", body)
-    return re.sub(r"<[a-zA-Z][^<>]*>", lambda tag: re.sub(r"""\b(src|href)=(["'])([^"']*)\2""", relink, tag.group()), body)
+    return re.sub(
+        r"<[a-zA-Z][^<>]*>",
+        lambda tag: re.sub(r"""\b(src|href)=(["'])([^"']*)\2""", relink, tag.group()),
+        body,
+    )

@@ -35,7 +35,12 @@ TRAINING_STATES = {  # in checkpoints/
     "01_tokenize": ("judge.state.safetensors",),
     "02_train": ("generator.state.safetensors",),
     "06_classify": ("classifier.state.safetensors", "ast.state.safetensors"),
-    "08_train_codec": ("encoder.state.safetensors", "decoder.state.safetensors", "hearing.state.safetensors", "finish.state.safetensors"),
+    "08_train_codec": (
+        "encoder.state.safetensors",
+        "decoder.state.safetensors",
+        "hearing.state.safetensors",
+        "finish.state.safetensors",
+    ),
 }
 
 
@@ -70,18 +75,34 @@ def run_study(
     study, steps = read_study(params_path, overrides or {}, root)
     chosen = _choose([step.name for step in steps], start, only)
     folder = StudyFolder(root / "outputs" / study)
-    manifest = read_json(folder.manifest) if folder.manifest.exists() else {"study": study, "steps": {}}
+    manifest = (
+        read_json(folder.manifest) if folder.manifest.exists() else {"study": study, "steps": {}}
+    )
     records = manifest["steps"]
-    datasets = {step.name: _dataset_of(step.parameters, root) for step in steps if step.name in chosen}
+    datasets = {
+        step.name: _dataset_of(step.parameters, root) for step in steps if step.name in chosen
+    }
     states = {}
     for position, step in enumerate(steps):
         if step.name not in chosen:
             states[step.name] = "left alone"
             continue
-        earlier = {other.name: sorted(records[other.name]["outputs"]) for other in steps[:position] if other.name in records}
-        fingerprint = {**code_hashes(step.notebook), "parameters": sha256_json(step.parameters), "files": sha256_json(earlier)}
+        earlier = {
+            other.name: sorted(records[other.name]["outputs"])
+            for other in steps[:position]
+            if other.name in records
+        }
+        fingerprint = {
+            **code_hashes(step.notebook),
+            "parameters": sha256_json(step.parameters),
+            "files": sha256_json(earlier),
+        }
         fingerprint |= {"dataset": datasets[step.name]}
-        reason = ASKED_FOR if force or start or only else _why_run(records.get(step.name), fingerprint, folder)
+        reason = (
+            ASKED_FOR
+            if force or start or only
+            else _why_run(records.get(step.name), fingerprint, folder)
+        )
         if not reason:
             print(f"{step.name}: skipped, unchanged{_say_missing(records[step.name])}", flush=True)
             states[step.name] = "skipped"
@@ -90,15 +111,25 @@ def run_study(
         if reason == ASKED_FOR:
             _forget_training(step.name, folder)
         if step.name in records:
-            records[step.name]["fingerprint"] = None  # until it ends well, its files may be of two runs
+            records[step.name]["fingerprint"] = (
+                None  # until it ends well, its files may be of two runs
+            )
             write_json(folder.manifest, manifest)
         records[step.name] = {"fingerprint": fingerprint, **_run_step(step, folder, root)}
         write_json(folder.manifest, manifest)
         record = records[step.name]
-        print(f"{step.name}: done in {format_seconds(record['seconds'])}  {format_headline(record['headline'])}".rstrip(), flush=True)
+        print(
+            f"{step.name}: done in {format_seconds(record['seconds'])}  {format_headline(record['headline'])}".rstrip(),
+            flush=True,
+        )
         states[step.name] = "run"
     outdated = outdated_steps(records)
-    write_report(folder, study, {step.name: records[step.name] for step in steps if step.name in records}, outdated)
+    write_report(
+        folder,
+        study,
+        {step.name: records[step.name] for step in steps if step.name in records},
+        outdated,
+    )
     _print_table(states, records, outdated)
     print(f"report: {folder.report}", flush=True)
     return states
@@ -120,7 +151,10 @@ def _dataset_of(parameters: Mapping[str, object], root: Path) -> str:
     """The fingerprint of the dataset that a step reads, with its clips and their labels and folds; "" of a step that reads none."""
     if "data_root" not in parameters:
         return ""
-    name, made = parameters["dataset"], {"clips_per_class": parameters["clips_per_class"], "seed": parameters["seed"]}
+    name, made = (
+        parameters["dataset"],
+        {"clips_per_class": parameters["clips_per_class"], "seed": parameters["seed"]},
+    )
     sounds = load_dataset(name, root / parameters["data_root"], **made)
     if "fold" in parameters:
         sounds.subset(folds=[parameters["fold"]])  # which refuses one that is not there
@@ -133,7 +167,12 @@ def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFold
         return "no result yet"
     if record["fingerprint"] is None:
         return "its last run did not end"
-    words = {"notebook": "its code cells", "code": "ssenv_core", "parameters": "its parameters", "dataset": "the dataset"}
+    words = {
+        "notebook": "its code cells",
+        "code": "ssenv_core",
+        "parameters": "its parameters",
+        "dataset": "the dataset",
+    }
     words["files"] = "the files of earlier steps"
     for part, value in fingerprint.items():
         if record["fingerprint"].get(part) != value:
@@ -147,13 +186,19 @@ def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFold
     for name, count in record.get("folders", {}).items():
         if len(files_in(folder.root / name)) > count:
             return f"{name} has more files"
-    return "" if (folder.root / record["notebook"]).is_file() else "its executed notebook is missing"
+    return (
+        "" if (folder.root / record["notebook"]).is_file() else "its executed notebook is missing"
+    )
 
 
 def _say_missing(record: dict) -> str:
     """What the step had to do without when it ran, for one who can give it that by now."""
     missing = "; ".join(record.get("missing", ()))
-    return f". When it ran it lacked: {missing}. Ask for the step with --only or --from if that is here now" if missing else ""
+    return (
+        f". When it ran it lacked: {missing}. Ask for the step with --only or --from if that is here now"
+        if missing
+        else ""
+    )
 
 
 def _forget_training(name: str, folder: StudyFolder) -> None:
@@ -173,7 +218,9 @@ def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
         _execute(step, executed, root)
     seconds = time.monotonic() - clock
     if not step_record.exists() or step_record.stat().st_mtime_ns == before:
-        raise SsenvError(f"{step.name} ended without calling finish_step({step.name!r}, ...): its last cell must")
+        raise SsenvError(
+            f"{step.name} ended without calling finish_step({step.name!r}, ...): its last cell must"
+        )
     record = read_json(step_record)
     return {
         "parameters": step.parameters,
@@ -186,7 +233,10 @@ def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
         "missing": record["missing"],
         "inputs": record["inputs"],
         "folders": record["folders"],
-        "outputs": {**record["outputs"], str(step_record.relative_to(folder.root)): sha256_file(step_record)},
+        "outputs": {
+            **record["outputs"],
+            str(step_record.relative_to(folder.root)): sha256_file(step_record),
+        },
         "notebook": str(executed.relative_to(folder.root)),
     }
 
@@ -202,7 +252,11 @@ class ThisInterpreter(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[])
 
     async def start_kernel(self, **options: object) -> None:
-        env = {name: value for name, value in environ.items() if name not in ("JPY_SESSION_NAME", "VSCODE_PID")}
+        env = {
+            name: value
+            for name, value in environ.items()
+            if name not in ("JPY_SESSION_NAME", "VSCODE_PID")
+        }
         await super().start_kernel(env=env, **options)
 
 
@@ -226,19 +280,33 @@ def _execute(step: Step, executed: Path, root: Path) -> None:
         )
     except PapermillExecutionError as error:
         reason = error.evalue if error.ename == "SsenvError" else f"{error.ename}: {error.evalue}"
-        raise SsenvError(f"{step.name}, cell [{error.exec_count}]: {' '.join(reason.split())} (see {executed})") from None
+        raise SsenvError(
+            f"{step.name}, cell [{error.exec_count}]: {' '.join(reason.split())} (see {executed})"
+        ) from None
     except DeadKernelError:
-        cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
+        cells = [
+            cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"
+        ]
         number = sum(cell.metadata.papermill.start_time is not None for cell in cells)
-        raise SsenvError(f"{step.name}, cell [{number}]: the kernel died, killed from outside or out of memory (see {executed})") from None
+        raise SsenvError(
+            f"{step.name}, cell [{number}]: the kernel died, killed from outside or out of memory (see {executed})"
+        ) from None
     except OSError as error:
-        raise SsenvError(f"{step.name} cannot run or write {executed}: {error.strerror or error}") from None
+        raise SsenvError(
+            f"{step.name} cannot run or write {executed}: {error.strerror or error}"
+        ) from None
 
 
-def _print_table(states: dict[str, str], records: dict[str, dict], outdated: Collection[str]) -> None:
+def _print_table(
+    states: dict[str, str], records: dict[str, dict], outdated: Collection[str]
+) -> None:
     width = max(map(len, states))
     print()
     for name, state in states.items():
         record = records.get(name)
-        made = f"{format_seconds(record['seconds']):>10}  {format_result(record, name in outdated)}" if record else ""
+        made = (
+            f"{format_seconds(record['seconds']):>10}  {format_result(record, name in outdated)}"
+            if record
+            else ""
+        )
         print(f"{name:<{width}}  {state:<10}  {made}".rstrip())

@@ -15,8 +15,12 @@ from ssenv_core.base.folders import StudyFolder
 from ssenv_core.study.records import outdated_steps
 
 CLASSIFIERS = r"probe|fine-tuned|^(log-mel CNN|(small )?AST, .*|k-NN|random forest|SVM)$"
-HIGHER = rf"judge on |loudness_correlation|onset_f1|{CLASSIFIERS}|kbps carried|tokenize .*(/s|real time)"
-LOWER = r"cross-entropy|^level \d+$|Fréchet|distance|^error|^loss$|dead codes|\((codec|generated)\)$"
+HIGHER = (
+    rf"judge on |loudness_correlation|onset_f1|{CLASSIFIERS}|kbps carried|tokenize .*(/s|real time)"
+)
+LOWER = (
+    r"cross-entropy|^level \d+$|Fréchet|distance|^error|^loss$|dead codes|\((codec|generated)\)$"
+)
 NEAR_ZERO = r"gap %$"
 NEAR_HALF = r"\(rank\)$"
 
@@ -55,8 +59,15 @@ def summarise_studies(studies: Sequence[str]) -> Summary:
     folders = {study: StudyFolder.of(study) for study in studies}
     numbers = pd.DataFrame({study: _headlines(study, folder) for study, folder in folders.items()})
     numbers.index = numbers.index.set_names(["step", "name"])
-    best = pd.Series({key: _best(key[1], row) for key, row in numbers.iterrows()}, index=numbers.index, name="best", dtype=object)
-    settings = pd.DataFrame({study: _settings(folder) for study, folder in folders.items()}).fillna("")
+    best = pd.Series(
+        {key: _best(key[1], row) for key, row in numbers.iterrows()},
+        index=numbers.index,
+        name="best",
+        dtype=object,
+    )
+    settings = pd.DataFrame({study: _settings(folder) for study, folder in folders.items()}).fillna(
+        ""
+    )
     settings = settings[settings.nunique(axis=1) > 1].rename_axis("parameter")
     unknown = tuple(study for study, folder in folders.items() if not folder.manifest.exists())
     differences = numbers.iloc[:, 1:].sub(numbers.iloc[:, 0], axis=0)
@@ -68,25 +79,45 @@ def summarise_studies(studies: Sequence[str]) -> Summary:
 
 def _over_folds(numbers: pd.DataFrame, settings: pd.DataFrame) -> pd.DataFrame | None:
     differing = set(settings.index)
-    if "fold" not in differing or not differing <= {"fold", "generator"} or settings.loc["fold"].nunique() < numbers.shape[1]:
+    if (
+        "fold" not in differing
+        or not differing <= {"fold", "generator"}
+        or settings.loc["fold"].nunique() < numbers.shape[1]
+    ):
         return None
-    return pd.DataFrame({"mean": numbers.mean(axis=1), "std": numbers.std(axis=1), "folds": numbers.count(axis=1)})
+    return pd.DataFrame(
+        {"mean": numbers.mean(axis=1), "std": numbers.std(axis=1), "folds": numbers.count(axis=1)}
+    )
 
 
 def _headlines(study: str, folder: StudyFolder) -> pd.Series:
     steps = read_json(folder.manifest)["steps"] if folder.manifest.exists() else {}
     outdated = outdated_steps(steps)
-    records = [record for record in map(read_json, folder.step_records) if record["step"] not in outdated]
+    records = [
+        record for record in map(read_json, folder.step_records) if record["step"] not in outdated
+    ]
     if not records:
         raise SsenvError(f"study {study!r} has no finished step in {folder.metrics}: run it first")
-    return pd.Series({(record["step"], name): value for record in records for name, value in record["headline"].items()}, dtype=float)
+    return pd.Series(
+        {
+            (record["step"], name): value
+            for record in records
+            for name, value in record["headline"].items()
+        },
+        dtype=float,
+    )
 
 
 def _settings(folder: StudyFolder) -> pd.Series:
     """Parameters by name; one that has several values in the steps of a study has all of them."""
     found: dict[str, list[str]] = {}
     steps = read_json(folder.manifest)["steps"].values() if folder.manifest.exists() else ()
-    for name, value in ((name, value) for step in steps for name, value in step["parameters"].items() if name != "study"):
+    for name, value in (
+        (name, value)
+        for step in steps
+        for name, value in step["parameters"].items()
+        if name != "study"
+    ):
         values = found.setdefault(name, [])
         if (text := json.dumps(value)) not in values:
             values.append(text)

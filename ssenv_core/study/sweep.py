@@ -72,14 +72,20 @@ def run_sweep(
         SsenvError: before anything runs, for a parameter that is unknown, wrong, or both swept and set; or at the end, for what failed.
     """
     root, overrides = root or project_root(), dict(overrides or {})
-    if both := sorted({name for chosen in choices for name in chosen} & {*overrides, "study", "notebooks"}):
-        raise SsenvError(f"sweep {both[0]}: it cannot be swept" + " and set" * (both[0] in overrides))
+    if both := sorted(
+        {name for chosen in choices for name in chosen} & {*overrides, "study", "notebooks"}
+    ):
+        raise SsenvError(
+            f"sweep {both[0]}: it cannot be swept" + " and set" * (both[0] in overrides)
+        )
     base, _ = read_study(params_path, overrides, root)
     studies: dict[str, Mapping[str, object]] = {}
     for chosen in choices:
         study = "_".join([base, *(f"{name}={_spelled(value)}" for name, value in chosen.items())])
         if study in studies:
-            raise SsenvError(f"sweep: two studies would both be called {study}: sweep them one by one, with --set study=NAME")
+            raise SsenvError(
+                f"sweep: two studies would both be called {study}: sweep them one by one, with --set study=NAME"
+            )
         studies[study] = chosen
     plans = {name: {**overrides, **chosen, "study": name} for name, chosen in studies.items()}
     steps = {name: read_study(params_path, plan, root)[1] for name, plan in plans.items()}
@@ -104,12 +110,20 @@ def _spelled(value: object) -> str:
 
 def _adopt(folder: StudyFolder, steps: Sequence[Step], others: Sequence[StudyFolder]) -> None:
     """Copy into a study, from its first step on, what others made with the same parameters; steps that it has are left as they are."""
-    manifest = read_json(folder.manifest) if folder.manifest.exists() else {"study": folder.root.name, "steps": {}}
-    made = [(other, read_json(other.manifest)["steps"]) for other in others if other.manifest.exists()]
+    manifest = (
+        read_json(folder.manifest)
+        if folder.manifest.exists()
+        else {"study": folder.root.name, "steps": {}}
+    )
+    made = [
+        (other, read_json(other.manifest)["steps"]) for other in others if other.manifest.exists()
+    ]
     for step in steps:
         if step.name in manifest["steps"]:
             continue
-        source = next((pair for pair in made if _is_of(pair[1].get(step.name), step, pair[0])), None)
+        source = next(
+            (pair for pair in made if _is_of(pair[1].get(step.name), step, pair[0])), None
+        )
         if source is None:
             return
         other, record = source[0], source[1][step.name]
@@ -117,7 +131,12 @@ def _adopt(folder: StudyFolder, steps: Sequence[Step], others: Sequence[StudyFol
             with atomic_path(folder.root / name) as path:
                 shutil.copyfile(other.root / name, path)
         fingerprint = {**record["fingerprint"], "parameters": sha256_json(step.parameters)}
-        manifest["steps"][step.name] = {**record, "fingerprint": fingerprint, "parameters": step.parameters, "made_by": other.root.name}
+        manifest["steps"][step.name] = {
+            **record,
+            "fingerprint": fingerprint,
+            "parameters": step.parameters,
+            "made_by": other.root.name,
+        }
         write_json(folder.manifest, manifest)
 
 
@@ -127,7 +146,10 @@ def _is_of(record: dict | None, step: Step, folder: StudyFolder) -> bool:
         return False
     if not all((folder.root / name).is_file() for name in (*record["outputs"], record["notebook"])):
         return False
-    found, asked = ({name: value for name, value in given.items() if name != "study"} for given in (record["parameters"], step.parameters))
+    found, asked = (
+        {name: value for name, value in given.items() if name != "study"}
+        for given in (record["parameters"], step.parameters)
+    )
     return sha256_json(found) == sha256_json(asked)
 
 

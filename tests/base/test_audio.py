@@ -8,18 +8,32 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssenv_core.base.audio import file_rate, fit_length, list_audio, read_audio, read_channels, resample, write_audio, write_folder
+from ssenv_core.base.audio import (
+    file_rate,
+    fit_length,
+    list_audio,
+    read_audio,
+    read_channels,
+    resample,
+    write_audio,
+    write_folder,
+)
 from ssenv_core.base.errors import SsenvError
 
 RATE = 24_000
 
 
 def noise(samples=RATE, channels=1):
-    return 0.1 * np.random.default_rng(0).standard_normal((samples, channels)).astype(np.float32).squeeze()
+    return (
+        0.1
+        * np.random.default_rng(0).standard_normal((samples, channels)).astype(np.float32).squeeze()
+    )
 
 
 def tone(rate, seconds=0.5, hertz=1_000):
-    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(
+        np.float32
+    )
 
 
 def assert_refused(path, reason):
@@ -67,7 +81,9 @@ def test_a_wav_from_a_pipe_declares_no_length_and_is_read(tmp_path, declared):
 
 
 def test_what_is_not_audio_is_refused(tmp_path):
-    assert_refused(with_bytes(tmp_path / "text.wav", b"no sound in here\n" * 100), "cannot be read as audio")
+    assert_refused(
+        with_bytes(tmp_path / "text.wav", b"no sound in here\n" * 100), "cannot be read as audio"
+    )
     assert_refused(with_bytes(tmp_path / "empty.wav", b""), "cannot be read as audio")
     assert_refused(tmp_path / "missing.wav", "no audio file at")
     assert_refused(tmp_path, "no audio file at")
@@ -103,10 +119,17 @@ def test_resampling_keeps_the_duration_and_the_sound(tmp_path):
 
 
 @settings(deadline=None, max_examples=30)
-@given(samples=st.integers(1, 5_000), rates=st.permutations([8_000, 22_050, 24_000, 44_100, 48_000]))
+@given(
+    samples=st.integers(1, 5_000), rates=st.permutations([8_000, 22_050, 24_000, 44_100, 48_000])
+)
 def test_resampled_length_is_the_duration_times_the_rate(samples, rates):
     source, target = rates[:2]
-    assert abs(len(resample(np.zeros(samples, np.float32), source, target)) - samples * target / source) <= 1
+    assert (
+        abs(
+            len(resample(np.zeros(samples, np.float32), source, target)) - samples * target / source
+        )
+        <= 1
+    )
 
 
 def test_a_duration_cuts_or_pads_at_the_end(tmp_path):
@@ -138,7 +161,9 @@ def test_written_sound_is_read_back_clipped_and_never_rescaled(tmp_path, suffix)
 
 
 def test_a_folder_is_listed_in_order_and_without_other_files(tmp_path):
-    names = [path.name for path in write_folder(tmp_path, [("b", noise(100)), ("a", noise(50))], RATE)]
+    names = [
+        path.name for path in write_folder(tmp_path, [("b", noise(100)), ("a", noise(50))], RATE)
+    ]
     (tmp_path / "notes.txt").write_text("x")
     write_audio(tmp_path / "sub" / "c.FLAC", noise(10), RATE)
     assert names == ["b.wav", "a.wav"]

@@ -23,7 +23,11 @@ def test_a_faster_sound_is_shorter_and_higher_by_the_same_factor(speed: tuple[in
     played = change_speed(tone, speed)
     factor = speed[0] / speed[1]
     assert played.shape[1] == math.ceil(24_000 / factor)
-    peak = torch.fft.rfft(played[0] * torch.hann_window(played.shape[1])).abs().argmax() * 24_000 / played.shape[1]
+    peak = (
+        torch.fft.rfft(played[0] * torch.hann_window(played.shape[1])).abs().argmax()
+        * 24_000
+        / played.shape[1]
+    )
     assert abs(float(peak) - 1000 * factor) < 2
 
 
@@ -42,12 +46,16 @@ def test_levels_lie_where_they_are_said_to(monkeypatch: pytest.MonkeyPatch) -> N
     assert high - 1 < gains.max() < high + 0.01
 
 
-def test_a_filter_deviates_by_what_it_is_said_to_and_differs_from_item_to_item(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filter_deviates_by_what_it_is_said_to_and_differs_from_item_to_item(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(augmentation, "GAINS", (0.0, 0.0))
     impulses = torch.zeros(400, 4096)
     impulses[:, 2048] = 0.1
     response = 20 * (torch.fft.rfft(vary(impulses, rng())).abs() / 0.1).log10()
-    steps = torch.linspace(math.log(2048 * augmentation.LOWEST), math.log(2048), 200).exp().long()  # evenly over log frequency
+    steps = (
+        torch.linspace(math.log(2048 * augmentation.LOWEST), math.log(2048), 200).exp().long()
+    )  # evenly over log frequency
     assert abs(float(response[:, steps].square().mean().sqrt()) - augmentation.DEVIATION) < 0.3
     assert response[:, steps].std(0).min() > 1
     assert (response[:, 1:] - response[:, :-1])[:, 100:].abs().max() < 0.5  # smooth

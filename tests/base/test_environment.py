@@ -25,8 +25,12 @@ def test_the_peak_is_what_was_held_and_let_go_again() -> None:
 def test_children_are_seen() -> None:
     with peak_memory(child_processes) as before:  # other tests' children, if any
         pass
-    holding = "import sys; held = bytearray(b'1') * (200 * 2**20); print(flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    holding = (
+        "import sys; held = bytearray(b'1') * (200 * 2**20); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         process.stdout.readline()
         with peak_memory(child_processes) as peak:
             pass

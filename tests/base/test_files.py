@@ -11,9 +11,23 @@ from safetensors.torch import save_file
 from ssenv_core.base.audio import write_audio
 from ssenv_core.base.environment import environment
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.base.files import atomic_path, read_json, sha256_file, sha256_files, sha256_json, write_json, write_text
+from ssenv_core.base.files import (
+    atomic_path,
+    read_json,
+    sha256_file,
+    sha256_files,
+    sha256_json,
+    write_json,
+    write_text,
+)
 from ssenv_core.base.folders import StudyFolder, project_root
-from ssenv_core.base.tensors import can_be_resumed, load_state, load_tensors, save_state, save_tensors
+from ssenv_core.base.tensors import (
+    can_be_resumed,
+    load_state,
+    load_tensors,
+    save_state,
+    save_tensors,
+)
 from ssenv_core.study.records import finish_step
 
 
@@ -99,17 +113,31 @@ def test_json_that_is_missing_or_cut_is_refused(tmp_path):
 
 def test_the_same_tensors_and_metadata_are_the_same_bytes(tmp_path):
     metadata = {"kind": "x"} | {f"key {i}": i for i in range(20)}
-    paths = [save_tensors(tmp_path / f"{i}.safetensors", {"b": torch.ones(3), "a": torch.zeros(2)}, metadata) for i in range(3)]
+    paths = [
+        save_tensors(
+            tmp_path / f"{i}.safetensors", {"b": torch.ones(3), "a": torch.zeros(2)}, metadata
+        )
+        for i in range(3)
+    ]
     assert len({path.read_bytes() for path in paths}) == 1
 
 
 def test_tensors_and_metadata_come_back(tmp_path):
-    tensors = {"codes": torch.arange(6).reshape(2, 3).to(torch.uint16), "turned": torch.randn(3, 2).T, "flag": torch.tensor(True)}
+    tensors = {
+        "codes": torch.arange(6).reshape(2, 3).to(torch.uint16),
+        "turned": torch.randn(3, 2).T,
+        "flag": torch.tensor(True),
+    }
     metadata = {"kind": "tokens", "name": "é", "rate": 75.0, "classes": ["a", "b"], "none": None}
-    loaded, found = load_tensors(save_tensors(tmp_path / "a.safetensors", tensors, metadata), "tokens")
+    loaded, found = load_tensors(
+        save_tensors(tmp_path / "a.safetensors", tensors, metadata), "tokens"
+    )
     assert found == metadata
     assert loaded.keys() == tensors.keys()
-    assert all(torch.equal(loaded[name], tensors[name]) and loaded[name].dtype == tensors[name].dtype for name in tensors)
+    assert all(
+        torch.equal(loaded[name], tensors[name]) and loaded[name].dtype == tensors[name].dtype
+        for name in tensors
+    )
 
 
 def test_tensors_of_another_kind_are_refused(tmp_path):
@@ -142,7 +170,11 @@ def test_an_optimizer_goes_on_bit_for_bit_from_its_saved_state(tmp_path):
         torch.manual_seed(0)
         model = torch.nn.Linear(3, 2)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-        return model, optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=10)
+        return (
+            model,
+            optimizer,
+            torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=10),
+        )
 
     def step(model, optimizer, scheduler):
         optimizer.zero_grad()
@@ -153,8 +185,15 @@ def test_an_optimizer_goes_on_bit_for_bit_from_its_saved_state(tmp_path):
     first = make()
     for _ in range(3):
         step(*first)
-    state = {"model": first[0].state_dict(), "optimizer": first[1].state_dict(), "scheduler": first[2].state_dict()}
-    loaded, metadata = load_state(save_state(tmp_path / "a.safetensors", state, {"kind": "training state", "step": 3}), "training state")
+    state = {
+        "model": first[0].state_dict(),
+        "optimizer": first[1].state_dict(),
+        "scheduler": first[2].state_dict(),
+    }
+    loaded, metadata = load_state(
+        save_state(tmp_path / "a.safetensors", state, {"kind": "training state", "step": 3}),
+        "training state",
+    )
     assert metadata == {"kind": "training state", "step": 3}
 
     second = make()
@@ -163,14 +202,24 @@ def test_an_optimizer_goes_on_bit_for_bit_from_its_saved_state(tmp_path):
     for _ in range(3):
         step(*first)
         step(*second)
-    assert all(torch.equal(a, b) for a, b in zip(first[0].parameters(), second[0].parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(first[0].parameters(), second[0].parameters(), strict=True)
+    )
     assert first[2].get_last_lr() == second[2].get_last_lr()
 
 
 def test_state_keeps_its_structure_and_shared_tensors(tmp_path):
     shared = torch.randn(4)
-    state = {"empty": {}, "list": [1, 2.5, None, True, [shared]], 7: {"again": shared, "scalar": torch.tensor(2)}, "nan": float("inf")}
-    loaded, _ = load_state(save_state(tmp_path / "a.safetensors", state, {"kind": "state"}), "state")
+    state = {
+        "empty": {},
+        "list": [1, 2.5, None, True, [shared]],
+        7: {"again": shared, "scalar": torch.tensor(2)},
+        "nan": float("inf"),
+    }
+    loaded, _ = load_state(
+        save_state(tmp_path / "a.safetensors", state, {"kind": "state"}), "state"
+    )
     assert loaded["empty"] == {}
     assert loaded["list"][:4] == [1, 2.5, None, True]
     assert torch.equal(loaded["list"][4][0], shared)
@@ -181,7 +230,11 @@ def test_state_keeps_its_structure_and_shared_tensors(tmp_path):
 
 def test_only_a_readable_state_of_a_training_that_has_not_ended_can_be_resumed(tmp_path):
     path = tmp_path / "a.state.safetensors"
-    for metadata, expected in (({"finished": False}, True), ({"finished": True}, False), ({}, False)):
+    for metadata, expected in (
+        ({"finished": False}, True),
+        ({"finished": True}, False),
+        ({}, False),
+    ):
         save_state(path, {"step": 1, "x": torch.zeros(4)}, {"kind": "state", **metadata})
         assert can_be_resumed(path) is expected
     save_state(path, {"x": torch.zeros(4)}, {"kind": "state", "finished": False})
@@ -199,7 +252,11 @@ def test_the_environment_names_a_gpu_only_where_it_was_used(monkeypatch):
 def test_hashes_follow_content_and_names_but_not_key_order(tmp_path):
     a, b = write_text(tmp_path / "a", "one"), write_text(tmp_path / "b", "two")
     assert sha256_file(a) == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
-    assert sha256_json({"x": 1, "y": 2}) == sha256_json({"y": 2, "x": 1}) != sha256_json({"x": 1, "y": 3})
+    assert (
+        sha256_json({"x": 1, "y": 2})
+        == sha256_json({"y": 2, "x": 1})
+        != sha256_json({"x": 1, "y": 3})
+    )
     before = sha256_files([a, b], tmp_path)
     assert before == sha256_files([b, a], tmp_path)
     b.rename(tmp_path / "c")
@@ -220,12 +277,17 @@ def test_a_step_records_its_files_and_refuses_a_missing_one(tmp_path):
     folder = StudyFolder(tmp_path / "outputs" / "demo")
     tokens = write_text(folder.tokens, "t")
     clips = [write_text(folder.generated / f"{name}.wav", name) for name in "ba"]
-    finish_step(folder, "03_generate", headline={"clips": 2}, inputs=[tokens], outputs=[folder.generated])
+    finish_step(
+        folder, "03_generate", headline={"clips": 2}, inputs=[tokens], outputs=[folder.generated]
+    )
     path = folder.metrics / "03_generate.json"
     record = read_json(path)
     assert record["headline"] == {"clips": 2}
     assert record["inputs"] == {"tokens/tokens.safetensors": sha256_file(tokens)}
-    assert record["outputs"] == {"generated/a.wav": sha256_file(clips[1]), "generated/b.wav": sha256_file(clips[0])}
+    assert record["outputs"] == {
+        "generated/a.wav": sha256_file(clips[1]),
+        "generated/b.wav": sha256_file(clips[0]),
+    }
     path.unlink()
     with refused("03_generate declared .*classifier.safetensors but it is missing"):
         finish_step(folder, "03_generate", headline={}, inputs=[folder.classifier], outputs=[])

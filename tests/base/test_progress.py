@@ -43,7 +43,10 @@ def test_rates_are_those_of_this_run(sleep, capsys):
             shown.update()
     sleep(1)
     assert (shown.rate, shown.elapsed) == (4.0, 2.5)
-    assert capsys.readouterr().out == "tokenize: 100/100 clip, 4 clip/s, done in 2.5 s, 20.0 x real time\n"
+    assert (
+        capsys.readouterr().out
+        == "tokenize: 100/100 clip, 4 clip/s, done in 2.5 s, 20.0 x real time\n"
+    )
 
 
 def test_a_run_that_had_nothing_to_do_says_nothing(sleep, capsys):

@@ -17,8 +17,10 @@ CLIPS = 10
 def trained(path, settings, loss=None, *, network, average=None):
     scheduler = one_cycle(torch.optim.SGD(network.parameters()), 0.1, settings.steps(CLIPS), 0.5)
     loss = loss or (lambda index, epoch: (network.weight - 1).square().mean())
-    about = {"name": "scale", "remedy": "weigh less", "data": {}, "code": [], "started": 0.0}
-    return scheduler, train_epochs(network, loss, CLIPS, scheduler, settings, path, average=average, **about)
+    about = {"name": "scale", "remedy": "weigh less", "data": {}, "started": 0.0}
+    return scheduler, train_epochs(
+        network, loss, CLIPS, scheduler, settings, path, average=average, **about
+    )
 
 
 def test_each_epoch_asks_of_whole_batches_of_clips_in_an_order_of_its_own(tmp_path: Path) -> None:

@@ -30,13 +30,24 @@ def train_peer(config: SoundStormConfig, clips: Clips, settings: TrainSettings) 
     """As `training.train` trains ours, on the CPU."""
     torch.manual_seed(settings.seed)
     peer = Peer(config, residual_streams=4, steps=12, conditioned=True)
-    average = AveragedModel(peer, multi_avg_fn=warmed_up_average(settings.ema_decay)).eval().requires_grad_(False)
+    average = (
+        AveragedModel(peer, multi_avg_fn=warmed_up_average(settings.ema_decay))
+        .eval()
+        .requires_grad_(False)
+    )
     epoch_steps = len(clips) // settings.batch_size
     optimizer = torch.optim.Adam(peer.parameters(), settings.learning_rate, fused=True)
-    scheduler = one_cycle(optimizer, settings.learning_rate, epoch_steps * settings.epochs, settings.warmup)
+    scheduler = one_cycle(
+        optimizer, settings.learning_rate, epoch_steps * settings.epochs, settings.warmup
+    )
     with Progress(epoch_steps * settings.epochs, "train the peer", "step") as progress:
         for epoch in range(settings.epochs):
-            order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(derive_seed(settings.seed, epoch, Purpose.ORDER)))
+            order = torch.randperm(
+                len(clips),
+                generator=torch.Generator().manual_seed(
+                    derive_seed(settings.seed, epoch, Purpose.ORDER)
+                ),
+            )
             for index in order.split(settings.batch_size)[:epoch_steps]:
                 batch = clips.batch(index, settings.crop_frames)
                 loss = peer.loss(batch.codes, batch.labels, batch.active)
@@ -55,29 +66,65 @@ def train_peer(config: SoundStormConfig, clips: Clips, settings: TrainSettings) 
 @click.option("--fold", default=1, help="Held out, and scored.")
 @click.option("--epochs", default=4)
 @click.option("--learning-rate", default=1e-4)
-@click.option("--crop-frames", type=int, help="Of each clip, from a random start; the whole clip unless given.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("outputs/cross_entropy.json"))
-def main(tokens: Path, fold: int, epochs: int, learning_rate: float, crop_frames: int | None, output: Path) -> None:
+@click.option(
+    "--crop-frames",
+    type=int,
+    help="Of each clip, from a random start; the whole clip unless given.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("outputs/cross_entropy.json")
+)
+def main(
+    tokens: Path,
+    fold: int,
+    epochs: int,
+    learning_rate: float,
+    crop_frames: int | None,
+    output: Path,
+) -> None:
     """Train both on the clips of TOKENS that are not of the held-out fold."""
     torch.set_num_threads(os.cpu_count())
     found = load_tokens_file(tokens)
     training, heldout = found.without(fold), found.where([fold])
     config = SoundStormConfig(
-        n_q=found.codes.shape[1], codebook_size=found.metadata["codebook_size"], num_classes=len(found.class_names), controls=False
+        n_q=found.codes.shape[1],
+        codebook_size=found.metadata["codebook_size"],
+        num_classes=len(found.class_names),
+        controls=False,
     )
-    settings = TrainSettings(epochs=epochs, learning_rate=learning_rate, crop_frames=crop_frames, label_dropout=0.0)
+    settings = TrainSettings(
+        epochs=epochs, learning_rate=learning_rate, crop_frames=crop_frames, label_dropout=0.0
+    )
     codebooks = load_codec(found.metadata["codec"], found.metadata["bandwidth"]).codebooks
     scores: dict[str, Validation] = {}
-    ours = train(config, training, heldout, settings, output.with_name("cross_entropy.safetensors"), "cpu", codebooks=codebooks)
+    ours = train(
+        config,
+        training,
+        heldout,
+        settings,
+        output.with_name("cross_entropy.safetensors"),
+        "cpu",
+        codebooks=codebooks,
+    )
     scores["ssenv"] = Validation(ours.level_loss, ours.level_accuracy)
     average = train_peer(config, Clips(training, "cpu"), settings)
-    scores["soundstorm-pytorch"] = validation_loss(average.module.eval(), heldout, seed=settings.seed, device="cpu")
-    about = {"tokens_sha256": sha256_file(tokens), "fold": fold, "steps": ours.generator.training["steps"]}
+    scores["soundstorm-pytorch"] = validation_loss(
+        average.module.eval(), heldout, seed=settings.seed, device="cpu"
+    )
+    about = {
+        "tokens_sha256": sha256_file(tokens),
+        "fold": fold,
+        "steps": ours.generator.training["steps"],
+    }
     about |= {"learning_rate": learning_rate, "crop_frames": crop_frames}
-    click.echo(write_json(output, about | {name: score._asdict() for name, score in scores.items()}))
+    click.echo(
+        write_json(output, about | {name: score._asdict() for name, score in scores.items()})
+    )
     for name, score in scores.items():
         losses = score.level_loss
-        click.echo(f"{name}: {sum(losses) / len(losses):.3f} nat over all levels, {', '.join(f'{loss:.3f}' for loss in losses)}")
+        click.echo(
+            f"{name}: {sum(losses) / len(losses):.3f} nat over all levels, {', '.join(f'{loss:.3f}' for loss in losses)}"
+        )
 
 
 if __name__ == "__main__":

@@ -44,32 +44,63 @@ class Peer(nn.Module):
     class where `conditioned`, as a "semantic token" that every frame has.
     """
 
-    def __init__(self, config: SoundStormConfig, residual_streams: int, steps: int, conditioned: bool = False):
+    def __init__(
+        self, config: SoundStormConfig, residual_streams: int, steps: int, conditioned: bool = False
+    ):
         super().__init__()
         package = import_peer()
-        size = {"dim": config.dim, "depth": config.depth, "heads": config.heads, "dim_head": config.dim // config.heads}
-        conformer = size | {"conv_kernel_size": config.kernel_size, "num_residual_streams": residual_streams}
+        size = {
+            "dim": config.dim,
+            "depth": config.depth,
+            "heads": config.heads,
+            "dim_head": config.dim // config.heads,
+        }
+        conformer = size | {
+            "conv_kernel_size": config.kernel_size,
+            "num_residual_streams": residual_streams,
+        }
         self.config = config
-        self.net = package.ConformerWrapper(codebook_size=config.codebook_size, num_quantizers=config.n_q, conformer=conformer)
+        self.net = package.ConformerWrapper(
+            codebook_size=config.codebook_size, num_quantizers=config.n_q, conformer=conformer
+        )
         one_rate = dict.fromkeys(("wav2vec_target_sample_hz", "codec_target_sample_hz"), FRAME_RATE)
         one_rate |= dict.fromkeys(("wav2vec_downsample_factor", "codec_downsample_factor"), 1)
         classes = one_rate | {"num_semantic_token_ids": config.num_classes} if conditioned else {}
         self.model = package.SoundStorm(self.net, steps=steps, schedule="cosine", **classes)
 
-    def loss(self, codes: Tensor, labels: Tensor | None = None, active: Tensor | None = None) -> Tensor:
+    def loss(
+        self, codes: Tensor, labels: Tensor | None = None, active: Tensor | None = None
+    ) -> Tensor:
         """Of `codes` (B, Q, T) int64, at a level and masks that the package draws; it writes into what it is given, hence the copy.
 
         labels (B,) int64 are the classes of a conditioned one, active (B, T) bool the frames that are no padding.
         """
-        return self.model(codes.transpose(1, 2).clone(), mask=active, cond_semantic_token_ids=_each_frame(labels, codes))[0]
+        return self.model(
+            codes.transpose(1, 2).clone(),
+            mask=active,
+            cond_semantic_token_ids=_each_frame(labels, codes),
+        )[0]
 
-    def masked_loss(self, codes: Tensor, labels: Tensor, level: Tensor, mask: Tensor, padding: Tensor | None = None) -> MaskedTokens:
+    def masked_loss(
+        self,
+        codes: Tensor,
+        labels: Tensor,
+        level: Tensor,
+        mask: Tensor,
+        padding: Tensor | None = None,
+    ) -> MaskedTokens:
         """As `SoundStorm.masked_loss`, so that both are scored on the same masked tokens."""
         if padding is not None:
             mask = mask & ~padding
-        shown = apply_training_mask(codes, level, mask, self.config.mask_token).transpose(1, 2).flatten(1)
+        shown = (
+            apply_training_mask(codes, level, mask, self.config.mask_token)
+            .transpose(1, 2)
+            .flatten(1)
+        )
         condition = self.model.maybe_get_condition(_each_frame(labels, codes))
-        logits = self.net(shown, mask=None if padding is None else ~padding, cond=condition).unflatten(1, (-1, self.config.n_q))
+        logits = self.net(
+            shown, mask=None if padding is None else ~padding, cond=condition
+        ).unflatten(1, (-1, self.config.n_q))
         item, frame = mask.nonzero(as_tuple=True)
         logits, target = logits[item, frame, level[item]], codes[item, level[item], frame]
         loss = F.cross_entropy(logits, target, reduction="none")
@@ -77,7 +108,9 @@ class Peer(nn.Module):
 
     def generate(self, clips: int, frames: int) -> Tensor:
         """Codes (B, Q, T) int64."""
-        return self.model.generate(frames, batch_size=clips).unflatten(1, (frames, -1)).transpose(1, 2)
+        return (
+            self.model.generate(frames, batch_size=clips).unflatten(1, (frames, -1)).transpose(1, 2)
+        )
 
 
 def _each_frame(labels: Tensor | None, codes: Tensor) -> Tensor | None:

@@ -24,7 +24,11 @@ def main() -> None:
             print(f"{name}: {row}: {value:.4g}", flush=True)
     about = environment(torch.device("cpu")) | {"threads": torch.get_num_threads()}
     about["packages"][PEER] = importlib.metadata.version(PEER)
-    print(write_json(project_root() / "outputs" / "bench.json", {"environment": about, "results": results}))
+    print(
+        write_json(
+            project_root() / "outputs" / "bench.json", {"environment": about, "results": results}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -40,22 +40,30 @@ class Ours:
         self.bf16 = precision == "bf16"
 
     def loss(self, codes: Tensor) -> Tensor:
-        level, mask = sample_training_mask(torch.ones(len(codes), codes.shape[2], dtype=torch.bool), CONFIG.n_q)
+        level, mask = sample_training_mask(
+            torch.ones(len(codes), codes.shape[2], dtype=torch.bool), CONFIG.n_q
+        )
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            return self.model.masked_loss(codes, torch.zeros(len(codes), dtype=torch.int64), level, mask).loss.mean()
+            return self.model.masked_loss(
+                codes, torch.zeros(len(codes), dtype=torch.int64), level, mask
+            ).loss.mean()
 
     def generate(self, clips: int, frames: int) -> Tensor:
         self.model.eval()
         blank = torch.zeros(clips, CONFIG.n_q, frames, dtype=torch.int64)
         labels = torch.full((clips,), CONFIG.null_label)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            return decode(self.model, blank, blank.bool(), labels, Sampling(steps=STEPS), seeds=range(clips)).codes
+            return decode(
+                self.model, blank, blank.bool(), labels, Sampling(steps=STEPS), seeds=range(clips)
+            ).codes
 
 
 def make(name: str) -> Ours | Peer:
     """The contender of that name: "ssenv fp32", "ssenv bf16", or one of PEERS."""
     torch.manual_seed(0)
-    return Peer(CONFIG, PEERS[name], STEPS[0]) if name in PEERS else Ours(name.removeprefix("ssenv "))
+    return (
+        Peer(CONFIG, PEERS[name], STEPS[0]) if name in PEERS else Ours(name.removeprefix("ssenv "))
+    )
 
 
 def measure() -> dict[str, float]:
@@ -63,17 +71,37 @@ def measure() -> dict[str, float]:
     trained = f"ssenv {resolve_precision('auto', torch.device('cpu'))}"
     names = [*dict.fromkeys((trained, "ssenv fp32")), *PEERS]
     memory = {name: peak_memory(name) for name in names}
-    rows = {f"{name} training step of {BATCH} clips, peak MB": peak for name, peak in memory.items()}
-    rows |= {f"{trained} training step of {BATCH} clips, peak MB, x {peer}": memory[trained] / memory[peer] for peer in PEERS}
+    rows = {
+        f"{name} training step of {BATCH} clips, peak MB": peak for name, peak in memory.items()
+    }
+    rows |= {
+        f"{trained} training step of {BATCH} clips, peak MB, x {peer}": memory[trained]
+        / memory[peer]
+        for peer in PEERS
+    }
     contenders = {name: make(name) for name in names}
-    rows |= {f"{name}, M parameters": sum(p.numel() for p in c.model.parameters()) / 1e6 for name, c in contenders.items()}
-    rows |= compare(f"training step of {BATCH} clips", {name: training_step(c) for name, c in contenders.items()}, ROUNDS)
+    rows |= {
+        f"{name}, M parameters": sum(p.numel() for p in c.model.parameters()) / 1e6
+        for name, c in contenders.items()
+    }
+    rows |= compare(
+        f"training step of {BATCH} clips",
+        {name: training_step(c) for name, c in contenders.items()},
+        ROUNDS,
+    )
     passes = {name: count_passes(c) for name, c in contenders.items()}
     if set(passes.values()) != {sum(STEPS)}:
         raise RuntimeError(f"not the same work: {passes} passes instead of {sum(STEPS)}")
     rows |= {f"{name} generating, passes": count for name, count in passes.items()}
-    for task, clips, rounds in (("generating 1 clip", 1, ROUNDS), (f"generating {BATCH} clips", BATCH, LONG_ROUNDS)):
-        rows |= compare(task, {name: partial(c.generate, clips, FRAMES) for name, c in contenders.items()}, rounds)
+    for task, clips, rounds in (
+        ("generating 1 clip", 1, ROUNDS),
+        (f"generating {BATCH} clips", BATCH, LONG_ROUNDS),
+    ):
+        rows |= compare(
+            task,
+            {name: partial(c.generate, clips, FRAMES) for name, c in contenders.items()},
+            rounds,
+        )
     return rows
 
 
@@ -89,12 +117,18 @@ def compare(task: str, runs: dict[str, Callable[[], object]], rounds: int) -> di
     seconds = {name: torch.tensor(rounds).median().item() for name, rounds in times.items()}
     rows = {f"{name} {task}, s": value for name, value in seconds.items()}
     ours = [name for name in runs if name not in PEERS]
-    return rows | {f"{name} {task}, x {peer}": seconds[peer] / seconds[name] for name in ours for peer in PEERS}
+    return rows | {
+        f"{name} {task}, x {peer}": seconds[peer] / seconds[name] for name in ours for peer in PEERS
+    }
 
 
 def training_step(contender: Ours | Peer) -> Callable[[], None]:
     """Forward, backward and Adam on the same random codes each time."""
-    codes = torch.randint(CONFIG.codebook_size, (BATCH, CONFIG.n_q, FRAMES), generator=torch.Generator().manual_seed(0))
+    codes = torch.randint(
+        CONFIG.codebook_size,
+        (BATCH, CONFIG.n_q, FRAMES),
+        generator=torch.Generator().manual_seed(0),
+    )
     optimizer = torch.optim.Adam(contender.model.parameters(), 1e-4, fused=True)
 
     def step() -> None:
@@ -117,23 +151,35 @@ def count_passes(contender: Ours | Peer) -> int:
 
 def peak_memory(name: str) -> float:
     """MB that training adds to what a fresh process holds once the model is made."""
-    return float(subprocess.run([sys.executable, __file__, name], check=True, capture_output=True, text=True).stdout)
+    return float(
+        subprocess.run(
+            [sys.executable, __file__, name], check=True, capture_output=True, text=True
+        ).stdout
+    )
 
 
 def train_alone(name: str) -> float:
     """What `peak_memory` runs in that process. The second step finds Adam's averages beside the activations."""
-    step, held, peak_before = training_step(make(name)), psutil.Process().memory_info().rss, peak_so_far()
+    step, held, peak_before = (
+        training_step(make(name)),
+        psutil.Process().memory_info().rss,
+        peak_so_far(),
+    )
     for _ in range(2):
         step()
     if peak_so_far() <= peak_before:
         # Linux lets a process start with the peak of the one that started it.
-        raise RuntimeError(f"the peak of {name} is below {peak_before / 1e6:.0f} MB, which was reached before it trained")
+        raise RuntimeError(
+            f"the peak of {name} is below {peak_before / 1e6:.0f} MB, which was reached before it trained"
+        )
     return (peak_so_far() - held) / 1e6
 
 
 def peak_so_far() -> int:
     """Bytes; getrusage counts kilobytes, but bytes on macOS."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 if __name__ == "__main__":

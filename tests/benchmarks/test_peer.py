@@ -9,7 +9,10 @@ from peer import Peer
 
 from ssenv_core.soundstorm.model import SoundStormConfig
 
-pytestmark = pytest.mark.skipif(find_spec("soundstorm_pytorch") is None, reason="soundstorm-pytorch is not installed: make bench does")
+pytestmark = pytest.mark.skipif(
+    find_spec("soundstorm_pytorch") is None,
+    reason="soundstorm-pytorch is not installed: make bench does",
+)
 
 TINY = SoundStormConfig(n_q=3, codebook_size=16, dim=16, depth=1, heads=2, kernel_size=3)
 
@@ -45,14 +48,20 @@ def test_a_conditioned_peer_is_scored_on_the_masked_tokens_and_told_the_class() 
     codes, mask = torch.randint(TINY.codebook_size, (2, TINY.n_q, 40)), torch.rand(2, 40) < 0.5
     padding, level = torch.zeros(2, 40, dtype=torch.bool), torch.tensor([0, 2])
     padding[1, 30:] = True
-    scored, other = (peer.masked_loss(codes, torch.tensor(labels), level, mask, padding) for labels in ([0, 1], [2, 1]))
+    scored, other = (
+        peer.masked_loss(codes, torch.tensor(labels), level, mask, padding)
+        for labels in ([0, 1], [2, 1])
+    )
     assert len(scored.loss) == (mask & ~padding).sum()
     assert torch.equal(scored.level, level[scored.item])
     first = scored.item == 0
     assert not torch.allclose(scored.loss[first], other.loss[first])
     assert torch.equal(scored.loss[~first], other.loss[~first])
     hidden = codes.clone()
-    hidden[1, 2, 30:], hidden[0, 1:] = 5, 7  # padding, and levels that are finer than the one asked for
+    hidden[1, 2, 30:], hidden[0, 1:] = (
+        5,
+        7,
+    )  # padding, and levels that are finer than the one asked for
     again = peer.masked_loss(hidden, torch.tensor([0, 1]), level, mask, padding)
     assert torch.allclose(again.loss, scored.loss)
     peer.train().loss(codes, torch.tensor([0, 1]), ~padding).backward()

@@ -17,11 +17,25 @@ from ssenv_core.base import training_loop as epochs
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.training_loop import EpochSettings
 from ssenv_core.classification import ast as spectrogram_transformer
-from ssenv_core.classification.ast import PRETRAINED, SCRATCH, ast_baseline, fine_tune_ast, pretrained_ast, shorten, small_ast, spectrograms
+from ssenv_core.classification.ast import (
+    PRETRAINED,
+    SCRATCH,
+    ast_baseline,
+    fine_tune_ast,
+    pretrained_ast,
+    shorten,
+    small_ast,
+    spectrograms,
+)
 from ssenv_core.data.recordings import Dataset
 from ssenv_core.data.synthetic import load_synthetic
 
-TINY = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+TINY = {
+    "hidden_size": 12,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+}
 FRAMES = 98  # of one second
 REASON = "the extra `ast` (transformers) is not installed"
 
@@ -65,17 +79,24 @@ def test_the_folder_s_weights_are_kept_but_for_a_new_last_layer(folder: Path) ->
         assert torch.equal(tensor, again.state_dict()[name])
         assert name.startswith("classifier.dense") or torch.equal(tensor, stored[name])
     assert network(torch.zeros(2, 1024, 128)).logits.shape == (2, 10)
-    assert not torch.equal(network.classifier.dense.weight, pretrained_ast(10, 1024, 1).classifier.dense.weight)
+    assert not torch.equal(
+        network.classifier.dense.weight, pretrained_ast(10, 1024, 1).classifier.dense.weight
+    )
 
 
 def test_a_shorter_clip_keeps_the_positions_in_the_middle(folder: Path) -> None:
     whole, cut = pretrained_ast(10, 1024, 0), pretrained_ast(10, 498, 0)
-    grids = [net.audio_spectrogram_transformer.embeddings.position_embeddings for net in (whole, cut)]
+    grids = [
+        net.audio_spectrogram_transformer.embeddings.position_embeddings for net in (whole, cut)
+    ]
     assert grids[0].shape[1] == 2 + 12 * 101
     assert grids[1].shape[1] == 2 + 12 * 49
     assert torch.equal(grids[0][:, :2], grids[1][:, :2])
     band = 5
-    assert torch.equal(grids[1][0, 2 + 49 * band : 2 + 49 * (band + 1)], grids[0][0, 2 + 101 * band + 26 : 2 + 101 * band + 26 + 49])
+    assert torch.equal(
+        grids[1][0, 2 + 49 * band : 2 + 49 * (band + 1)],
+        grids[0][0, 2 + 101 * band + 26 : 2 + 101 * band + 26 + 49],
+    )
     assert cut(torch.zeros(1, 498, 128)).logits.shape == (1, 10)
     with pytest.raises(SsenvError, match="hears 498 frames"):
         shorten(cut, 499)
@@ -88,7 +109,9 @@ def test_it_hears_kaldi_s_log_mel_frames_of_16_khz(sounds: Dataset) -> None:
     from torchaudio.compliance.kaldi import fbank
 
     wav = torch.from_numpy(sounds.read(sounds.clips[1], 16_000))[None]
-    expected = (fbank(wav, sample_frequency=16_000, window_type="hanning", num_mel_bins=128) + 4.2677393) / (2 * 4.5689974)
+    expected = (
+        fbank(wav, sample_frequency=16_000, window_type="hanning", num_mel_bins=128) + 4.2677393
+    ) / (2 * 4.5689974)
     assert torch.allclose(images[1].float(), expected, atol=2e-3)
 
 
@@ -104,7 +127,12 @@ def of(sounds: Dataset, classes: int) -> tuple[Dataset, Dataset]:
 def test_it_learns_and_the_same_seed_repeats_it(sounds: Dataset, tmp_path: Path) -> None:
     training, _ = of(sounds, 2)
     settings = replace(SETTINGS, epochs=60)
-    runs = [fine_tune_ast(small_ast(10, FRAMES, 0), training, training, settings, 1e-2, tmp_path / f"{i}", "cpu") for i in range(2)]
+    runs = [
+        fine_tune_ast(
+            small_ast(10, FRAMES, 0), training, training, settings, 1e-2, tmp_path / f"{i}", "cpu"
+        )
+        for i in range(2)
+    ]
     assert runs[0].accuracy > 0.8  # of what it learnt from; chance is 0.5 between the two
     assert runs[0].rows[-1]["loss"] < 0.5 * runs[0].rows[0]["loss"]
     assert runs[0].rows == runs[1].rows
@@ -117,11 +145,15 @@ class Killed(Exception):
 
 
 @pytest.mark.usefixtures("small")
-def test_a_killed_training_resumes_to_the_same_losses(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_resumes_to_the_same_losses(
+    sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training, heldout = of(sounds, 3)
 
     def tuned(state_file: Path):
-        return fine_tune_ast(small_ast(10, FRAMES, 0), training, heldout, SETTINGS, RATE, state_file, "cpu")
+        return fine_tune_ast(
+            small_ast(10, FRAMES, 0), training, heldout, SETTINGS, RATE, state_file, "cpu"
+        )
 
     straight = tuned(tmp_path / "straight")
     save, written = tensors.save_state, []
@@ -137,20 +169,28 @@ def test_a_killed_training_resumes_to_the_same_losses(sounds: Dataset, tmp_path:
     monkeypatch.setattr(epochs, "save_state", save)
     other = replace(SETTINGS, seed=1)
     with pytest.raises(SsenvError, match="interrupted training with other seed"):
-        fine_tune_ast(small_ast(10, FRAMES, 0), training, heldout, other, RATE, tmp_path / "killed", "cpu")
+        fine_tune_ast(
+            small_ast(10, FRAMES, 0), training, heldout, other, RATE, tmp_path / "killed", "cpu"
+        )
     resumed = tuned(tmp_path / "killed")
     assert resumed.rows == straight.rows
     assert np.array_equal(resumed.probabilities, straight.probabilities)
 
 
-def test_with_weights_there_is_one_row_and_nothing_is_missing(folder: Path, sounds: Dataset, tmp_path: Path) -> None:
+def test_with_weights_there_is_one_row_and_nothing_is_missing(
+    folder: Path, sounds: Dataset, tmp_path: Path
+) -> None:
     rows, missing = ast_baseline(sounds, 1, replace(SETTINGS, epochs=1), tmp_path / "state", "cpu")
     assert (list(rows), missing) == ([PRETRAINED], {})
-    assert rows[PRETRAINED].labels.tolist() == [clip.label for clip in sounds.subset(folds=[1]).clips]
+    assert rows[PRETRAINED].labels.tolist() == [
+        clip.label for clip in sounds.subset(folds=[1]).clips
+    ]
 
 
 @pytest.mark.usefixtures("small")
-def test_without_weights_the_row_says_so_and_one_from_scratch_stands_in(sounds: Dataset, tmp_path: Path) -> None:
+def test_without_weights_the_row_says_so_and_one_from_scratch_stands_in(
+    sounds: Dataset, tmp_path: Path
+) -> None:
     rows, missing = ast_baseline(sounds, 1, replace(SETTINGS, epochs=1), tmp_path / "state", "cpu")
     assert list(rows) == [SCRATCH] == ["small AST, from scratch"]
     ((label, reason),) = missing.items()
@@ -161,10 +201,20 @@ def test_without_weights_the_row_says_so_and_one_from_scratch_stands_in(sounds: 
 
 
 @pytest.mark.usefixtures("small")
-def test_the_held_out_fold_is_no_training_and_the_rate_the_row_s(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_held_out_fold_is_no_training_and_the_rate_the_row_s(
+    sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard, rates, cycle = [], [], training_loop.one_cycle
-    monkeypatch.setattr(spectrogram_transformer, "spectrograms", lambda some, frames: heard.append(some) or spectrograms(some, frames))
-    monkeypatch.setattr(spectrogram_transformer, "one_cycle", lambda adam, peak, *rest: rates.append(peak) or cycle(adam, peak, *rest))
+    monkeypatch.setattr(
+        spectrogram_transformer,
+        "spectrograms",
+        lambda some, frames: heard.append(some) or spectrograms(some, frames),
+    )
+    monkeypatch.setattr(
+        spectrogram_transformer,
+        "one_cycle",
+        lambda adam, peak, *rest: rates.append(peak) or cycle(adam, peak, *rest),
+    )
     ast_baseline(sounds, 2, replace(SETTINGS, epochs=1), tmp_path / "state", "cpu")
     assert [some.folds for some in heard] == [(1, 3, 4, 5), (2,)]
     assert rates == [5e-4]
@@ -175,7 +225,9 @@ def test_bands_and_moments_are_hidden_in_training_alone(sounds: Dataset, tmp_pat
     """Where hidden, an image is the mean of what was normalized, 0; nothing in noise is."""
     training, heldout = of(sounds, 3)
     network, seen = small_ast(10, FRAMES, 0), {True: [], False: []}
-    network.register_forward_pre_hook(lambda net, inputs: seen[net.training].append(inputs[0].detach().clone()))
+    network.register_forward_pre_hook(
+        lambda net, inputs: seen[net.training].append(inputs[0].detach().clone())
+    )
     fine_tune_ast(network, training, heldout, SETTINGS, RATE, tmp_path / "state", "cpu")
     bands, moments = ((torch.cat(seen[True]) == 0).all(dim).sum(1) for dim in (1, 2))
     assert 0 < bands.max() < 24
@@ -184,7 +236,9 @@ def test_bands_and_moments_are_hidden_in_training_alone(sounds: Dataset, tmp_pat
 
 
 @pytest.mark.parametrize("spoil", ["nothing there", "not tensors", "a tensor less"])
-def test_a_named_folder_without_the_whole_weights_stops_in_one_line(folder: Path, sounds: Dataset, tmp_path: Path, spoil: str) -> None:
+def test_a_named_folder_without_the_whole_weights_stops_in_one_line(
+    folder: Path, sounds: Dataset, tmp_path: Path, spoil: str
+) -> None:
     weights = folder / "model.safetensors"
     if spoil == "nothing there":
         weights.unlink()
@@ -201,10 +255,15 @@ def test_a_named_folder_without_the_whole_weights_stops_in_one_line(folder: Path
     assert "\n" not in str(caught.value)
 
 
-def test_without_the_package_one_line_says_how_to_install_it(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_one_line_says_how_to_install_it(
+    sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     for call in (lambda: pretrained_ast(10, FRAMES, 0), lambda: small_ast(10, FRAMES, 0)):
-        with pytest.raises(SsenvError, match=r"^AST needs the package transformers \(.*\): in ssenv's folder, pip install -e '\.\[ast\]'$"):
+        with pytest.raises(
+            SsenvError,
+            match=r"^AST needs the package transformers \(.*\): in ssenv's folder, pip install -e '\.\[ast\]'$",
+        ):
             call()
     rows, missing = ast_baseline(sounds, 1, SETTINGS, tmp_path / "state", "cpu")
     assert rows == {}

@@ -34,7 +34,12 @@ def test_classes_are_told_apart_and_the_same_seed_repeats() -> None:
     sounds = load_synthetic(clips_per_class=5, duration=1.0)
     (table, right), (again, _) = cross_validate(sounds, seed=1), cross_validate(sounds, seed=1)
     assert tuple(table.index) == BASELINES
-    assert [*table.columns] == [*(f"fold {fold}" for fold in sounds.folds), "mean", "std", "seconds"]
+    assert [*table.columns] == [
+        *(f"fold {fold}" for fold in sounds.folds),
+        "mean",
+        "std",
+        "seconds",
+    ]
     assert (table["mean"] > 0.5).all()  # chance is 0.1
     assert table.drop(columns="seconds").equals(again.drop(columns="seconds"))
     assert sorted(right.index) == sorted(clip.name for clip in sounds.clips)
@@ -45,21 +50,31 @@ def test_classes_are_told_apart_and_the_same_seed_repeats() -> None:
 def test_no_fold_is_asked_about_its_own_clips() -> None:
     """Where every fold has a class of its own, nobody can name any clip."""
     sounds = load_synthetic(clips_per_class=2, duration=1.0)
-    alone = replace(sounds, clips=tuple(replace(clip, fold=clip.label + 1) for clip in sounds.clips))
+    alone = replace(
+        sounds, clips=tuple(replace(clip, fold=clip.label + 1) for clip in sounds.clips)
+    )
     assert (cross_validate(alone)[0]["mean"] == 0).all()
 
 
-def test_a_fold_without_which_there_are_too_few_clips_is_left_out_and_refused_in_one_line_if_required() -> None:
+def test_a_fold_without_which_there_are_too_few_clips_is_left_out_and_refused_in_one_line_if_required() -> (
+    None
+):
     sounds = load_synthetic(clips_per_class=5, duration=1.0).subset(folds=[1, 2])
-    few = replace(sounds, clips=tuple(clip for clip in sounds.clips if clip.fold == 1 or clip.label < 7))
+    few = replace(
+        sounds, clips=tuple(clip for clip in sounds.clips if clip.fold == 1 or clip.label < 7)
+    )
     with pytest.raises(
-        SsenvError, match=r"^without fold 1 synthetic has 7 clips of 7 classes: the baselines learn from 8 or more of 2 or more$"
+        SsenvError,
+        match=r"^without fold 1 synthetic has 7 clips of 7 classes: the baselines learn from 8 or more of 2 or more$",
     ):
         cross_validate(few, required=1)
     table, right = cross_validate(few, required=2)
     assert [*table.columns] == ["fold 2", "mean", "std", "seconds"]
     assert len(right) == len(few.subset(folds=[2]))
-    one = replace(sounds, clips=tuple(replace(clip, label=0) if clip.fold == 2 else clip for clip in sounds.clips))
+    one = replace(
+        sounds,
+        clips=tuple(replace(clip, label=0) if clip.fold == 2 else clip for clip in sounds.clips),
+    )
     with pytest.raises(SsenvError, match="without fold 1 synthetic has 10 clips of 1 classes"):
         cross_validate(one, required=1)
     neither = replace(few, clips=few.clips[:3] + few.clips[-3:])

@@ -15,7 +15,12 @@ from plotly.callbacks import Points
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.classification.classifier import Classifier, read_features
-from ssenv_core.classification.feature_map import confused_neighbours, lay_out, map_features, neighbour_agreement
+from ssenv_core.classification.feature_map import (
+    confused_neighbours,
+    lay_out,
+    map_features,
+    neighbour_agreement,
+)
 from ssenv_core.classification.probes import Classification, probe
 from ssenv_core.data.recordings import Dataset
 from ssenv_core.data.synthetic import load_synthetic
@@ -24,16 +29,29 @@ from ssenv_core.panels.feature_map import PROMPT, feature_map_panel
 from ssenv_core.plots.classes import clip_map
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
-CONFIG = SoundStormConfig(n_q=2, codebook_size=16, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3, dropout=0.0)
+CONFIG = SoundStormConfig(
+    n_q=2, codebook_size=16, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3, dropout=0.0
+)
 
 
 def tokens(clips: int, seed: int) -> TokenSet:
     """Clips of 12 frames; class c uses the codes 4c to 4c + 3."""
     labels = torch.arange(clips) % 3
-    codes = torch.randint(4, (clips, 2, 12), generator=torch.Generator().manual_seed(seed)) + 4 * labels[:, None, None]
+    codes = (
+        torch.randint(4, (clips, 2, 12), generator=torch.Generator().manual_seed(seed))
+        + 4 * labels[:, None, None]
+    )
     active, names = torch.ones(clips, 12, dtype=torch.bool), tuple(f"clip{i}" for i in range(clips))
     return TokenSet(
-        codes, labels, torch.ones(clips, dtype=torch.int64), active, torch.zeros(clips, 12, 2), names, ("",) * clips, ("a", "b", "c"), {}
+        codes,
+        labels,
+        torch.ones(clips, dtype=torch.int64),
+        active,
+        torch.zeros(clips, 12, 2),
+        names,
+        ("",) * clips,
+        ("a", "b", "c"),
+        {},
     )
 
 
@@ -41,7 +59,11 @@ def tokens(clips: int, seed: int) -> TokenSet:
 def classifier() -> Classifier:
     torch.manual_seed(0)
     classifier = Classifier(SoundStorm(CONFIG).eval(), 3)
-    probe(classifier, read_features(classifier, tokens(60, 0), "cpu"), read_features(classifier, tokens(30, 1), "cpu"))
+    probe(
+        classifier,
+        read_features(classifier, tokens(60, 0), "cpu"),
+        read_features(classifier, tokens(30, 1), "cpu"),
+    )
     return classifier
 
 
@@ -77,12 +99,16 @@ def test_the_nearest_other_point_decides_never_the_point_itself() -> None:
 def test_a_clip_of_the_same_recording_is_no_neighbour() -> None:
     line, labels = np.array([[0.0], [0.1], [1.0], [5.0], [5.1]]), np.array([0, 0, 1, 1, 1])
     agreement, chance = neighbour_agreement(line, labels, ["x", "x", "", "y", "y"])
-    assert agreement == 2 / 5  # those of y, to the third; it and those of x are nearest to each other
+    assert (
+        agreement == 2 / 5
+    )  # those of y, to the third; it and those of x are nearest to each other
     assert chance == pytest.approx((0 + 0 + 2 / 4 + 1 / 3 + 1 / 3) / 5)
     assert np.isnan(neighbour_agreement(line, labels, ["x"] * 5)).all()
 
 
-def test_a_map_is_of_the_clips_that_are_heard_in_the_order_of_their_naming(classifier: Classifier) -> None:
+def test_a_map_is_of_the_clips_that_are_heard_in_the_order_of_their_naming(
+    classifier: Classifier,
+) -> None:
     data = tokens(30, 1)
     data.active[4] = False
     heard = read_features(classifier, data, "cpu")
@@ -90,9 +116,17 @@ def test_a_map_is_of_the_clips_that_are_heard_in_the_order_of_their_naming(class
     laid = map_features(classifier, heard, 0)
     assert len(laid.names) == len(laid.points) == len(laid.features) == 29
     assert "clip4" not in laid.names
-    assert laid.labels.tolist() == named.labels.tolist() == [int(name.removeprefix("clip")) % 3 for name in laid.names]
-    again = torch.from_numpy(laid.features).float() @ classifier.head.weight.T + classifier.head.bias
-    assert again.argmax(1).tolist() == named.predictions.tolist()  # the features are those that the head sees
+    assert (
+        laid.labels.tolist()
+        == named.labels.tolist()
+        == [int(name.removeprefix("clip")) % 3 for name in laid.names]
+    )
+    again = (
+        torch.from_numpy(laid.features).float() @ classifier.head.weight.T + classifier.head.bias
+    )
+    assert (
+        again.argmax(1).tolist() == named.predictions.tolist()
+    )  # the features are those that the head sees
     assert neighbour_agreement(laid.points, laid.labels, laid.recordings)[0] > 0.9
 
 
@@ -102,37 +136,57 @@ def test_too_few_clips_are_one_line(classifier: Classifier) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_of_each_frequent_confusion_the_clip_nearest_to_the_class_it_was_taken_for_is_chosen() -> None:
+def test_of_each_frequent_confusion_the_clip_nearest_to_the_class_it_was_taken_for_is_chosen() -> (
+    None
+):
     place = np.array([[0.0], [5.0], [8.0], [20.0], [10.0], [30.0], [31.0]])
     labels, predictions = np.array([0, 0, 0, 0, 1, 2, 2]), np.array([0, 1, 1, 1, 1, 0, 3])
     pairs = confused_neighbours(place, labels, predictions, 5)
-    assert pairs == [(2, 4), (5, 3)]  # class 3 has no clip; class 2's neighbour of class 0 is the clip at 20
+    assert pairs == [
+        (2, 4),
+        (5, 3),
+    ]  # class 3 has no clip; class 2's neighbour of class 0 is the clip at 20
     assert confused_neighbours(place, labels, predictions, 1) == [(2, 4)]
     assert confused_neighbours(place, labels, labels, 5) == []
 
 
 def named(labels: np.ndarray, predictions: np.ndarray) -> Classification:
-    return Classification(labels, np.where(np.eye(12)[predictions] > 0, 0.7, 0.3 / 11), ("",) * len(labels), [], 0.0)
+    return Classification(
+        labels, np.where(np.eye(12)[predictions] > 0, 0.7, 0.3 / 11), ("",) * len(labels), [], 0.0
+    )
 
 
 def test_right_is_filled_wrong_is_open_and_the_pointer_tells_clip_and_name() -> None:
     labels, predictions = np.array([1, 1, 11]), np.array([1, 11, 11])
     points = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     classes = [f"class_{i}" for i in range(12)]
-    fig = clip_map(points, labels, named(labels, predictions).probabilities, ["x", "y", "z"], classes)
+    fig = clip_map(
+        points, labels, named(labels, predictions).probabilities, ["x", "y", "z"], classes
+    )
     first, second = fig.data
     assert (first.name, second.name) == ("class 1", "class 11")
     assert list(first.marker.symbol) == ["circle", "circle-open"]
-    assert list(second.marker.symbol) == ["square"]  # of the same colour as class 1, and of another shape
+    assert list(second.marker.symbol) == [
+        "square"
+    ]  # of the same colour as class 1, and of another shape
     assert first.marker.color == second.marker.color
-    assert [list(told) for told in first.customdata] == [["x", "class 1", "70%"], ["y", "class 11", "70%"]]
+    assert [list(told) for told in first.customdata] == [
+        ["x", "class 1", "70%"],
+        ["y", "class 11", "70%"],
+    ]
     assert (list(first.x), list(first.y)) == ([0, 2], [1, 3])
     assert "customdata[1]" in first.hovertemplate
 
 
 def test_fifty_classes_are_fifty_looks() -> None:
     labels = np.arange(50)
-    fig = clip_map(np.zeros((50, 2)), labels, np.eye(50), [str(i) for i in labels], [f"class{i}" for i in labels])
+    fig = clip_map(
+        np.zeros((50, 2)),
+        labels,
+        np.eye(50),
+        [str(i) for i in labels],
+        [f"class{i}" for i in labels],
+    )
     assert len({(trace.marker.color, trace.marker.symbol[0]) for trace in fig.data}) == 50
     assert len(fig.to_json()) < 100_000
 
@@ -148,7 +202,13 @@ def figure(sounds: Dataset) -> go.Figure:
     labels = np.array([clip.label for clip in clips])
     points = np.random.default_rng(0).normal(size=(12, 2))
     wrong = np.where(np.arange(12) == 0, 3, labels)
-    return clip_map(points, labels, named(labels, wrong).probabilities, [clip.name for clip in clips], sounds.class_names)
+    return clip_map(
+        points,
+        labels,
+        named(labels, wrong).probabilities,
+        [clip.name for clip in clips],
+        sounds.class_names,
+    )
 
 
 @pytest.fixture
@@ -175,11 +235,15 @@ def heard(player: ipywidgets.HTML) -> np.ndarray:
 def click(shown: go.FigureWidget, trace: int, point: int) -> None:
     """What plotly does when a browser reports a click."""
     inds = [point] if point is not None else []
-    shown.data[trace]._dispatch_on_click(Points(point_inds=inds, trace_name=shown.data[trace].name, trace_index=trace), None)
+    shown.data[trace]._dispatch_on_click(
+        Points(point_inds=inds, trace_name=shown.data[trace].name, trace_index=trace), None
+    )
 
 
 @pytest.mark.usefixtures("live")
-def test_live_a_click_plays_the_clip_and_says_what_it_was_taken_for(figure: go.Figure, sounds: Dataset) -> None:
+def test_live_a_click_plays_the_clip_and_says_what_it_was_taken_for(
+    figure: go.Figure, sounds: Dataset
+) -> None:
     shown, controls = feature_map_panel(figure, sounds).children
     menu, player = controls.children
     assert player.value == PROMPT
@@ -196,7 +260,9 @@ def test_live_a_click_plays_the_clip_and_says_what_it_was_taken_for(figure: go.F
 
 
 @pytest.mark.usefixtures("live")
-def test_live_a_second_click_plays_again_and_one_on_another_class_leaves_it(figure: go.Figure, sounds: Dataset) -> None:
+def test_live_a_second_click_plays_again_and_one_on_another_class_leaves_it(
+    figure: go.Figure, sounds: Dataset
+) -> None:
     shown, controls = feature_map_panel(figure, sounds).children
     _, player = controls.children
     click(shown, 0, 1)
@@ -210,7 +276,9 @@ def test_live_a_second_click_plays_again_and_one_on_another_class_leaves_it(figu
 
 
 @pytest.mark.usefixtures("live")
-def test_live_the_menu_plays_too_and_its_empty_line_asks_again(figure: go.Figure, sounds: Dataset) -> None:
+def test_live_the_menu_plays_too_and_its_empty_line_asks_again(
+    figure: go.Figure, sounds: Dataset
+) -> None:
     _, controls = feature_map_panel(figure, sounds).children
     menu, player = controls.children
     menu.value = figure.data[1].customdata[0][0]

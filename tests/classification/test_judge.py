@@ -62,20 +62,27 @@ def test_any_length_has_a_name_and_silence_too(judge):
 def test_padding_does_not_matter(judge):
     wav = sound(0, 3)
     padded = np.concatenate([np.zeros(10 * 480, np.float32), wav, np.zeros(30 * 480, np.float32)])
-    assert judge.probabilities(padded, SAMPLE_RATE) == pytest.approx(judge.probabilities(wav, SAMPLE_RATE), abs=0.1)
+    assert judge.probabilities(padded, SAMPLE_RATE) == pytest.approx(
+        judge.probabilities(wav, SAMPLE_RATE), abs=0.1
+    )
 
 
 def test_file_holds_the_whole_judge(judge, tmp_path):
     again = Judge.load(judge.save(tmp_path / "judge.safetensors", folds=(2, 3)), "cpu")
     assert again.class_names == NAMES
     assert again.metadata == judge.metadata | {"folds": [2, 3]}
-    assert np.array_equal(again.probabilities(sound(0, 9), SAMPLE_RATE), judge.probabilities(sound(0, 9), SAMPLE_RATE))
+    assert np.array_equal(
+        again.probabilities(sound(0, 9), SAMPLE_RATE), judge.probabilities(sound(0, 9), SAMPLE_RATE)
+    )
 
 
 def test_it_is_asked_only_about_folds_that_it_was_not_trained_on(judge, tmp_path):
     again = Judge.load(judge.save(tmp_path / "judge.safetensors", folds=(2, 3)), "cpu")
     again.require_heldout(1)
-    with pytest.raises(SsenvError, match=r"^fold 3 is not held out: the judge was trained on folds 2, 3; run 01_tokenize with fold=3$"):
+    with pytest.raises(
+        SsenvError,
+        match=r"^fold 3 is not held out: the judge was trained on folds 2, 3; run 01_tokenize with fold=3$",
+    ):
         again.require_heldout(3)
     with pytest.raises(SsenvError, match="does not say which folds"):
         judge.require_heldout(1)
@@ -89,8 +96,13 @@ def test_a_judge_of_another_size_is_refused_in_one_line(judge, tmp_path, monkeyp
 
 
 def test_equal_settings_give_the_equal_judge_and_another_seed_another(tmp_path):
-    first, second, other = (train(tmp_path / f"{i}.safetensors", seed=seed) for i, seed in enumerate((1, 1, 2)))
-    weights = [torch.cat([p.flatten() for p in judge.network.parameters()]) for judge in (first, second, other)]
+    first, second, other = (
+        train(tmp_path / f"{i}.safetensors", seed=seed) for i, seed in enumerate((1, 1, 2))
+    )
+    weights = [
+        torch.cat([p.flatten() for p in judge.network.parameters()])
+        for judge in (first, second, other)
+    ]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 

@@ -14,7 +14,14 @@ from tiny import tiny_codec
 from ssenv_core.base import tensors
 from ssenv_core.base import training_loop as epochs
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.classification.classifier import Classifier, Reading, TrainedClassifier, load_classifier, read_features, save_classifier
+from ssenv_core.classification.classifier import (
+    Classifier,
+    Reading,
+    TrainedClassifier,
+    load_classifier,
+    read_features,
+    save_classifier,
+)
 from ssenv_core.classification.fine_tuning import ClassifierSettings, fine_tune
 from ssenv_core.classification.judge import Judge, LogMelCNN
 from ssenv_core.classification.probes import Classification, gain, judged, learning_curve, probe
@@ -22,7 +29,9 @@ from ssenv_core.data import load_dataset
 from ssenv_core.data.tokens import TENSORS, TokenSet
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
-CONFIG = SoundStormConfig(n_q=2, codebook_size=16, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3, dropout=0.0)
+CONFIG = SoundStormConfig(
+    n_q=2, codebook_size=16, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3, dropout=0.0
+)
 
 
 def tokens(clips: int, seed: int, separable: bool = True) -> TokenSet:
@@ -37,12 +46,24 @@ def tokens(clips: int, seed: int, separable: bool = True) -> TokenSet:
     names = tuple(f"clip{i}" for i in range(clips))
     controls = torch.zeros(*active.shape, 2)
     return TokenSet(
-        codes, labels, torch.ones(clips, dtype=torch.int64), active, controls, names, ("",) * clips, ("a", "b", "c"), {"dataset": "made up"}
+        codes,
+        labels,
+        torch.ones(clips, dtype=torch.int64),
+        active,
+        controls,
+        names,
+        ("",) * clips,
+        ("a", "b", "c"),
+        {"dataset": "made up"},
     )
 
 
 def probed(classifier: Classifier, training: TokenSet, heldout: TokenSet) -> Classification:
-    return probe(classifier, read_features(classifier, training, "cpu"), read_features(classifier, heldout, "cpu"))
+    return probe(
+        classifier,
+        read_features(classifier, training, "cpu"),
+        read_features(classifier, heldout, "cpu"),
+    )
 
 
 @pytest.fixture
@@ -54,7 +75,9 @@ def classifier() -> Classifier:
 def test_a_probe_names_separable_classes_and_leaves_the_model_alone(classifier: Classifier) -> None:
     before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
     assert probed(classifier, tokens(60, 0), tokens(30, 1)).accuracy > 0.9
-    assert all(torch.equal(before[name], value) for name, value in classifier.model.state_dict().items())
+    assert all(
+        torch.equal(before[name], value) for name, value in classifier.model.state_dict().items()
+    )
 
 
 def of_classes(data: TokenSet, classes: tuple[int, ...]) -> TokenSet:
@@ -64,19 +87,27 @@ def of_classes(data: TokenSet, classes: tuple[int, ...]) -> TokenSet:
 
 
 @pytest.mark.parametrize("classes", [(0, 1, 2), (0, 2)])
-def test_the_head_is_left_holding_the_probe(classifier: Classifier, classes: tuple[int, ...]) -> None:
+def test_the_head_is_left_holding_the_probe(
+    classifier: Classifier, classes: tuple[int, ...]
+) -> None:
     training, heldout = of_classes(tokens(60, 0), classes), of_classes(tokens(30, 1), classes)
     result = probed(classifier, training, heldout)
     assert set(result.predictions) == set(classes)
     with torch.inference_mode():
         named = torch.stack(
-            [classifier(codes[None], padding[None])[0].argmax() for codes, padding in zip(heldout.codes, heldout.padding, strict=True)]
+            [
+                classifier(codes[None], padding[None])[0].argmax()
+                for codes, padding in zip(heldout.codes, heldout.padding, strict=True)
+            ]
         )
     assert (named.numpy() == result.predictions).all()
 
 
 def test_a_probe_of_meaningless_codes_is_near_chance(classifier: Classifier) -> None:
-    assert probed(classifier, tokens(90, 0, separable=False), tokens(90, 1, separable=False)).accuracy < 0.55
+    assert (
+        probed(classifier, tokens(90, 0, separable=False), tokens(90, 1, separable=False)).accuracy
+        < 0.55
+    )
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attentive", "statistics"])
@@ -87,7 +118,9 @@ def test_padding_has_no_part_in_the_pooled_feature(pooling: str) -> None:
     other = codes.clone()
     other[..., 8:] = 3
     with torch.inference_mode():
-        assert torch.allclose(classifier.pooled(codes, padding), classifier.pooled(other, padding), atol=1e-6)
+        assert torch.allclose(
+            classifier.pooled(codes, padding), classifier.pooled(other, padding), atol=1e-6
+        )
 
 
 def test_the_first_level_alone_hears_nothing_of_the_others() -> None:
@@ -117,7 +150,11 @@ def test_attentive_pooling_begins_as_the_mean_and_learns() -> None:
     mean = Classifier(attentive.model, 3)
     data = tokens(20, 0)
     with torch.inference_mode():
-        assert torch.allclose(attentive.pooled(data.codes, data.padding), mean.pooled(data.codes, data.padding), atol=1e-6)
+        assert torch.allclose(
+            attentive.pooled(data.codes, data.padding),
+            mean.pooled(data.codes, data.padding),
+            atol=1e-6,
+        )
         attentive.attention.normal_(std=3)
         sharp = attentive.pooled(data.codes, data.padding)
         assert not torch.allclose(sharp, mean.pooled(data.codes, data.padding), atol=1e-2)
@@ -138,7 +175,9 @@ def test_statistics_are_mean_deviation_and_maximum_over_frames_and_all_are_learn
     pooled = classifier.pooled(codes, None)
     assert torch.allclose(pooled, expected, atol=1e-3)
     for part in pooled.split(CONFIG.dim, dim=1):
-        (gradient,) = torch.autograd.grad(part.square().sum(), classifier.model.code_embedding.weight, retain_graph=True)
+        (gradient,) = torch.autograd.grad(
+            part.square().sum(), classifier.model.code_embedding.weight, retain_graph=True
+        )
         assert gradient.isfinite().all()
         assert gradient.abs().max() > 0
     steady = classifier.pooled(codes[..., :1], None)  # one frame, which does not deviate
@@ -146,7 +185,9 @@ def test_statistics_are_mean_deviation_and_maximum_over_frames_and_all_are_learn
     assert classifier.model.code_embedding.weight.grad.isfinite().all()
 
 
-def test_fine_tuning_starts_from_the_probe_and_lowers_the_loss(classifier: Classifier, tmp_path: Path) -> None:
+def test_fine_tuning_starts_from_the_probe_and_lowers_the_loss(
+    classifier: Classifier, tmp_path: Path
+) -> None:
     training, heldout = tokens(60, 0), tokens(30, 1)
     unprobed = deepcopy(classifier)
     start = probed(classifier, training, heldout)
@@ -161,14 +202,20 @@ def test_fine_tuning_starts_from_the_probe_and_lowers_the_loss(classifier: Class
     assert [row["epoch"] for row in result.rows] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("options", [{"token_masking": 0.5}, {"mixup": 0.4}, {"label_smoothing": 0.1}])
-def test_hidden_frames_mixed_clips_and_smooth_targets_are_harder_and_still_learnt(options: dict, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options", [{"token_masking": 0.5}, {"mixup": 0.4}, {"label_smoothing": 0.1}]
+)
+def test_hidden_frames_mixed_clips_and_smooth_targets_are_harder_and_still_learnt(
+    options: dict, tmp_path: Path
+) -> None:
     losses = {}
     for name, chosen in (("plain", {}), ("harder", options)):
         torch.manual_seed(0)
         fresh = Classifier(SoundStorm(CONFIG), 3)
         settings = ClassifierSettings(epochs=8, batch_size=10, learning_rate=3e-3, **chosen)
-        result = fine_tune(fresh, tokens(60, 0), tokens(30, 1), settings, tmp_path / f"{name}.safetensors", "cpu")
+        result = fine_tune(
+            fresh, tokens(60, 0), tokens(30, 1), settings, tmp_path / f"{name}.safetensors", "cpu"
+        )
         losses[name] = result.rows[-1]["loss"]
         assert result.accuracy > 0.8
     assert losses["harder"] > losses["plain"]
@@ -178,9 +225,13 @@ class Killed(Exception):
     pass
 
 
-def test_a_killed_fine_tuning_resumes_to_the_same_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_fine_tuning_resumes_to_the_same_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     harder = {"token_masking": 0.2, "level_masking": 0.3, "mixup": 0.4, "crop_frames": 9}
-    settings = ClassifierSettings(epochs=4, batch_size=10, learning_rate=1e-3, warmup=0.3, checkpoint_minutes=0, **harder)
+    settings = ClassifierSettings(
+        epochs=4, batch_size=10, learning_rate=1e-3, warmup=0.3, checkpoint_minutes=0, **harder
+    )
 
     def tuned(state_file: Path) -> Classification:
         torch.manual_seed(0)
@@ -204,19 +255,39 @@ def test_a_killed_fine_tuning_resumes_to_the_same_losses(tmp_path: Path, monkeyp
     assert np.array_equal(resumed.probabilities, straight.probabilities)
 
 
-def test_a_state_of_another_start_is_refused_while_its_training_is_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_of_another_start_is_refused_while_its_training_is_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state_file = tmp_path / "s.safetensors"
     save = tensors.save_state
-    monkeypatch.setattr(epochs, "save_state", lambda *args: (save(*args), (_ for _ in ()).throw(Killed)))
+    monkeypatch.setattr(
+        epochs, "save_state", lambda *args: (save(*args), (_ for _ in ()).throw(Killed))
+    )
     settings = ClassifierSettings(epochs=3, checkpoint_minutes=0)
     with pytest.raises(Killed):
-        fine_tune(Classifier(SoundStorm(CONFIG), 3), tokens(20, 0), tokens(9, 1), settings, state_file, "cpu")
+        fine_tune(
+            Classifier(SoundStorm(CONFIG), 3),
+            tokens(20, 0),
+            tokens(9, 1),
+            settings,
+            state_file,
+            "cpu",
+        )
     monkeypatch.undo()
     with pytest.raises(SsenvError, match="interrupted training with other start"):
-        fine_tune(Classifier(SoundStorm(CONFIG), 3), tokens(20, 0), tokens(9, 1), settings, state_file, "cpu")
+        fine_tune(
+            Classifier(SoundStorm(CONFIG), 3),
+            tokens(20, 0),
+            tokens(9, 1),
+            settings,
+            state_file,
+            "cpu",
+        )
 
 
-def test_more_labelled_clips_name_more_and_no_more_are_used_than_there_are(classifier: Classifier) -> None:
+def test_more_labelled_clips_name_more_and_no_more_are_used_than_there_are(
+    classifier: Classifier,
+) -> None:
     features = [read_features(classifier, tokens(60, seed), "cpu") for seed in (0, 1)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -245,24 +316,45 @@ def test_a_reading_that_the_model_does_not_have_is_refused(reading: Reading) -> 
         Classifier(SoundStorm(CONFIG), 3, reading)
 
 
-@pytest.mark.parametrize("reading", [Reading(), Reading(levels=1, layer=0, pooling="attentive"), Reading(pooling="statistics")])
+@pytest.mark.parametrize(
+    "reading",
+    [Reading(), Reading(levels=1, layer=0, pooling="attentive"), Reading(pooling="statistics")],
+)
 def test_what_is_saved_loads_to_the_same_logits(reading: Reading, tmp_path: Path) -> None:
     torch.manual_seed(0)
     data, classifier = tokens(6, 2), Classifier(SoundStorm(CONFIG).eval(), 3, reading)
-    again = load_classifier(save_classifier(tmp_path / "c.safetensors", TrainedClassifier(classifier, data.class_names, data.metadata)))
-    assert (again.class_names, again.metadata, again.classifier.reading) == (("a", "b", "c"), data.metadata, reading)
+    again = load_classifier(
+        save_classifier(
+            tmp_path / "c.safetensors",
+            TrainedClassifier(classifier, data.class_names, data.metadata),
+        )
+    )
+    assert (again.class_names, again.metadata, again.classifier.reading) == (
+        ("a", "b", "c"),
+        data.metadata,
+        reading,
+    )
     with torch.inference_mode():
         assert torch.equal(again.classifier(data.codes), classifier(data.codes))
 
 
-def test_a_file_of_sound_is_named_as_its_tokens_are_and_silence_around_it_has_no_part(tmp_path: Path) -> None:
+def test_a_file_of_sound_is_named_as_its_tokens_are_and_silence_around_it_has_no_part(
+    tmp_path: Path,
+) -> None:
     torch.manual_seed(0)
-    codec, config = tiny_codec(), SoundStormConfig(num_classes=3, dim=16, depth=1, heads=2, kernel_size=3)
+    codec, config = (
+        tiny_codec(),
+        SoundStormConfig(num_classes=3, dim=16, depth=1, heads=2, kernel_size=3),
+    )
     metadata = {"codec": codec.name, "bandwidth": 6.0, "token_hash": codec.token_hash, "n_q": 8}
     trained = TrainedClassifier(Classifier(SoundStorm(config).eval(), 3), ("a", "b", "c"), metadata)
     sound = 0.1 * np.random.default_rng(0).standard_normal(9_600).astype(np.float32)
     quiet = np.zeros(32_000, np.float32)
-    for name, wav in (("sound", sound), ("silence", quiet), ("between", np.concatenate([quiet, sound, quiet]))):
+    for name, wav in (
+        ("sound", sound),
+        ("silence", quiet),
+        ("between", np.concatenate([quiet, sound, quiet])),
+    ):
         soundfile.write(tmp_path / f"{name}.wav", wav, 24_000, subtype="FLOAT")
     with torch.inference_mode():
         logits = trained.classifier(codec.encode(torch.from_numpy(sound)[None, None]))
@@ -281,10 +373,16 @@ def test_a_file_that_is_no_classifier_is_refused_in_one_line(tmp_path) -> None:
         load_classifier(tmp_path / "c.safetensors")
 
 
-def test_a_file_of_another_classifier_is_refused_in_one_line(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_file_of_another_classifier_is_refused_in_one_line(
+    classifier: Classifier, tmp_path: Path
+) -> None:
     classifier.head = torch.nn.Linear(CONFIG.dim, 5)
     with pytest.raises(SsenvError, match="run 06_classify again") as caught:
-        load_classifier(save_classifier(tmp_path / "c.safetensors", TrainedClassifier(classifier, ("a", "b", "c"), {})))
+        load_classifier(
+            save_classifier(
+                tmp_path / "c.safetensors", TrainedClassifier(classifier, ("a", "b", "c"), {})
+            )
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -296,9 +394,15 @@ def test_one_class_is_nothing_to_learn_and_is_said_in_one_line(classifier: Class
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.3])
-def test_fine_tuning_learns_from_crops_in_half_precision(classifier: Classifier, tmp_path: Path, mixup: float) -> None:
-    settings = ClassifierSettings(epochs=8, batch_size=8, learning_rate=5e-3, crop_frames=4, precision="bf16", mixup=mixup)
-    result = fine_tune(classifier, tokens(60, 0), tokens(30, 1), settings, tmp_path / "state.safetensors", "cpu")
+def test_fine_tuning_learns_from_crops_in_half_precision(
+    classifier: Classifier, tmp_path: Path, mixup: float
+) -> None:
+    settings = ClassifierSettings(
+        epochs=8, batch_size=8, learning_rate=5e-3, crop_frames=4, precision="bf16", mixup=mixup
+    )
+    result = fine_tune(
+        classifier, tokens(60, 0), tokens(30, 1), settings, tmp_path / "state.safetensors", "cpu"
+    )
     assert result.accuracy > 0.9
     assert all(weight.dtype == torch.float32 for weight in classifier.parameters())
 
@@ -317,17 +421,30 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     return seen
 
 
-def test_fine_tuning_sees_as_many_frames_as_asked(classifier: Classifier, tmp_path: Path, shown: list[torch.Tensor]) -> None:
-    fine_tune(classifier, tokens(24, 0), tokens(6, 1), ClassifierSettings(epochs=1, batch_size=8, crop_frames=5), tmp_path / "s", "cpu")
+def test_fine_tuning_sees_as_many_frames_as_asked(
+    classifier: Classifier, tmp_path: Path, shown: list[torch.Tensor]
+) -> None:
+    fine_tune(
+        classifier,
+        tokens(24, 0),
+        tokens(6, 1),
+        ClassifierSettings(epochs=1, batch_size=8, crop_frames=5),
+        tmp_path / "s",
+        "cpu",
+    )
     assert {codes.shape[2] for codes in shown} == {5}
 
 
-def test_one_span_of_a_clips_own_frames_is_hidden_at_every_level(classifier: Classifier, tmp_path: Path, shown: list[torch.Tensor]) -> None:
+def test_one_span_of_a_clips_own_frames_is_hidden_at_every_level(
+    classifier: Classifier, tmp_path: Path, shown: list[torch.Tensor]
+) -> None:
     settings, data = ClassifierSettings(epochs=40, batch_size=60, token_masking=0.3), tokens(60, 0)
     fine_tune(classifier, data, tokens(6, 1), settings, tmp_path / "s", "cpu")
     hidden = torch.cat(shown) == CONFIG.mask_token
     assert torch.equal(hidden[:, 0], hidden[:, 1])
-    begins = hidden[:, 0].int().diff(dim=1, prepend=torch.zeros(len(hidden), 1, dtype=torch.int)) == 1
+    begins = (
+        hidden[:, 0].int().diff(dim=1, prepend=torch.zeros(len(hidden), 1, dtype=torch.int)) == 1
+    )
     assert begins.sum(1).max() == 1
     assert set(begins.nonzero()[:, 1].tolist()) == set(range(12))
     (short,) = {length for length in (~data.padding).sum(1).tolist() if length < 12}
@@ -343,7 +460,9 @@ def test_finer_levels_are_hidden_in_their_share_of_the_clips_and_never_the_first
     hidden = torch.cat(shown) == CONFIG.mask_token
     assert not hidden[:, 0].any()
     assert torch.equal(hidden[:, 1].any(1), hidden[:, 1].all(1))
-    assert hidden[:, 1, 0].float().mean() == pytest.approx(0.4, abs=0.06)  # of two levels the finer, or none
+    assert hidden[:, 1, 0].float().mean() == pytest.approx(
+        0.4, abs=0.06
+    )  # of two levels the finer, or none
 
 
 def test_a_clip_mixed_with_its_like_is_itself(tmp_path: Path) -> None:
@@ -353,7 +472,14 @@ def test_a_clip_mixed_with_its_like_is_itself(tmp_path: Path) -> None:
     for mixup in (0.0, 0.4):
         torch.manual_seed(0)
         fresh = Classifier(SoundStorm(CONFIG), 3)
-        result = fine_tune(fresh, one, one, ClassifierSettings(epochs=3, batch_size=4, mixup=mixup), tmp_path / f"{mixup}", "cpu")
+        result = fine_tune(
+            fresh,
+            one,
+            one,
+            ClassifierSettings(epochs=3, batch_size=4, mixup=mixup),
+            tmp_path / f"{mixup}",
+            "cpu",
+        )
         losses.append([row["loss"] for row in result.rows])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
@@ -369,8 +495,12 @@ def test_a_clip_mixed_with_nothing_of_another_is_itself_whichever_is_longer(
         return classify(self, pooled)
 
     monkeypatch.setattr(Classifier, "classify", watched)
-    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self, shape: torch.arange(*shape) % 2.0)  # shares of 0 and 1
-    settings = ClassifierSettings(epochs=1, batch_size=30, learning_rate=1e-9, mixup=0.4, precision="fp32")
+    monkeypatch.setattr(
+        torch.distributions.Beta, "sample", lambda self, shape: torch.arange(*shape) % 2.0
+    )  # shares of 0 and 1
+    settings = ClassifierSettings(
+        epochs=1, batch_size=30, learning_rate=1e-9, mixup=0.4, precision="fp32"
+    )
     own = torch.from_numpy(read_features(classifier, data, "cpu").values).float()
     fine_tune(classifier, data, tokens(6, 1), settings, tmp_path / "s", "cpu")
     assert {len(pooled) for pooled in mixed} == {30}
@@ -405,13 +535,18 @@ def test_intervals_of_slices_of_few_recordings_are_wider() -> None:
 
 
 @pytest.mark.parametrize("silent", [0, 3])
-def test_every_result_knows_the_recordings_of_its_clips(silent: int, classifier: Classifier, tmp_path: Path) -> None:
+def test_every_result_knows_the_recordings_of_its_clips(
+    silent: int, classifier: Classifier, tmp_path: Path
+) -> None:
     data = replace(tokens(9, 1), recordings=tuple(f"recording {i // 2}" for i in range(9)))
     data.active[silent] = False
     heard = tuple(recording for i, recording in enumerate(data.recordings) if i != silent)
     assert probed(classifier, tokens(9, 0), data).recordings == heard
     settings = ClassifierSettings(epochs=1, batch_size=9)
-    assert fine_tune(classifier, tokens(9, 0), data, settings, tmp_path / "s", "cpu").recordings == heard
+    assert (
+        fine_tune(classifier, tokens(9, 0), data, settings, tmp_path / "s", "cpu").recordings
+        == heard
+    )
     features = read_features(classifier, data, "cpu")
     assert features.of(features.names[2:4]).recordings == heard[2:4]
 

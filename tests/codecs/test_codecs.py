@@ -39,7 +39,13 @@ def shipped(small_codec, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("dataset", "fold", "known"),
-    [("esc50", 1, False), ("esc50", 5, True), ("esc10", 2, True), ("esc10", 1, False), ("urbansound8k", 2, False)],
+    [
+        ("esc50", 1, False),
+        ("esc50", 5, True),
+        ("esc10", 2, True),
+        ("esc10", 1, False),
+        ("urbansound8k", 2, False),
+    ],
 )
 def test_the_embedded_codec_knows_the_folds_that_it_was_fitted_to(dataset, fold, known):
     assert knows_fold(load_codec("melrvq_24khz"), dataset, fold) == known
@@ -48,13 +54,24 @@ def test_the_embedded_codec_knows_the_folds_that_it_was_fitted_to(dataset, fold,
 
 
 def test_the_names_are_the_documented_ones():
-    assert CODEC_NAMES == ("melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz")
+    assert CODEC_NAMES == (
+        "melrvq_24khz",
+        "encodec_24khz",
+        "encodec_48khz",
+        "vocos_encodec_24khz",
+        "dac_44khz",
+    )
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(SsenvError, match=r"^unknown codec 'encodec24khz': did you mean 'encodec_24khz'\?.*melrvq_24khz"):
+    with pytest.raises(
+        SsenvError,
+        match=r"^unknown codec 'encodec24khz': did you mean 'encodec_24khz'\?.*melrvq_24khz",
+    ):
         load_codec("encodec24khz")
-    with pytest.raises(SsenvError, match=r"^unknown codec 'opus': there are \(melrvq_24khz, .*, dac_44khz\)$"):
+    with pytest.raises(
+        SsenvError, match=r"^unknown codec 'opus': there are \(melrvq_24khz, .*, dac_44khz\)$"
+    ):
         load_codec("opus")
 
 
@@ -72,7 +89,9 @@ def test_a_damaged_embedded_codec_is_refused(shipped):
     data = bytearray(shipped.read_bytes())
     data[-1] ^= 1
     shipped.write_bytes(data)
-    with pytest.raises(SsenvError, match=r"melrvq_24khz\.safetensors is damaged .*reinstall ssenv$"):
+    with pytest.raises(
+        SsenvError, match=r"melrvq_24khz\.safetensors is damaged .*reinstall ssenv$"
+    ):
         load_codec("melrvq_24khz")
 
 
@@ -131,14 +150,18 @@ def torn_codec(wavs: torch.Tensor, margin: float = 0.0) -> MelRVQ:
     codebooks[0, 1:] = 100.0
     codebooks[0, 1 : len(entries) + 1] = entries
     codebooks[1:] *= offset.std(dim=0)
-    codebooks[1:, 1:512] = -codebooks[1:, 513:]  # what one way leaves, the other leaves with its sign reversed
+    codebooks[1:, 1:512] = -codebooks[
+        1:, 513:
+    ]  # what one way leaves, the other leaves with its sign reversed
     return codec
 
 
 @pytest.mark.parametrize("samples", [12_800, 12_801, 13_119])
 def test_chunks_of_a_waveform_have_the_codes_of_the_whole(samples):
     wavs = noise(2, samples) * torch.linspace(0.2, 1, samples)
-    codec = torn_codec(wavs, margin=3e-4)  # more than rounding, less than the furthest frame seen makes of a latent
+    codec = torn_codec(
+        wavs, margin=3e-4
+    )  # more than rounding, less than the furthest frame seen makes of a latent
     whole = codec.encode(wavs)
     assert whole.unique().numel() > 100
     for frames in (8, 13, 41):
@@ -149,14 +172,18 @@ def test_chunks_of_a_waveform_have_the_codes_of_the_whole(samples):
 
 def test_an_item_gets_the_same_codes_in_every_batch():
     wavs = noise(4, 8_000)
-    codec = torn_codec(wavs)  # only codes that depend on nothing but the item itself survive such ties
+    codec = torn_codec(
+        wavs
+    )  # only codes that depend on nothing but the item itself survive such ties
     batched = codec.encode(wavs)
     assert torch.equal(batched, torch.cat([codec.encode(wav[None]) for wav in wavs]))
     assert torch.equal(batched[[2, 0]], codec.encode(wavs[[2, 0]]))
     assert batched[:, 0].unique().numel() > 40
 
 
-@pytest.mark.parametrize("name", ["encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "melrvq_24khz"])
+@pytest.mark.parametrize(
+    "name", ["encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "melrvq_24khz"]
+)
 def test_every_tensor_is_made_where_the_codec_is(small_codec, name):
     if name == small_codec.name:
         codec = small_codec
@@ -165,7 +192,15 @@ def test_every_tensor_is_made_where_the_codec_is(small_codec, name):
     else:
         codec = untrained_encodec(name)
     wav = noise(1, 4_000)
-    with torch.device("meta"):  # what is made without naming a device is made there, and cannot be mixed with what is not
+    with torch.device(
+        "meta"
+    ):  # what is made without naming a device is made there, and cannot be mixed with what is not
         codes = codec.encode(wav)
-        made = [codes, codec.encode_long(wav, 0.12), codec.embed(wav), codec.codebooks, codec.decode(codes)]
+        made = [
+            codes,
+            codec.encode_long(wav, 0.12),
+            codec.embed(wav),
+            codec.codebooks,
+            codec.decode(codes),
+        ]
     assert {tensor.device.type for tensor in made} == {"cpu"}

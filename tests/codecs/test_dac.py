@@ -44,8 +44,17 @@ def test_the_full_size_codec_keeps_the_contract():
     codec = DescriptCodec(untrained_dac())
     wav = noise(1, 1_025)
     codes, latents = codec.encode(wav), codec.embed(wav)
-    assert (codec.name, codec.sample_rate, codec.n_q, codec.codebook_size) == ("dac_44khz", 44_100, 9, 1024)
-    assert (codec.model.sample_rate, codec.model.hop_length, codec.model.n_codebooks) == (44_100, 512, 9)
+    assert (codec.name, codec.sample_rate, codec.n_q, codec.codebook_size) == (
+        "dac_44khz",
+        44_100,
+        9,
+        1024,
+    )
+    assert (codec.model.sample_rate, codec.model.hop_length, codec.model.n_codebooks) == (
+        44_100,
+        512,
+        9,
+    )
     assert codec.frame_rate == 44_100 / 512
     numbers = sum(tensor.numel() for tensor in codec.model.state_dict().values())
     assert 4 * numbers == 306_607_560  # of the 306,717,287 bytes of the published file
@@ -132,7 +141,11 @@ def test_token_hash_follows_what_decides_the_codes():
         return DescriptCodec(model, bandwidth).token_hash
 
     plain = hash_after()
-    assert plain == hash_after(bandwidth=0.86) == hash_after(lambda model: next(model.decoder.parameters()).add_(1))
+    assert (
+        plain
+        == hash_after(bandwidth=0.86)
+        == hash_after(lambda model: next(model.decoder.parameters()).add_(1))
+    )
     assert plain != hash_after(lambda model: next(model.encoder.parameters()).add_(1))
     assert plain != hash_after(lambda model: model.quantizer.quantizers[8].codebook.weight.add_(1))
 
@@ -140,7 +153,12 @@ def test_token_hash_follows_what_decides_the_codes():
 @pytest.mark.parametrize("levels", range(1, 10))
 def test_a_bandwidth_is_its_levels_to_two_decimals(levels):
     exact = levels * KBPS_PER_LEVEL
-    assert dac_levels(exact) == dac_levels(round(exact, 2)) == codec_levels("dac_44khz", exact) == levels
+    assert (
+        dac_levels(exact)
+        == dac_levels(round(exact, 2))
+        == codec_levels("dac_44khz", exact)
+        == levels
+    )
 
 
 def test_eight_kbps_is_the_published_name_of_nine_levels():
@@ -151,14 +169,17 @@ def test_eight_kbps_is_the_published_name_of_nine_levels():
 @pytest.mark.parametrize("bandwidth", [6.0, 0.5, 8.61, 16.0])
 def test_another_bandwidth_is_refused(bandwidth):
     choices = r"0\.86, 1\.72, 2\.58, 3\.45, 4\.31, 5\.17, 6\.03, 6\.89, 7\.75, 8$"
-    with pytest.raises(SsenvError, match=rf"^dac_44khz has no {bandwidth:g} kbps: choose one of {choices}"):
+    with pytest.raises(
+        SsenvError, match=rf"^dac_44khz has no {bandwidth:g} kbps: choose one of {choices}"
+    ):
         load_codec("dac_44khz", bandwidth)
 
 
 def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "dac", None)
     with pytest.raises(
-        SsenvError, match=r"^dac_44khz needs the package descript-audio-codec \(.*\): in ssenv's folder, pip install -e '\.\[dac\]'$"
+        SsenvError,
+        match=r"^dac_44khz needs the package descript-audio-codec \(.*\): in ssenv's folder, pip install -e '\.\[dac\]'$",
     ):
         load_codec("dac_44khz", 8.0)
 
@@ -214,7 +235,9 @@ def test_weights_with_another_hash_are_refused(published, monkeypatch):
     assert_says_what_to_do(error)
 
 
-@pytest.mark.parametrize("content", [{"state_dict": {"encoder.block.0.bias": torch.zeros(1)}}, {}, [1, 2]])
+@pytest.mark.parametrize(
+    "content", [{"state_dict": {"encoder.block.0.bias": torch.zeros(1)}}, {}, [1, 2]]
+)
 def test_a_file_without_the_model_is_refused(published, content, monkeypatch):
     path, _ = published
     torch.save(content, path)

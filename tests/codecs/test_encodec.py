@@ -33,9 +33,13 @@ def fill(model, seed=0):
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
         latents = model.eval().encoder(noise(1, 16_000, model.channels, seed=seed))
         for layer in model.quantizer.vq.layers:
-            entries = torch.randn(layer.codebook.shape, generator=generator) * latents.std(dim=-1) + latents.mean(dim=-1)
+            entries = torch.randn(layer.codebook.shape, generator=generator) * latents.std(
+                dim=-1
+            ) + latents.mean(dim=-1)
             layer._codebook.embed.copy_(entries)
-            latents = latents.std() * torch.randn(latents.shape, generator=generator)  # what a level leaves is about as large again
+            latents = latents.std() * torch.randn(
+                latents.shape, generator=generator
+            )  # what a level leaves is about as large again
     return model
 
 
@@ -52,12 +56,18 @@ def small(sample_rate=24_000):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         encoder, decoder = SEANetEncoder(**shared), SEANetDecoder(**shared)
-    quantizer = ResidualVectorQuantizer(dimension=8, n_q=32 if sample_rate == 24_000 else 16, bins=1024)
-    return EncodecModel(encoder, decoder, quantizer, bandwidths, sample_rate, shared["channels"], **extra)
+    quantizer = ResidualVectorQuantizer(
+        dimension=8, n_q=32 if sample_rate == 24_000 else 16, bins=1024
+    )
+    return EncodecModel(
+        encoder, decoder, quantizer, bandwidths, sample_rate, shared["channels"], **extra
+    )
 
 
 def noise(items, samples, channels=1, seed=0):
-    return 0.1 * torch.randn(items, channels, samples, generator=torch.Generator().manual_seed(seed))
+    return 0.1 * torch.randn(
+        items, channels, samples, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +93,13 @@ def test_the_full_size_codec_keeps_the_contract(full_size):
     codec = EnCodec(full_size, 6.0)
     wav = noise(1, 4_001)
     codes, latents = codec.encode(wav), codec.embed(wav)
-    assert (codec.name, codec.sample_rate, codec.frame_rate, codec.n_q, codec.codebook_size) == ("encodec_24khz", 24_000, 75.0, 8, 1024)
+    assert (codec.name, codec.sample_rate, codec.frame_rate, codec.n_q, codec.codebook_size) == (
+        "encodec_24khz",
+        24_000,
+        75.0,
+        8,
+        1024,
+    )
     assert codes.shape == (1, 8, 13)
     assert codes.dtype == torch.int64
     assert latents.shape == (1, 128, 13)
@@ -96,7 +112,9 @@ def test_an_item_gets_the_same_codes_in_every_batch(full_size, monkeypatch):
     codec = EnCodec(full_size, 1.5)
     wavs = noise(4, 6_000)
     with torch.inference_mode():
-        latents = torch.cat([full_size.encoder(wav[None]) for wav in wavs]).transpose(1, 2).flatten(0, 1)
+        latents = (
+            torch.cat([full_size.encoder(wav[None]) for wav in wavs]).transpose(1, 2).flatten(0, 1)
+        )
     offset = noise(len(latents), latents.shape[1], seed=1)[:, 0] * latents.std(dim=0)
     first = full_size.quantizer.vq.layers[0]._codebook
     monkeypatch.setitem(first._buffers, "embed", torch.cat([latents + offset, latents - offset]))
@@ -114,7 +132,11 @@ def test_chunks_of_a_waveform_have_the_codes_of_the_whole(full_size, samples, mo
     wav = noise(1, samples)
     entries = codec.embed(wav)[0].T  # one for each frame
     first = full_size.quantizer.vq.layers[0]._codebook
-    monkeypatch.setitem(first._buffers, "embed", torch.cat([entries, entries.new_full((1024 - len(entries), 128), 100.0)]))
+    monkeypatch.setitem(
+        first._buffers,
+        "embed",
+        torch.cat([entries, entries.new_full((1024 - len(entries), 128), 100.0)]),
+    )
 
     whole = codec.encode(wav)
     assert whole[0, 0].tolist() == list(range(40))
@@ -131,19 +153,26 @@ def test_chunks_of_any_length_have_the_codes_of_the_whole_but_for_ties(narrow, s
     whole, chunked = codec.encode(wavs), codec.encode_long(wavs, frames / 75)
     assert chunked.shape == whole.shape
     for item, frame in (whole != chunked).any(1).nonzero().tolist():
-        left, codes = codec.embed(wavs)[item, :, frame], torch.stack([whole[item, :, frame], chunked[item, :, frame]])
+        left, codes = (
+            codec.embed(wavs)[item, :, frame],
+            torch.stack([whole[item, :, frame], chunked[item, :, frame]]),
+        )
         level = int((codes[0] != codes[1]).nonzero()[0])
         books = [layer.codebook for layer in narrow.quantizer.vq.layers]
         left = left - sum(books[q][codes[0, q]] for q in range(level))
         entries = books[level][codes[:, level]].double()
         one, other = (left.double() - entries).square().sum(1).tolist()
         # EnCodec compares |x|^2 - 2 x e + |e|^2 in single precision: within that formula's rounding, either entry is the nearest.
-        assert abs(one - other) <= 2 * torch.finfo(torch.float32).eps * float(left.square().sum() + entries.square().sum(1).max())
+        assert abs(one - other) <= 2 * torch.finfo(torch.float32).eps * float(
+            left.square().sum() + entries.square().sum(1).max()
+        )
 
 
 def test_the_encoder_never_sees_more_than_a_chunk(narrow):
     codec, lengths = EnCodec(narrow, 3.0), []
-    hook = narrow.encoder.model[0].register_forward_pre_hook(lambda _, given: lengths.append(given[0].shape[-1]))
+    hook = narrow.encoder.model[0].register_forward_pre_hook(
+        lambda _, given: lengths.append(given[0].shape[-1])
+    )
     try:
         codec.encode_long(noise(1, 20_000), 0.2)
     finally:
@@ -169,7 +198,9 @@ def test_s_samples_give_ceil_of_s_over_320_frames(narrow, narrow48, samples):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize(("bandwidth", "levels"), list(zip(BANDWIDTHS, (2, 4, 8, 16, 32), strict=True)))
+@pytest.mark.parametrize(
+    ("bandwidth", "levels"), list(zip(BANDWIDTHS, (2, 4, 8, 16, 32), strict=True))
+)
 def test_codes_and_sound_are_the_packages_own(narrow, bandwidth, levels):
     codec = EnCodec(narrow, bandwidth)
     wav = noise(1, 5_000)
@@ -192,9 +223,13 @@ def test_levels_are_nested_and_fewer_decode(narrow):
 
 
 def test_a_bandwidth_that_was_not_published_is_refused(narrow, narrow48):
-    with pytest.raises(SsenvError, match=r"encodec_24khz has no 0.75 kbps: choose one of 1.5, 3, 6, 12, 24$"):
+    with pytest.raises(
+        SsenvError, match=r"encodec_24khz has no 0.75 kbps: choose one of 1.5, 3, 6, 12, 24$"
+    ):
         EnCodec(narrow, 0.75)
-    with pytest.raises(SsenvError, match=r"encodec_48khz has no 1.5 kbps: choose one of 3, 6, 12, 24$"):
+    with pytest.raises(
+        SsenvError, match=r"encodec_48khz has no 1.5 kbps: choose one of 3, 6, 12, 24$"
+    ):
         EnCodec48(narrow48, 1.5)
 
 
@@ -215,7 +250,11 @@ def test_token_hash_follows_what_decides_the_codes():
         return EnCodec(model, bandwidth).token_hash
 
     plain = hash_after()
-    assert plain == hash_after(bandwidth=1.5) == hash_after(lambda model: next(model.decoder.parameters()).add_(1))
+    assert (
+        plain
+        == hash_after(bandwidth=1.5)
+        == hash_after(lambda model: next(model.decoder.parameters()).add_(1))
+    )
     assert plain != hash_after(lambda model: next(model.encoder.parameters()).add_(1))
     assert plain != hash_after(lambda model: model.quantizer.vq.layers[31].codebook.add_(1))
     assert plain != EnCodec48(small(48_000)).token_hash
@@ -226,12 +265,19 @@ def test_48khz_chunks_are_coded_and_decoded_as_the_package_does(narrow48):
     codec = EnCodec48(narrow48, 6.0)
     wav = noise(1, 100_000) * torch.linspace(0.1, 1, 100_000)
     codes = codec.encode(wav)
-    assert (codec.name, codec.sample_rate, codec.frame_rate, codec.n_q) == ("encodec_48khz", 48_000, 150.0, 5)
+    assert (codec.name, codec.sample_rate, codec.frame_rate, codec.n_q) == (
+        "encodec_48khz",
+        48_000,
+        150.0,
+        5,
+    )
     assert codes.shape == (1, 5, 313)
 
     narrow48.set_target_bandwidth(6.0)
     expected, sound = [], []
-    for chunk in wav.split(48_000, dim=-1):  # each shorter than the package's own stride would cut, so coded as one frame
+    for chunk in wav.split(
+        48_000, dim=-1
+    ):  # each shorter than the package's own stride would cut, so coded as one frame
         codes_and_scale = narrow48._encode_frame(chunk.expand(-1, 2, -1))
         expected.append(codes_and_scale[0])
         sound.append(narrow48._decode_frame(codes_and_scale).mean(dim=1, keepdim=True))
@@ -282,7 +328,9 @@ def publish(monkeypatch, name, path, sha256, build):
     """Let this file be the published one."""
     release = encodec.RELEASES[name]
     weights = replace(release.weights, sha256=sha256, url=path.as_uri())
-    monkeypatch.setitem(encodec.RELEASES, name, replace(release, weights=weights, build=lambda pretrained: build()))
+    monkeypatch.setitem(
+        encodec.RELEASES, name, replace(release, weights=weights, build=lambda pretrained: build())
+    )
 
 
 @pytest.fixture
@@ -292,7 +340,9 @@ def published(tmp_path, monkeypatch):
     path = tmp_path / "published" / "encodec_24khz-d7cc33bc.th"
     path.parent.mkdir()
     torch.save(model.state_dict(), path)
-    publish(monkeypatch, "encodec_24khz", path, hashlib.sha256(path.read_bytes()).hexdigest(), small)
+    publish(
+        monkeypatch, "encodec_24khz", path, hashlib.sha256(path.read_bytes()).hexdigest(), small
+    )
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv(encodec.FOLDER_VARIABLE, raising=False)
     return path, EnCodec(model).token_hash
@@ -342,7 +392,13 @@ def test_a_folder_without_the_file_is_an_error_and_not_a_download(published, tmp
 def test_the_codec_of_48khz_tokens_loads_by_what_their_file_says(tmp_path, monkeypatch, bandwidth):
     path = tmp_path / "encodec_48khz-7e698e3e.th"
     torch.save(fill(small(48_000)).state_dict(), path)
-    publish(monkeypatch, "encodec_48khz", path, hashlib.sha256(path.read_bytes()).hexdigest(), lambda: small(48_000))
+    publish(
+        monkeypatch,
+        "encodec_48khz",
+        path,
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+        lambda: small(48_000),
+    )
     monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
     dataset = load_synthetic(clips_per_class=1, duration=0.1).subset(folds=[1])
     tokens = tokenize(dataset, load_codec("encodec_48khz", bandwidth), device="cpu")
@@ -387,10 +443,14 @@ class Payload:
 
 
 @pytest.mark.parametrize("content", [Payload(), {"encoder.model.0": torch.zeros(1)}, [1, 2]])
-def test_a_file_with_the_right_hash_but_no_model_in_it_is_refused_unrun(published, content, monkeypatch):
+def test_a_file_with_the_right_hash_but_no_model_in_it_is_refused_unrun(
+    published, content, monkeypatch
+):
     path, _ = published
     torch.save(content, path)
-    publish(monkeypatch, "encodec_24khz", path, hashlib.sha256(path.read_bytes()).hexdigest()[:8], small)
+    publish(
+        monkeypatch, "encodec_24khz", path, hashlib.sha256(path.read_bytes()).hexdigest()[:8], small
+    )
     monkeypatch.setenv("SSENV_ENCODEC_DIR", str(path.parent))
     with pytest.raises(SsenvError, match="does not hold this model") as error:
         load_codec("encodec_24khz")

@@ -20,13 +20,21 @@ from ssenv_core.codecs.melrvq.training import decoder as decoder_module
 from ssenv_core.codecs.melrvq.training import encoder as module
 from ssenv_core.codecs.melrvq.training import sounds as sounds_module
 from ssenv_core.codecs.melrvq.training.codebooks import fit_codebooks, spread_use
-from ssenv_core.codecs.melrvq.training.decoder import SpectralDistance, encode_all, energy, match_loudness, train_decoder
+from ssenv_core.codecs.melrvq.training.decoder import (
+    SpectralDistance,
+    encode_all,
+    energy,
+    match_loudness,
+    train_decoder,
+)
 from ssenv_core.codecs.melrvq.training.encoder import feature_error, train_encoder
 from ssenv_core.codecs.melrvq.training.hearing import Hearing
 from ssenv_core.codecs.melrvq.training.sounds import Sounds, of_pcm, read_sounds
 from ssenv_core.data.synthetic import load_synthetic
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # fewer distinct residuals than codes
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning"
+)  # fewer distinct residuals than codes
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +44,14 @@ def sounds() -> Sounds:
 
 
 def encoder_training(steps: int, **changes) -> Training:
-    return Training(steps=steps, batch_size=4, learning_rate=3e-3, segment_frames=48, log_every=1, **changes)
+    return Training(
+        steps=steps, batch_size=4, learning_rate=3e-3, segment_frames=48, log_every=1, **changes
+    )
 
 
-def fitted(sounds: Sounds, path, steps: int = 4, report=None, **changes) -> tuple[MelRVQ, list[dict]]:
+def fitted(
+    sounds: Sounds, path, steps: int = 4, report=None, **changes
+) -> tuple[MelRVQ, list[dict]]:
     torch.manual_seed(0)
     codec = MelRVQ(TINY)
     with warnings.catch_warnings():
@@ -85,7 +97,9 @@ def test_segments_lie_around_frames_that_are_not_silent() -> None:
         assert (row != 0).sum() == HOP
 
 
-def test_varied_segments_have_a_margin_with_zeros_beyond_the_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_varied_segments_have_a_margin_with_zeros_beyond_the_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sounds_module, "AT_ANOTHER_SPEED", 0.0)
     monkeypatch.setattr(sounds_module, "vary", lambda wavs, rng: wavs)
     monkeypatch.setattr(sounds_module, "mix", lambda wavs, rng: wavs)
@@ -119,7 +133,9 @@ def test_codebooks_repeat_and_each_level_lowers_the_error() -> None:
     assert errors[2] < errors[1] / 2 < errors[0] / 4
 
 
-def test_training_rebuilds_the_features_better_than_quantized_components_do(sounds: Sounds, codec: MelRVQ, quick, tmp_path) -> None:
+def test_training_rebuilds_the_features_better_than_quantized_components_do(
+    sounds: Sounds, codec: MelRVQ, quick, tmp_path
+) -> None:
     start, _ = fitted(sounds, tmp_path / "start.safetensors", steps=1)
     dataset = load_synthetic(clips_per_class=1, duration=3.0, seed=1)
     others = read_sounds(dataset.clips, dataset.read)
@@ -133,7 +149,9 @@ def test_the_encoder_is_final_in_the_precision_it_is_stored_in(codec: MelRVQ, tm
     assert MelRVQ.load(codec.save(tmp_path / "codec.safetensors")).token_hash == codec.token_hash
 
 
-def test_a_killed_encoder_training_resumes_to_the_same_losses_and_tokens(sounds: Sounds, quick, tmp_path) -> None:
+def test_a_killed_encoder_training_resumes_to_the_same_losses_and_tokens(
+    sounds: Sounds, quick, tmp_path
+) -> None:
     def stop(row: dict) -> None:
         if row["step"] == 3:
             raise KeyboardInterrupt
@@ -159,15 +177,21 @@ def test_entries_that_nothing_uses_are_moved_to_where_latents_are(sounds: Sounds
     assert book.embed.abs().max() < 100
 
 
-def test_entries_that_the_clips_never_use_share_what_the_most_used_ones_hold(sounds: Sounds, codec: MelRVQ) -> None:
+def test_entries_that_the_clips_never_use_share_what_the_most_used_ones_hold(
+    sounds: Sounds, codec: MelRVQ
+) -> None:
     def use_and_error(of: MelRVQ) -> tuple[int, float]:
         wavs, live = next(sounds.batches())
         latents = of.encoder(of.features(wavs))
         codes = of.encoder.quantize(latents, ~live, 1)
-        return len(codes[:, 0][live].unique()), float((latents - of.encoder.dequantize(codes))[live].square().mean())
+        return len(codes[:, 0][live].unique()), float(
+            (latents - of.encoder.dequantize(codes))[live].square().mean()
+        )
 
     spread = twin(codec).eval().requires_grad_(False)
-    spread.encoder.codebooks[:, 24:] = 1000.0 + torch.arange(1000.0)[:, None]  # too far from everything
+    spread.encoder.codebooks[:, 24:] = (
+        1000.0 + torch.arange(1000.0)[:, None]
+    )  # too far from everything
     (used, error), untouched = use_and_error(spread), spread.encoder.codebooks[:, 0].clone()
     spread_use(spread, sounds)
     spread_used, spread_error = use_and_error(spread)
@@ -196,7 +220,14 @@ def test_the_distance_of_equal_sounds_is_least() -> None:
 
 
 def decoder_training(steps: int) -> Training:
-    return Training(steps=steps, batch_size=2, learning_rate=1e-3, segment_frames=24, checkpoint_minutes=0.0, log_every=1)
+    return Training(
+        steps=steps,
+        batch_size=2,
+        learning_rate=1e-3,
+        segment_frames=24,
+        checkpoint_minutes=0.0,
+        log_every=1,
+    )
 
 
 def twin(codec: MelRVQ) -> MelRVQ:
@@ -206,7 +237,9 @@ def twin(codec: MelRVQ) -> MelRVQ:
     return twin
 
 
-def test_a_killed_decoder_training_resumes_to_the_same_losses_and_weights(sounds: Sounds, codec: MelRVQ, tmp_path) -> None:
+def test_a_killed_decoder_training_resumes_to_the_same_losses_and_weights(
+    sounds: Sounds, codec: MelRVQ, tmp_path
+) -> None:
     def run(stops: list[int], name: str) -> tuple[list[float], MelRVQ]:
         losses: list[float] = []
         for stop in stops:
@@ -218,7 +251,14 @@ def test_a_killed_decoder_training_resumes_to_the_same_losses_and_weights(sounds
                     raise KeyboardInterrupt
 
             try:
-                train_decoder(fresh, sounds, encode_all(codec, sounds), decoder_training(6), tmp_path / name, report=report)
+                train_decoder(
+                    fresh,
+                    sounds,
+                    encode_all(codec, sounds),
+                    decoder_training(6),
+                    tmp_path / name,
+                    report=report,
+                )
             except KeyboardInterrupt:
                 continue
         return losses, fresh
@@ -240,7 +280,9 @@ def hearing(sounds: Sounds) -> Hearing:
     return Hearing(LogMel(), network, next(sounds.batches())[0])
 
 
-def test_equal_sounds_are_heard_alike_and_what_is_heard_reaches_the_waveform(hearing: Hearing, sounds: Sounds) -> None:
+def test_equal_sounds_are_heard_alike_and_what_is_heard_reaches_the_waveform(
+    hearing: Hearing, sounds: Sounds
+) -> None:
     wavs = next(sounds.batches())[0][:2].requires_grad_()
     heard, other = hearing(wavs), hearing(wavs.detach().flip(0))
     assert hearing.distance(heard, hearing(wavs)).max() < 1e-3
@@ -251,7 +293,9 @@ def test_equal_sounds_are_heard_alike_and_what_is_heard_reaches_the_waveform(hea
     assert wavs.grad.abs().amax(1).min() > 0
 
 
-def test_a_finish_brings_the_decoder_nearer_to_what_is_heard(sounds: Sounds, codec: MelRVQ, hearing: Hearing, tmp_path) -> None:
+def test_a_finish_brings_the_decoder_nearer_to_what_is_heard(
+    sounds: Sounds, codec: MelRVQ, hearing: Hearing, tmp_path
+) -> None:
     codes = encode_all(codec, sounds)
     real, live = next(sounds.batches())
     chosen = codes[: len(real), :, :8].transpose(1, 2).long()
@@ -262,15 +306,21 @@ def test_a_finish_brings_the_decoder_nearer_to_what_is_heard(sounds: Sounds, cod
         return float(energy(hearing.distance, *map(hearing, wavs)).mean())
 
     loud = deepcopy(hearing)
-    loud.scales = [scale / 100 for scale in hearing.scales]  # counts a hundred times as much as the spectra
+    loud.scales = [
+        scale / 100 for scale in hearing.scales
+    ]  # counts a hundred times as much as the spectra
     finished, plain = twin(codec), twin(codec)
-    train_decoder(finished, sounds, codes, decoder_training(40), tmp_path / "finish.safetensors", hearing=loud)
+    train_decoder(
+        finished, sounds, codes, decoder_training(40), tmp_path / "finish.safetensors", hearing=loud
+    )
     train_decoder(plain, sounds, codes, decoder_training(40), tmp_path / "plain.safetensors")
     assert score(finished) < 0.95 * score(plain) < 0.95 * score(codec)
     assert all(parameter.grad is None for parameter in loud.parameters())
 
 
-def test_loudness_is_matched_at_every_number_of_levels(sounds: Sounds, codec: MelRVQ, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loudness_is_matched_at_every_number_of_levels(
+    sounds: Sounds, codec: MelRVQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(decoder_module, "GAIN_SEGMENTS", 64)
     matched = twin(codec).eval().requires_grad_(False)
     matched.decoder.gain.fill_(7.0)  # however loud it was before
@@ -280,7 +330,10 @@ def test_loudness_is_matched_at_every_number_of_levels(sounds: Sounds, codec: Me
     wavs = torch.cat([sounds.draw(16, 24, 0, rng) for _ in range(12)])[:, None]
     codes = matched.encode(wavs)
     for levels in (1, 8, 16):
-        real, through = (x.unflatten(-1, (-1, HOP)).square().mean(-1).sqrt().mean() for x in (wavs, matched.decode(codes[:, :levels])))
+        real, through = (
+            x.unflatten(-1, (-1, HOP)).square().mean(-1).sqrt().mean()
+            for x in (wavs, matched.decode(codes[:, :levels]))
+        )
         assert abs(float(through / real) - 1) < 0.25
 
 
@@ -292,7 +345,14 @@ def test_a_state_of_other_settings_is_refused_while_its_training_is_unfinished_a
             if stop and row["step"] == 2:
                 raise KeyboardInterrupt
 
-        train_decoder(twin(codec), sounds, encode_all(codec, sounds), decoder_training(steps), tmp_path / "s.safetensors", report=report)
+        train_decoder(
+            twin(codec),
+            sounds,
+            encode_all(codec, sounds),
+            decoder_training(steps),
+            tmp_path / "s.safetensors",
+            report=report,
+        )
 
     with pytest.raises(KeyboardInterrupt):
         run(3, stop=True)
@@ -302,23 +362,44 @@ def test_a_state_of_other_settings_is_refused_while_its_training_is_unfinished_a
     run(1)
 
 
-def test_a_training_that_ended_is_not_taken_for_that_of_as_many_other_sounds(sounds: Sounds, codec: MelRVQ, tmp_path) -> None:
+def test_a_training_that_ended_is_not_taken_for_that_of_as_many_other_sounds(
+    sounds: Sounds, codec: MelRVQ, tmp_path
+) -> None:
     """Another fold held out leaves equally many clips; its codec must not come back with what it was trained on before."""
     other = Sounds(sounds.wavs.flip(0), sounds.live.flip(0))
     losses = [
-        [row["loss"] for row in train_decoder(twin(codec), some, encode_all(codec, some), decoder_training(2), path)]
-        for some, path in ((sounds, tmp_path / "s"), (other, tmp_path / "s"), (other, tmp_path / "o"))
+        [
+            row["loss"]
+            for row in train_decoder(
+                twin(codec), some, encode_all(codec, some), decoder_training(2), path
+            )
+        ]
+        for some, path in (
+            (sounds, tmp_path / "s"),
+            (other, tmp_path / "s"),
+            (other, tmp_path / "o"),
+        )
     ]
     assert losses[0] != losses[1]
     assert losses[1] == losses[2]
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_state(sounds: Sounds, codec: MelRVQ, tmp_path) -> None:
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_state(
+    sounds: Sounds, codec: MelRVQ, tmp_path
+) -> None:
     broken = twin(codec)
     with torch.no_grad():
         broken.decoder.head.bias.fill_(float("nan"))
-    with pytest.raises(SsenvError, match=r"decoder's loss is not finite at step 1: .*s\.safetensors"):
-        train_decoder(broken, sounds, encode_all(codec, sounds), decoder_training(2), tmp_path / "s.safetensors")
+    with pytest.raises(
+        SsenvError, match=r"decoder's loss is not finite at step 1: .*s\.safetensors"
+    ):
+        train_decoder(
+            broken,
+            sounds,
+            encode_all(codec, sounds),
+            decoder_training(2),
+            tmp_path / "s.safetensors",
+        )
 
 
 @pytest.mark.parametrize("favoured", [(8,), (8, 16)])

@@ -17,15 +17,31 @@ from ssenv_core.codecs.vocos_encodec import LEVELS, VocosEnCodec, untrained_voco
 CONFIG = {  # configs/vocos-encodec.yaml of the Vocos repository
     "feature_extractor": {
         "class_path": "vocos.feature_extractors.EncodecFeatures",
-        "init_args": {"encodec_model": "encodec_24khz", "bandwidths": [1.5, 3.0, 6.0, 12.0], "train_codebooks": False},
+        "init_args": {
+            "encodec_model": "encodec_24khz",
+            "bandwidths": [1.5, 3.0, 6.0, 12.0],
+            "train_codebooks": False,
+        },
     },
     "backbone": {
         "class_path": "vocos.models.VocosBackbone",
-        "init_args": {"input_channels": 128, "dim": 384, "intermediate_dim": 1152, "num_layers": 8, "adanorm_num_embeddings": 4},
+        "init_args": {
+            "input_channels": 128,
+            "dim": 384,
+            "intermediate_dim": 1152,
+            "num_layers": 8,
+            "adanorm_num_embeddings": 4,
+        },
     },
-    "head": {"class_path": "vocos.heads.ISTFTHead", "init_args": {"dim": 384, "n_fft": 1280, "hop_length": 320, "padding": "same"}},
+    "head": {
+        "class_path": "vocos.heads.ISTFTHead",
+        "init_args": {"dim": 384, "n_fft": 1280, "hop_length": 320, "padding": "same"},
+    },
 }
-PUBLISHED_TENSORS, PUBLISHED_NUMBERS = 82, 10_081_410 + 1280  # parameters, and the window of the inverse STFT
+PUBLISHED_TENSORS, PUBLISHED_NUMBERS = (
+    82,
+    10_081_410 + 1280,
+)  # parameters, and the window of the inverse STFT
 
 
 @pytest.fixture(scope="module")
@@ -62,25 +78,35 @@ def published(tmp_path, monkeypatch, vocos, encodec_model):
     monkeypatch.setattr(pretrained, "hf_hub_download", fetch)
     monkeypatch.setattr(vocos_encodec, "hf_hub_download", fetch)
     monkeypatch.setattr(EncodecModel, "encodec_model_24khz", lambda pretrained: encodec_model)
-    monkeypatch.setattr(vocos_encodec, "load_encodec", lambda name, bandwidth: EnCodec(encodec_model, bandwidth))
+    monkeypatch.setattr(
+        vocos_encodec, "load_encodec", lambda name, bandwidth: EnCodec(encodec_model, bandwidth)
+    )
     monkeypatch.delenv("SSENV_VOCOS_DIR", raising=False)
     return folder
 
 
 def random_codes(levels, frames=12, items=2):
-    return torch.randint(1024, (items, levels, frames), generator=torch.Generator().manual_seed(levels))
+    return torch.randint(
+        1024, (items, levels, frames), generator=torch.Generator().manual_seed(levels)
+    )
 
 
 def test_the_network_is_as_large_as_the_published_one():
     tensors = untrained_vocos().state_dict()
-    assert (len(tensors), sum(tensor.numel() for tensor in tensors.values())) == (PUBLISHED_TENSORS, PUBLISHED_NUMBERS)
+    assert (len(tensors), sum(tensor.numel() for tensor in tensors.values())) == (
+        PUBLISHED_TENSORS,
+        PUBLISHED_NUMBERS,
+    )
 
 
 def test_the_sound_is_the_packages_own(published):
     theirs = Vocos.from_pretrained("charactr/vocos-encodec-24khz")
     for bandwidth_id, (bandwidth, levels) in enumerate(LEVELS.items()):
         codec, codes = load_codec("vocos_encodec_24khz", bandwidth), random_codes(levels)
-        expected = theirs.decode(theirs.codes_to_features(codes.transpose(0, 1)), bandwidth_id=torch.tensor([bandwidth_id]))
+        expected = theirs.decode(
+            theirs.codes_to_features(codes.transpose(0, 1)),
+            bandwidth_id=torch.tensor([bandwidth_id]),
+        )
         decoded = codec.decode(codes)
         assert codec.n_q == codec_levels("vocos_encodec_24khz", bandwidth) == levels
         assert decoded.shape == (2, 1, 12 * 320)
@@ -99,7 +125,9 @@ def test_the_tokens_are_those_of_encodec(encodec_model, vocos):
 def test_fewer_levels_are_decoded_at_the_least_bandwidth_that_holds_them(encodec_model, vocos):
     codec = VocosEnCodec(encodec_model, vocos, 12.0)
     heard = []
-    hook = vocos.backbone.norm.scale.register_forward_pre_hook(lambda _, given: heard.append(given[0].tolist()))
+    hook = vocos.backbone.norm.scale.register_forward_pre_hook(
+        lambda _, given: heard.append(given[0].tolist())
+    )
     try:
         shapes = [codec.decode(random_codes(16)[:, :levels]).shape for levels in range(17)]
     finally:
@@ -109,16 +137,23 @@ def test_fewer_levels_are_decoded_at_the_least_bandwidth_that_holds_them(encodec
 
 
 @pytest.mark.parametrize("bandwidth", [24.0, 0.75])
-def test_a_bandwidth_that_vocos_was_not_trained_for_is_refused_before_any_download(bandwidth, monkeypatch):
+def test_a_bandwidth_that_vocos_was_not_trained_for_is_refused_before_any_download(
+    bandwidth, monkeypatch
+):
     monkeypatch.setattr(vocos_encodec, "hf_hub_download", None)
     for refused in (load_codec, codec_levels):
-        with pytest.raises(SsenvError, match=rf"^vocos_encodec_24khz has no {bandwidth:g} kbps: choose one of 1.5, 3, 6, 12$"):
+        with pytest.raises(
+            SsenvError,
+            match=rf"^vocos_encodec_24khz has no {bandwidth:g} kbps: choose one of 1.5, 3, 6, 12$",
+        ):
             refused("vocos_encodec_24khz", bandwidth)
 
 
 def test_the_codec_is_frozen(encodec_model, vocos):
     codec = VocosEnCodec(encodec_model.train(), vocos.train())
-    assert not any(module.training for part in (codec.model, codec.vocos) for module in part.modules())
+    assert not any(
+        module.training for part in (codec.model, codec.vocos) for module in part.modules()
+    )
     assert not any(parameter.requires_grad for parameter in codec.parameters())
 
 
@@ -127,13 +162,21 @@ def test_weights_come_from_the_named_folder_without_its_config(published, vocos,
     monkeypatch.setattr(vocos_encodec, "hf_hub_download", None)
     (published / "config.yaml").unlink()
     codec = load_codec("vocos_encodec_24khz")
-    assert all(torch.equal(tensor, vocos.state_dict()[name]) for name, tensor in codec.vocos.state_dict().items())
+    assert all(
+        torch.equal(tensor, vocos.state_dict()[name])
+        for name, tensor in codec.vocos.state_dict().items()
+    )
 
 
 def assert_says_what_to_do(error):
     text = str(error.value)
     assert "\n" not in text
-    for part in ("pytorch_model.bin", "SSENV_VOCOS_DIR", "https://huggingface.co/charactr/vocos-encodec-24khz", "melrvq_24khz"):
+    for part in (
+        "pytorch_model.bin",
+        "SSENV_VOCOS_DIR",
+        "https://huggingface.co/charactr/vocos-encodec-24khz",
+        "melrvq_24khz",
+    ):
         assert part in text
 
 
@@ -160,7 +203,9 @@ class Payload:
         return (pytest.fail, ("code in a weights file was run",))
 
 
-@pytest.mark.parametrize("content", [Payload(), {"head.out.bias": torch.zeros(1282)}, {1: torch.zeros(1)}, [1, 2]])
+@pytest.mark.parametrize(
+    "content", [Payload(), {"head.out.bias": torch.zeros(1282)}, {1: torch.zeros(1)}, [1, 2]]
+)
 def test_a_file_of_something_else_is_refused_unrun(published, content):
     torch.save(content, published / "pytorch_model.bin")
     with pytest.raises(SsenvError, match="does not hold this model") as error:

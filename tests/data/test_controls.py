@@ -19,7 +19,11 @@ def bursts(times, seconds=2.0, level=0.1, length=0.1):
     wav = 1e-4 * rng.standard_normal(round(seconds * RATE))
     for time in times:
         start = round(time * RATE)
-        sound = level * rng.standard_normal(round(length * RATE)) * np.linspace(1, 0, round(length * RATE))
+        sound = (
+            level
+            * rng.standard_normal(round(length * RATE))
+            * np.linspace(1, 0, round(length * RATE))
+        )
         wav[start : start + len(sound)] += sound
     return wav.astype(np.float32)
 
@@ -35,7 +39,9 @@ def test_onsets_are_where_sounds_begin() -> None:
 def test_what_is_far_below_the_loudest_moment_and_what_rises_little_is_no_onset() -> None:
     loud, faint = bursts([0.4, 1.2]), bursts([0.8, 1.6], level=0.1 * 10 ** (-40 / 20))
     steady = 0.05 * np.random.default_rng(1).standard_normal(2 * RATE)
-    louder = (steady * np.where(np.arange(2 * RATE) < RATE, 1.0, 10 ** (4 / 20))).astype(np.float32)  # by 4 dB
+    louder = (steady * np.where(np.arange(2 * RATE) < RATE, 1.0, 10 ** (4 / 20))).astype(
+        np.float32
+    )  # by 4 dB
     for wav, count in ((loud + faint, 2), (loud + bursts([0.8], level=0.01), 3), (louder, 0)):
         assert measure_controls(wav, RATE, 150, FRAMES_PER_SECOND)[:, ONSET].sum() == count
 
@@ -48,7 +54,9 @@ def test_loudness_is_the_level_of_the_sound_in_decibels(level: float) -> None:
 
 
 def test_loudness_rises_where_the_sound_does() -> None:
-    wav = np.concatenate([np.zeros(RATE), 0.1 * np.random.default_rng(0).standard_normal(RATE)]).astype(np.float32)
+    wav = np.concatenate(
+        [np.zeros(RATE), 0.1 * np.random.default_rng(0).standard_normal(RATE)]
+    ).astype(np.float32)
     loudness = measure_controls(wav, RATE, 150, FRAMES_PER_SECOND)[:, LOUDNESS]
     assert not loudness[:72].any()
     assert (loudness[78:148] > 0.7).all()
@@ -106,7 +114,9 @@ def test_a_sound_that_does_as_asked_scores_one_and_another_does_not() -> None:
     times = [0.4, 0.9, 1.63]
     wav = bursts(times)
     asked = measure_controls(wav, RATE, 150, FRAMES_PER_SECOND)
-    assert as_asked(asked, wav, RATE, FRAMES_PER_SECOND) == pytest.approx(dict.fromkeys(SCORES, 1.0))
+    assert as_asked(asked, wav, RATE, FRAMES_PER_SECOND) == pytest.approx(
+        dict.fromkeys(SCORES, 1.0)
+    )
     other = as_asked(asked, bursts([0.2, 0.9, 1.2, 1.4]), RATE, FRAMES_PER_SECOND)
     assert (other["onset_precision"], other["onset_recall"]) == pytest.approx((1 / 4, 1 / 3))
     assert other["loudness_correlation"] < 0.5
@@ -116,16 +126,26 @@ def test_what_was_not_asked_has_no_score() -> None:
     nothing = as_asked(ask(150, FRAMES_PER_SECOND), bursts([0.4]), RATE, FRAMES_PER_SECOND)
     assert set(nothing) == set(SCORES)
     assert np.isnan(list(nothing.values())).all()
-    onsets = as_asked(ask(150, FRAMES_PER_SECOND, onsets=[0.4]), bursts([0.4]), RATE, FRAMES_PER_SECOND)
+    onsets = as_asked(
+        ask(150, FRAMES_PER_SECOND, onsets=[0.4]), bursts([0.4]), RATE, FRAMES_PER_SECOND
+    )
     assert np.isnan(onsets["loudness_correlation"])
     assert onsets["onset_f1"] == 1
-    silent = as_asked(ask(150, FRAMES_PER_SECOND, onsets=[0.4], level=np.array([-40.0, -20.0])), np.zeros(2 * RATE, np.float32), RATE, 75.0)
+    silent = as_asked(
+        ask(150, FRAMES_PER_SECOND, onsets=[0.4], level=np.array([-40.0, -20.0])),
+        np.zeros(2 * RATE, np.float32),
+        RATE,
+        75.0,
+    )
     assert silent["onset_f1"] == 0
     assert np.isnan(silent["loudness_correlation"])
 
 
 def test_nothing_begins_as_asked_where_nothing_was_to_begin() -> None:
-    steady, none = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32), ask(150, FRAMES_PER_SECOND, onsets=[])
+    steady, none = (
+        0.1 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32),
+        ask(150, FRAMES_PER_SECOND, onsets=[]),
+    )
     as_wanted = as_asked(none, steady, RATE, FRAMES_PER_SECOND)
     assert [as_wanted[name] for name in SCORES if name.startswith("onset")] == [1, 1, 1]
     assert as_asked(none, bursts([0.4]), RATE, FRAMES_PER_SECOND)["onset_f1"] == 0

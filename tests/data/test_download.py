@@ -85,9 +85,21 @@ def tar_of(files, folder="SET-master"):
 
 def publish(server, archive):
     """Put an archive and the index of CLIPS on the server."""
-    index = json.dumps({"clips": {name: {"audio": [name, md5(data)]} for name, data in CLIPS.items()}}).encode()
+    index = json.dumps(
+        {"clips": {name: {"audio": [name, md5(data)]} for name, data in CLIPS.items()}}
+    ).encode()
     server.files |= {"/set": archive, "/index": index}
-    return Published("SET", "SET-master", f"{server.url}/set", "set.archive", f"{server.url}/index", "index.json", md5(index), 1e-4, 1e-4)
+    return Published(
+        "SET",
+        "SET-master",
+        f"{server.url}/set",
+        "set.archive",
+        f"{server.url}/index",
+        "index.json",
+        md5(index),
+        1e-4,
+        1e-4,
+    )
 
 
 def assert_one_line(error):
@@ -97,7 +109,9 @@ def assert_one_line(error):
 @pytest.mark.parametrize("pack", [zip_of, tar_of])
 def test_installs_a_verified_dataset_and_leaves_nothing_else(server, tmp_path, pack):
     folder = install(publish(server, pack(CLIPS)), tmp_path)
-    assert {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.wav")} == CLIPS
+    assert {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.wav")
+    } == CLIPS
     assert sorted(path.name for path in tmp_path.iterdir()) == ["SET-master", "index.json"]
 
 
@@ -113,7 +127,9 @@ def test_a_copy_that_does_not_verify_is_refused_and_not_touched(server, tmp_path
     published = publish(server, zip_of(CLIPS))
     folder = install(published, tmp_path)
     (folder / "audio/dog.wav").write_bytes(b"mine")
-    with pytest.raises(SsenvError, match=r"1 have wrong checksums \(first: dog.wav\): move it away") as error:
+    with pytest.raises(
+        SsenvError, match=r"1 have wrong checksums \(first: dog.wav\): move it away"
+    ) as error:
         install(published, tmp_path)
     assert_one_line(error)
     assert (folder / "audio/dog.wav").read_bytes() == b"mine"
@@ -126,7 +142,9 @@ def test_an_interrupted_download_continues(server, tmp_path, ranges):
     published = publish(server, data)
     server.files["/index"] = server.files["/index"].ljust(900)  # short enough to pass
     published = replace(published, index_md5=md5(server.files["/index"]))
-    with pytest.raises(SsenvError, match=r"stopped after .* run the same command again to go on") as error:
+    with pytest.raises(
+        SsenvError, match=r"stopped after .* run the same command again to go on"
+    ) as error:
         install(published, tmp_path)
     assert_one_line(error)
     assert not (tmp_path / "set.archive").exists()
@@ -143,7 +161,10 @@ def test_an_interrupted_download_continues(server, tmp_path, ranges):
 def test_a_part_that_is_already_whole_is_finished(server, tmp_path):
     server.files["/file"] = b"all of it"
     (tmp_path / "file.part").write_bytes(b"all of it")
-    assert fetch(f"{server.url}/file", tmp_path / "file", "a file", md5(b"all of it")).read_bytes() == b"all of it"
+    assert (
+        fetch(f"{server.url}/file", tmp_path / "file", "a file", md5(b"all of it")).read_bytes()
+        == b"all of it"
+    )
 
 
 def test_a_wrong_sum_is_refused_and_removed(server, tmp_path):
@@ -157,7 +178,9 @@ def test_a_wrong_sum_is_refused_and_removed(server, tmp_path):
 def test_a_kept_file_with_a_wrong_sum_is_fetched_again(server, tmp_path):
     server.files["/file"] = b"new"
     (tmp_path / "file").write_bytes(b"old")
-    assert fetch(f"{server.url}/file", tmp_path / "file", "a file", md5(b"new")).read_bytes() == b"new"
+    assert (
+        fetch(f"{server.url}/file", tmp_path / "file", "a file", md5(b"new")).read_bytes() == b"new"
+    )
 
 
 def altered():
@@ -174,7 +197,10 @@ def damaged():
     return bytes(data)
 
 
-@pytest.mark.parametrize("make", [altered, incomplete, damaged, lambda: tar_of(CLIPS)[:-40], lambda: b"<html>sorry</html>"])
+@pytest.mark.parametrize(
+    "make",
+    [altered, incomplete, damaged, lambda: tar_of(CLIPS)[:-40], lambda: b"<html>sorry</html>"],
+)
 def test_an_archive_that_does_not_verify_leaves_no_dataset_and_no_archive(server, tmp_path, make):
     with pytest.raises(SsenvError, match="was refused and removed") as error:
         install(publish(server, make()), tmp_path)
@@ -185,7 +211,8 @@ def test_an_archive_that_does_not_verify_leaves_no_dataset_and_no_archive(server
 def test_no_network_is_one_line_that_names_host_and_way_out(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with pytest.raises(
-        SsenvError, match=r"cannot reach 127.0.0.1:9 to download SET \(1 GB\): .*dataset synthetic needs no download"
+        SsenvError,
+        match=r"cannot reach 127.0.0.1:9 to download SET \(1 GB\): .*dataset synthetic needs no download",
     ) as error:
         fetch("http://127.0.0.1:9/set", tmp_path / "set", "SET (1 GB)")
     assert_one_line(error)
@@ -193,7 +220,9 @@ def test_no_network_is_one_line_that_names_host_and_way_out(tmp_path, monkeypatc
 
 
 def test_an_answer_of_the_server_is_passed_on(server, tmp_path):
-    with pytest.raises(SsenvError, match="answers 404 Not Found to the download of a file") as error:
+    with pytest.raises(
+        SsenvError, match="answers 404 Not Found to the download of a file"
+    ) as error:
         fetch(f"{server.url}/gone", tmp_path / "file", "a file")
     assert_one_line(error)
 
@@ -208,7 +237,9 @@ def test_too_little_disk_is_said_before_the_download(server, tmp_path):
 
 def test_what_is_there_of_the_archive_needs_no_room_again(server, tmp_path, monkeypatch):
     """A megabyte of archive and one unpacked: with the archive here, there must be room for the other alone."""
-    published = replace(publish(server, zip_of(CLIPS)), archive_gigabytes=1e-3, unpacked_gigabytes=1e-3)
+    published = replace(
+        publish(server, zip_of(CLIPS)), archive_gigabytes=1e-3, unpacked_gigabytes=1e-3
+    )
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1.5e6}))
     with pytest.raises(SsenvError, match="GB are free"):
         install(published, tmp_path)

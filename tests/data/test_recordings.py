@@ -19,7 +19,12 @@ RATE = 8000
 
 def write_audio(path, seconds=0.5, rate=RATE, level=0.25):
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.full(round(seconds * rate), level, dtype=np.float32), rate, subtype="FLOAT" if path.suffix == ".wav" else None)
+    soundfile.write(
+        path,
+        np.full(round(seconds * rate), level, dtype=np.float32),
+        rate,
+        subtype="FLOAT" if path.suffix == ".wav" else None,
+    )
 
 
 def write_table(path, header, rows):
@@ -82,14 +87,20 @@ def test_esc50_keeps_official_labels_folds_and_order(tmp_path):
 def test_esc10_holds_its_classes_relabelled_in_order(tmp_path):
     dataset = load_dataset("esc10", write_esc50(tmp_path))
     assert dataset.class_names == ("dog", "rain")
-    assert [(clip.name, clip.label) for clip in dataset.clips] == [("1-1-A-0", 0), ("2-3-A-10", 1), ("5-4-A-0", 0)]
+    assert [(clip.name, clip.label) for clip in dataset.clips] == [
+        ("1-1-A-0", 0),
+        ("2-3-A-10", 1),
+        ("5-4-A-0", 0),
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".ogg", ".flac", ".WAV"])
 def test_esc50_takes_whatever_encoding_is_there(tmp_path, suffix):
     dataset = load_dataset("esc50", write_esc50(tmp_path, suffix))
     assert len(dataset) == 4
-    assert np.abs(dataset.read(dataset.clips[0], RATE)[: RATE // 4]).mean() == pytest.approx(0.25, abs=0.02)
+    assert np.abs(dataset.read(dataset.clips[0], RATE)[: RATE // 4]).mean() == pytest.approx(
+        0.25, abs=0.02
+    )
 
 
 @pytest.mark.parametrize("folder", ["", "ESC-50-master", "esc50"])
@@ -100,7 +111,10 @@ def test_esc50_is_found_in_the_layouts_of_archive_and_soundata(tmp_path, folder)
 
 def test_urbansound8k_names_missing_folds_and_reshuffles_nothing(tmp_path):
     dataset = load_dataset("urbansound8k", write_urbansound8k(tmp_path, folds=(2, 7)))
-    assert [(clip.name, clip.label, clip.fold) for clip in dataset.clips] == [("101-8-0-0", 8, 2), ("102-8-0-0", 8, 7)]
+    assert [(clip.name, clip.label, clip.fold) for clip in dataset.clips] == [
+        ("101-8-0-0", 8, 2),
+        ("102-8-0-0", 8, 7),
+    ]
     assert dataset.missing_folds == (1, 3, 4, 5, 6, 8, 9, 10)
     assert dataset.folds == (2, 7)
     assert len(dataset.class_names) == 10
@@ -109,10 +123,15 @@ def test_urbansound8k_names_missing_folds_and_reshuffles_nothing(tmp_path):
 def test_urbansound8k_refuses_a_fold_with_holes(tmp_path):
     write_urbansound8k(tmp_path)
     (tmp_path / "audio" / "fold2" / "101-8-0-0.wav").unlink()
-    one_line(lambda: load_dataset("urbansound8k", tmp_path), "1 of the 3 clips", "fold2/101-8-0-0.wav")
+    one_line(
+        lambda: load_dataset("urbansound8k", tmp_path), "1 of the 3 clips", "fold2/101-8-0-0.wav"
+    )
 
 
-@pytest.mark.parametrize(("name", "write", "seconds"), [("esc50", write_esc50, 5), ("urbansound8k", write_urbansound8k, 4)])
+@pytest.mark.parametrize(
+    ("name", "write", "seconds"),
+    [("esc50", write_esc50, 5), ("urbansound8k", write_urbansound8k, 4)],
+)
 def test_clips_are_zero_padded_at_the_end_to_the_nominal_duration(tmp_path, name, write, seconds):
     dataset = load_dataset(name, write(tmp_path))
     wav = dataset.read(dataset.clips[0], RATE)
@@ -146,9 +165,16 @@ def test_folder_labels_come_from_sub_folders_else_unlabelled(tmp_path):
 def test_folder_labels_and_folds_come_from_the_table_first(tmp_path):
     for name in ("x/a.wav", "x/b.wav", "x/unlisted.wav"):
         write_audio(tmp_path / name)
-    write_table(tmp_path / "labels.csv", "filename,label,fold", [["x/b.wav", "surf", 3], ["x/a.wav", "gull", ""]])
+    write_table(
+        tmp_path / "labels.csv",
+        "filename,label,fold",
+        [["x/b.wav", "surf", 3], ["x/a.wav", "gull", ""]],
+    )
     dataset = load_dataset("folder", tmp_path)
-    assert [(clip.name, dataset.class_names[clip.label]) for clip in dataset.clips] == [("x/a.wav", "gull"), ("x/b.wav", "surf")]
+    assert [(clip.name, dataset.class_names[clip.label]) for clip in dataset.clips] == [
+        ("x/a.wav", "gull"),
+        ("x/b.wav", "surf"),
+    ]
     assert dataset.clips[1].fold == 3
 
 
@@ -166,7 +192,11 @@ def test_a_folder_clips_fold_does_not_depend_on_its_neighbours(tmp_path):
 
 def test_subset_keeps_labels_names_and_order(tmp_path):
     dataset = load_dataset("esc50", write_esc50(tmp_path))
-    assert [clip.name for clip in dataset.subset(folds=[2, 5]).clips] == ["2-2-A-1", "2-3-A-10", "5-4-A-0"]
+    assert [clip.name for clip in dataset.subset(folds=[2, 5]).clips] == [
+        "2-2-A-1",
+        "2-3-A-10",
+        "5-4-A-0",
+    ]
     assert dataset.subset(exclude_folds=[1]).clips == dataset.subset(folds=[2, 5]).clips
     assert dataset.subset(folds=[1]).class_names == dataset.class_names
     assert dataset.subset().clips == dataset.clips
@@ -178,9 +208,22 @@ def test_clips_of_one_recording_are_never_on_both_sides(tmp_path):
     urban = load_dataset("urbansound8k", write_urbansound8k(tmp_path / "urban"))
     assert [clip.recording for clip in urban.clips] == ["100", "101", "102"]
     first, second, third, fourth = esc50.clips
-    shared = with_variations(replace(esc50, clips=(first, second, replace(third, recording="4"), fourth)), 1, [5], seed=0)
-    assert [clip.name for clip in shared.subset(exclude_folds=[5]).clips] == ["1-1-A-0", "2-2-A-1", "1-1-A-0~1", "2-2-A-1~1"]
-    assert [clip.name for clip in shared.subset(exclude_folds=[1]).clips] == ["2-2-A-1", "2-3-A-10", "5-4-A-0", "2-2-A-1~1", "2-3-A-10~1"]
+    shared = with_variations(
+        replace(esc50, clips=(first, second, replace(third, recording="4"), fourth)), 1, [5], seed=0
+    )
+    assert [clip.name for clip in shared.subset(exclude_folds=[5]).clips] == [
+        "1-1-A-0",
+        "2-2-A-1",
+        "1-1-A-0~1",
+        "2-2-A-1~1",
+    ]
+    assert [clip.name for clip in shared.subset(exclude_folds=[1]).clips] == [
+        "2-2-A-1",
+        "2-3-A-10",
+        "5-4-A-0",
+        "2-2-A-1~1",
+        "2-3-A-10~1",
+    ]
     alone = replace(esc50, clips=tuple(replace(clip, recording="") for clip in esc50.clips))
     assert len(alone.subset(exclude_folds=[5])) == 3
 
@@ -196,17 +239,31 @@ def test_fingerprint_changes_with_content_and_with_nothing_else(tmp_path):
     first, second = write_esc50(tmp_path / "one"), write_esc50(tmp_path / "two")
     original = load_dataset("esc50", first)
     assert load_dataset("esc50", second).fingerprint == original.fingerprint
-    prints = {original.fingerprint, original.subset(folds=[2]).fingerprint, replace(original, duration=4.0).fingerprint}
+    prints = {
+        original.fingerprint,
+        original.subset(folds=[2]).fingerprint,
+        replace(original, duration=4.0).fingerprint,
+    }
     prints.add(load_dataset("esc10", first).fingerprint)
     write_audio(second / "audio" / ESC50_ROWS[0][0], seconds=0.6)
     prints.add(load_dataset("esc50", second).fingerprint)
-    write_table(first / "meta" / "esc50.csv", ESC50_HEADER, [[*ESC50_ROWS[0][:1], 3, *ESC50_ROWS[0][2:]], *ESC50_ROWS[1:]])
+    write_table(
+        first / "meta" / "esc50.csv",
+        ESC50_HEADER,
+        [[*ESC50_ROWS[0][:1], 3, *ESC50_ROWS[0][2:]], *ESC50_ROWS[1:]],
+    )
     prints.add(load_dataset("esc50", first).fingerprint)
     assert len(prints) == 6
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("esc5", "esc50"), ("ESC10", "esc10"), ("urbansound", "urbansound8k"), ("syntetic", "synthetic")]
+    ("name", "nearest"),
+    [
+        ("esc5", "esc50"),
+        ("ESC10", "esc10"),
+        ("urbansound", "urbansound8k"),
+        ("syntetic", "synthetic"),
+    ],
 )
 def test_an_unknown_name_gets_the_nearest(name, nearest):
     one_line(lambda: load_dataset(name), repr(name), f"did you mean {nearest}?")
@@ -216,7 +273,12 @@ def test_an_unknown_name_gets_the_nearest(name, nearest):
 @pytest.mark.parametrize("root", [None, "nowhere"])
 def test_missing_data_names_the_folder_and_both_ways_out(name, root):
     download_name = name.replace("esc10", "esc50")
-    one_line(lambda: load_dataset(name, root), root or "data_root", f"`ssenv download {download_name}`", "dataset synthetic")
+    one_line(
+        lambda: load_dataset(name, root),
+        root or "data_root",
+        f"`ssenv download {download_name}`",
+        "dataset synthetic",
+    )
 
 
 def test_missing_or_empty_folder_is_one_line(tmp_path):
@@ -228,7 +290,9 @@ def test_missing_or_empty_folder_is_one_line(tmp_path):
 def test_missing_clips_are_counted_and_named(tmp_path):
     write_esc50(tmp_path)
     (tmp_path / "audio" / "2-2-A-1.wav").unlink()
-    one_line(lambda: load_dataset("esc50", tmp_path), "1 of the 4", "2-2-A-1.wav", "ssenv download esc50")
+    one_line(
+        lambda: load_dataset("esc50", tmp_path), "1 of the 4", "2-2-A-1.wav", "ssenv download esc50"
+    )
     assert len(load_dataset("esc10", tmp_path)) == 3  # which does not need that clip
 
 
@@ -254,7 +318,11 @@ def test_a_damaged_table_is_one_line(tmp_path, text, part):
 
 def test_a_class_out_of_range_is_refused(tmp_path):
     write_urbansound8k(tmp_path)
-    write_table(tmp_path / "metadata" / "UrbanSound8K.csv", URBAN_HEADER, [["100-3-0-0.wav", 100, 0, 4, 1, 1, 10, "dog_bark"]])
+    write_table(
+        tmp_path / "metadata" / "UrbanSound8K.csv",
+        URBAN_HEADER,
+        [["100-3-0-0.wav", 100, 0, 4, 1, 1, 10, "dog_bark"]],
+    )
     one_line(lambda: load_dataset("urbansound8k", tmp_path), "classID 10", "100-3-0-0.wav")
 
 
@@ -271,7 +339,9 @@ def test_every_name_is_known_to_the_loader(tmp_path):
     for name in DATASET_NAMES:
         dataset = load_dataset(name, tmp_path, clips_per_class=1)
         assert dataset.name == name
-        assert all(0 <= clip.label < len(dataset.class_names) and clip.fold >= 1 for clip in dataset.clips)
+        assert all(
+            0 <= clip.label < len(dataset.class_names) and clip.fold >= 1 for clip in dataset.clips
+        )
 
 
 def test_real_esc50_has_its_published_shape(recordings):
@@ -301,19 +371,29 @@ def test_variations_are_of_training_clips_alone_and_come_behind_the_clips():
     sounds, more = varied_noise()
     training = [clip for clip in sounds.clips if clip.fold != 1]
     assert more.clips[: len(sounds)] == sounds.clips
-    assert [clip.name for clip in more.clips[len(sounds) :]] == [f"{clip.name}~{number}" for number in (1, 2) for clip in training]
-    assert [(clip.label, clip.fold) for clip in more.clips[len(sounds) :]] == [(clip.label, clip.fold) for clip in training] * 2
+    assert [clip.name for clip in more.clips[len(sounds) :]] == [
+        f"{clip.name}~{number}" for number in (1, 2) for clip in training
+    ]
+    assert [(clip.label, clip.fold) for clip in more.clips[len(sounds) :]] == [
+        (clip.label, clip.fold) for clip in training
+    ] * 2
     assert varied_noise(0)[1] == sounds
 
 
 def test_a_variation_is_another_sound_of_the_same_length_and_always_the_same():
     _, more = varied_noise()
-    (one, *_), (two, *_) = ([clip for clip in more.clips if clip.name.endswith(f"~{number}")] for number in (1, 2))
+    (one, *_), (two, *_) = (
+        [clip for clip in more.clips if clip.name.endswith(f"~{number}")] for number in (1, 2)
+    )
     original = next(clip for clip in more.clips if clip.name == one.name[:-2])
     sounds = [more.read(clip, RATE) for clip in (original, one, two)]
     assert {len(sound) for sound in sounds} == {round(more.duration * RATE)}
-    assert all(np.isfinite(sound).all() and sound.any() and np.abs(sound).max() <= 1 for sound in sounds)
-    assert not any(np.array_equal(a, b) for a, b in ((sounds[0], sounds[1]), (sounds[1], sounds[2])))
+    assert all(
+        np.isfinite(sound).all() and sound.any() and np.abs(sound).max() <= 1 for sound in sounds
+    )
+    assert not any(
+        np.array_equal(a, b) for a, b in ((sounds[0], sounds[1]), (sounds[1], sounds[2]))
+    )
     assert np.array_equal(more.read(one, RATE), sounds[1])
 
 

@@ -17,7 +17,9 @@ CLIPS = 10
 
 def log_mel(wav):
     """(64, T) log-mel in dB."""
-    return librosa.power_to_db(librosa.feature.melspectrogram(y=wav, sr=RATE, n_fft=1024, hop_length=512, n_mels=64) + 1e-8)
+    return librosa.power_to_db(
+        librosa.feature.melspectrogram(y=wav, sr=RATE, n_fft=1024, hop_length=512, n_mels=64) + 1e-8
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,9 @@ def envelope(wav):
 
 def tonality(wav, n_fft):
     """dB by which the sharpest spectral line of a frame stands out of its surroundings, the median over frames; noise reaches about 10."""
-    levels = librosa.amplitude_to_db(np.abs(librosa.stft(wav, n_fft=n_fft, hop_length=2048)), amin=1e-6, top_db=None)
+    levels = librosa.amplitude_to_db(
+        np.abs(librosa.stft(wav, n_fft=n_fft, hop_length=2048)), amin=1e-6, top_db=None
+    )
     return np.median((levels - median_filter(levels, (31, 1))).max(axis=0))
 
 
@@ -81,13 +85,18 @@ def test_a_clip_is_the_same_sound_at_every_rate():
 
 
 def test_different_seeds_and_indices_share_no_clip():
-    recipes = [clip.source for seed in range(3) for clip in load_dataset("synthetic", seed=seed).clips]
+    recipes = [
+        clip.source for seed in range(3) for clip in load_dataset("synthetic", seed=seed).clips
+    ]
     assert len(set(recipes)) == 3 * 400
     assert not np.array_equal(render("wind", 0, duration=1.0), render("wind", 1, duration=1.0))
 
 
 def test_more_clips_leave_the_first_ones_as_they_are():
-    small, large = load_dataset("synthetic", clips_per_class=3), load_dataset("synthetic", clips_per_class=7)
+    small, large = (
+        load_dataset("synthetic", clips_per_class=3),
+        load_dataset("synthetic", clips_per_class=7),
+    )
     assert set(small.clips) < set(large.clips)
 
 
@@ -99,12 +108,20 @@ def test_folds_are_balanced_over_every_class(dataset):
 def test_fingerprint_is_that_of_the_parameters():
     prints = {
         load_synthetic(count, seed, seconds).fingerprint
-        for seed, count, seconds in [(0, 5, 5.0), (1, 5, 5.0), (0, 6, 5.0), (0, 5, 4.0), (0, 5, 5.0)]
+        for seed, count, seconds in [
+            (0, 5, 5.0),
+            (1, 5, 5.0),
+            (0, 6, 5.0),
+            (0, 5, 4.0),
+            (0, 5, 5.0),
+        ]
     }
     assert len(prints) == 4
 
 
-@pytest.mark.parametrize("arguments", [{"clips_per_class": 0}, {"clips_per_class": 10_001}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "arguments", [{"clips_per_class": 0}, {"clips_per_class": 10_001}, {"seed": -1}]
+)
 def test_parameters_out_of_range_are_refused(arguments):
     with pytest.raises(SsenvError, match=next(iter(arguments)).replace("seed", "the seed")):
         load_dataset("synthetic", **arguments)
@@ -116,16 +133,28 @@ def test_an_unknown_class_is_a_programming_mistake():
 
 
 def test_levels_vary_as_recordings_do(sounds):
-    levels = np.array([20 * np.log10(np.sqrt(np.mean(wav**2))) for wav in sounds]).reshape(10, CLIPS)
+    levels = np.array([20 * np.log10(np.sqrt(np.mean(wav**2))) for wav in sounds]).reshape(
+        10, CLIPS
+    )
     assert levels.std(axis=1).min() > 1
     assert -50 < levels.min() < levels.max() < -5
-    assert levels[CLASS_NAMES.index("clock_tick")].mean() < levels[CLASS_NAMES.index("siren")].mean() - 12
+    assert (
+        levels[CLASS_NAMES.index("clock_tick")].mean()
+        < levels[CLASS_NAMES.index("siren")].mean() - 12
+    )
 
 
-def test_a_trivial_classifier_tells_the_classes_apart_though_no_two_clips_are_alike(dataset, sounds):
+def test_a_trivial_classifier_tells_the_classes_apart_though_no_two_clips_are_alike(
+    dataset, sounds
+):
     mels = [log_mel(wav) for wav in sounds]
-    features = np.stack([np.concatenate([mel.mean(axis=1) - mel.mean(), mel.std(axis=1)]) for mel in mels])
-    labels, held_out = np.array([clip.label for clip in dataset.clips]), np.array([clip.fold == 1 for clip in dataset.clips])
+    features = np.stack(
+        [np.concatenate([mel.mean(axis=1) - mel.mean(), mel.std(axis=1)]) for mel in mels]
+    )
+    labels, held_out = (
+        np.array([clip.label for clip in dataset.clips]),
+        np.array([clip.fold == 1 for clip in dataset.clips]),
+    )
     means = np.stack([features[(labels == label) & ~held_out].mean(axis=0) for label in range(10)])
     nearest = np.linalg.norm(features[held_out][:, None] - means, axis=2).argmin(axis=1)
     assert np.mean(nearest == labels[held_out]) >= 0.7  # chance is 0.1
@@ -133,7 +162,9 @@ def test_a_trivial_classifier_tells_the_classes_apart_though_no_two_clips_are_al
     for label in range(10):
         own = features[labels == label]
         distances = np.sqrt(((own[:, None] - own) ** 2).mean(axis=2))[np.triu_indices(CLIPS, 1)]
-        assert np.median(distances) > 1, CLASS_NAMES[label]  # dB per feature; the halves of one clip of rain differ by 0.4
+        assert np.median(distances) > 1, CLASS_NAMES[
+            label
+        ]  # dB per feature; the halves of one clip of rain differ by 0.4
         assert distances.min() > 0.2, CLASS_NAMES[label]
 
 
@@ -157,7 +188,9 @@ def test_waves_swell_slowly_and_brighten(sounds):
         swell = np.convolve(envelope(wav), np.ones(50) / 50, mode="valid")
         assert swell.max() / swell.min() > 2
         crest, trough = swell.argmax() * 240, swell.argmin() * 240
-        assert power_between(wav[crest : crest + 12000], 1500, 12000) > power_between(wav[trough : trough + 12000], 1500, 12000)
+        assert power_between(wav[crest : crest + 12000], 1500, 12000) > power_between(
+            wav[trough : trough + 12000], 1500, 12000
+        )
 
 
 def test_crackling_fire_is_impulses_over_a_quiet_bed(sounds):
@@ -169,15 +202,23 @@ def test_a_clock_ticks_regularly_one_to_four_times_a_second(sounds):
     for wav in of_class("clock_tick", sounds):
         beat = envelope(wav) - envelope(wav).mean()
         correlation = np.correlate(beat, beat, "full")[len(beat) - 1 :]
-        best = 20 + correlation[20:320].argmax()  # lags of 0.2 to 3.2 s: tick to tick or, alternating, tick to next tick
+        best = (
+            20 + correlation[20:320].argmax()
+        )  # lags of 0.2 to 3.2 s: tick to tick or, alternating, tick to next tick
         assert correlation[best] > 0.4 * correlation[0]
         period = best / 100
-        assert any(0.95 <= rate * period / steps <= 1.05 for rate in (1, 2, 2.5, 3, 4) for steps in (1, 2, 3, 4, 5, 6, 7, 8))
+        assert any(
+            0.95 <= rate * period / steps <= 1.05
+            for rate in (1, 2, 2.5, 3, 4)
+            for steps in (1, 2, 3, 4, 5, 6, 7, 8)
+        )
 
 
 def test_a_dog_barks_one_to_five_times_with_falling_pitch(sounds):
     for wav in of_class("dog", sounds):
-        loud = librosa.util.normalize(np.convolve(envelope(wav), np.ones(5) / 5, mode="same")) > 0.25
+        loud = (
+            librosa.util.normalize(np.convolve(envelope(wav), np.ones(5) / 5, mode="same")) > 0.25
+        )
         assert 1 <= np.sum(np.diff(loud.astype(int), prepend=0) == 1) <= 6
         assert loud.mean() < 0.5
 

@@ -76,7 +76,9 @@ class Watched:
 def sound(seed: int, frames: str) -> Sound:
     """Noise where `frames` has a #, digital silence where it has a dot."""
     loud = np.repeat(np.array(list(frames)) == "#", HOP)
-    return Sound(tuple(np.where(loud, np.random.default_rng(seed).uniform(-0.5, 0.5, len(loud)), 0).tolist()))
+    return Sound(
+        tuple(np.where(loud, np.random.default_rng(seed).uniform(-0.5, 0.5, len(loud)), 0).tolist())
+    )
 
 
 def encodec():
@@ -100,7 +102,9 @@ def codec():
 
 @pytest.fixture(scope="module")
 def dataset():
-    clips = tuple(Clip(f"clip-{i}", i % 2, i % 3 + 1, sound(i, pattern)) for i, pattern in enumerate(PATTERNS))
+    clips = tuple(
+        Clip(f"clip-{i}", i % 2, i % 3 + 1, sound(i, pattern)) for i, pattern in enumerate(PATTERNS)
+    )
     return Dataset("tiny", ("dog", "rain"), clips, FRAMES * HOP / 24_000)
 
 
@@ -211,7 +215,11 @@ def test_codes_do_not_depend_on_the_number_of_threads(dataset, make, torch_threa
 
 
 def test_an_unreadable_clip_is_one_line_and_leaves_the_clips_behind_it(codec, dataset):
-    broken = with_source(dataset, 0, Failing(dataset.clips[0].source, SsenvError("broken.wav is truncated: fetch it again")))
+    broken = with_source(
+        dataset,
+        0,
+        Failing(dataset.clips[0].source, SsenvError("broken.wav is truncated: fetch it again")),
+    )
     watched = Watched(codec, pause=0.02)
     with pytest.raises(SsenvError, match=r"^broken\.wav is truncated: fetch it again$"):
         tokenize(replace(broken, clips=broken.clips * 40), watched, device="cpu")
@@ -220,14 +228,23 @@ def test_an_unreadable_clip_is_one_line_and_leaves_the_clips_behind_it(codec, da
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SsenvError("gone")])
 @pytest.mark.parametrize("number", range(5))
-def test_interrupted_and_resumed_tokens_equal_uninterrupted_ones(dataset, codec, whole, path, number, error, capsys):
+def test_interrupted_and_resumed_tokens_equal_uninterrupted_ones(
+    dataset, codec, whole, path, number, error, capsys
+):
     with pytest.raises(type(error)):
-        tokenize(with_source(dataset, number, Failing(dataset.clips[number].source, error)), codec, device="cpu", path=path)
+        tokenize(
+            with_source(dataset, number, Failing(dataset.clips[number].source, error)),
+            codec,
+            device="cpu",
+            path=path,
+        )
     finished = number // CLIPS_PER_PART * CLIPS_PER_PART
     watched, did = Watched(codec), {}
     save_tokens(path, tokenize(dataset, watched, device="cpu", path=path, report=did.update))
     assert len(watched.calls) == did["clips"] == len(dataset) - finished
-    assert (f"{finished} clips are there from an interrupted run" in capsys.readouterr().out) == (finished > 0)
+    assert (f"{finished} clips are there from an interrupted run" in capsys.readouterr().out) == (
+        finished > 0
+    )
 
     expected = save_tokens(path.with_name("uninterrupted.safetensors"), whole)
     assert path.read_bytes() == expected.read_bytes()
@@ -244,7 +261,10 @@ def test_parts_of_another_codec_are_not_used(dataset, codec, path, other, capsys
     assert len(watched.calls) == len(dataset)
     assert torch.equal(found.codes, tokenize(dataset, codec, device="cpu").codes)
     out = capsys.readouterr().out
-    assert f"tokenize: 3 parts in {parts_folder(path)} are of other clips, another codec, code or device: not used\n" in out
+    assert (
+        f"tokenize: 3 parts in {parts_folder(path)} are of other clips, another codec, code or device: not used\n"
+        in out
+    )
     assert "interrupted" not in out
 
 
@@ -257,10 +277,21 @@ def test_parts_of_other_clips_are_not_used_and_those_of_the_same_are(dataset, co
     assert found.metadata["dataset_fingerprint"] == repaired.fingerprint != dataset.fingerprint
 
 
-def test_parts_of_a_file_that_was_replaced_by_one_as_large_are_not_used(dataset, codec, path, tmp_path):
-    files = [write_audio(tmp_path / f"{i}.wav", clip.source.read(24_000, 0), 24_000) for i, clip in enumerate(dataset.clips)]
+def test_parts_of_a_file_that_was_replaced_by_one_as_large_are_not_used(
+    dataset, codec, path, tmp_path
+):
+    files = [
+        write_audio(tmp_path / f"{i}.wav", clip.source.read(24_000, 0), 24_000)
+        for i, clip in enumerate(dataset.clips)
+    ]
     sources = [AudioFile(file, file.stat().st_size) for file in files]
-    recorded = replace(dataset, clips=tuple(replace(clip, source=source) for clip, source in zip(dataset.clips, sources, strict=True)))
+    recorded = replace(
+        dataset,
+        clips=tuple(
+            replace(clip, source=source)
+            for clip, source in zip(dataset.clips, sources, strict=True)
+        ),
+    )
     tokenize(recorded, codec, device="cpu", path=path)
     write_audio(files[4], np.array(sound(9, PATTERNS[0]).wav), 24_000)
     assert files[4].stat().st_size == sources[4].size
@@ -270,7 +301,10 @@ def test_parts_of_a_file_that_was_replaced_by_one_as_large_are_not_used(dataset,
     assert torch.equal(found.codes, tokenize(recorded, codec, device="cpu").codes)
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: b""],
+)
 def test_a_damaged_part_is_named_and_encoded_again(dataset, codec, whole, path, damage, capsys):
     tokenize(dataset, codec, device="cpu", path=path)
     part, watched = sorted(parts_folder(path).iterdir())[1], Watched(codec)
@@ -311,7 +345,12 @@ def test_a_part_that_cannot_be_written_is_one_line_and_ends_the_run_there(datase
 
 def test_the_log_ends_with_what_this_run_did(dataset, codec, path, capsys):
     with pytest.raises(KeyboardInterrupt):
-        tokenize(with_source(dataset, 4, Failing(dataset.clips[4].source, KeyboardInterrupt())), codec, device="cpu", path=path)
+        tokenize(
+            with_source(dataset, 4, Failing(dataset.clips[4].source, KeyboardInterrupt())),
+            codec,
+            device="cpu",
+            path=path,
+        )
     capsys.readouterr()
     did = {}
     tokenize(dataset, codec, device="cpu", path=path, report=did.update)

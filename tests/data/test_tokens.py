@@ -28,11 +28,19 @@ def tokens(codec):
         labels=torch.arange(5) % 2,
         folds=torch.arange(5) % 3 + 1,
         active=torch.tensor([[frame == "#" for frame in pattern] for pattern in PATTERNS]),
-        controls=torch.rand(5, FRAMES, 2, generator=torch.Generator().manual_seed(0)).half().float(),
+        controls=torch.rand(5, FRAMES, 2, generator=torch.Generator().manual_seed(0))
+        .half()
+        .float(),
         names=tuple(f"clip-{i}" for i in range(5)),
         recordings=("", "", "7", "9", "7"),
         class_names=("dog", "rain"),
-        metadata={"dataset": "tiny", "codec": codec.name, "bandwidth": 6.0, "token_hash": codec.token_hash, "n_q": 8},
+        metadata={
+            "dataset": "tiny",
+            "codec": codec.name,
+            "bandwidth": 6.0,
+            "token_hash": codec.token_hash,
+            "n_q": 8,
+        },
     )
 
 
@@ -59,8 +67,13 @@ def test_sidecar_has_the_identities_and_the_hash_of_the_file(tmp_path, tokens):
 
 
 def test_a_file_of_another_kind_and_a_cut_one_are_refused_by_name(tmp_path, tokens):
-    other = save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"kind": "soundstorm generator"})
-    with pytest.raises(SsenvError, match=r"other\.safetensors holds 'soundstorm generator', not a soundstorm tokens"):
+    other = save_tensors(
+        tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"kind": "soundstorm generator"}
+    )
+    with pytest.raises(
+        SsenvError,
+        match=r"other\.safetensors holds 'soundstorm generator', not a soundstorm tokens",
+    ):
         load_tokens_file(other)
     whole = save_tokens(tmp_path / "cut.safetensors", tokens)
     whole.write_bytes(whole.read_bytes()[:-100])
@@ -96,7 +109,9 @@ def test_an_unknown_fold_and_an_only_fold_are_refused(tokens):
 
 def test_another_codec_is_refused_in_one_line(tokens, codec):
     require_codec(tokens, codec)
-    with pytest.raises(SsenvError, match=r"the tokens are of melrvq_24khz .*load the codec that made them") as error:
+    with pytest.raises(
+        SsenvError, match=r"the tokens are of melrvq_24khz .*load the codec that made them"
+    ) as error:
         require_codec(tokens, tiny_codec(seed=1))
     assert "\n" not in str(error.value)
 

@@ -17,7 +17,12 @@ from playwright.sync_api import Browser, Page, Request, Route
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny.listening import tiny_test
 
-from ssenv_core.evaluation.listening.design import SCALES, ListeningTest, listener_order, listener_pages
+from ssenv_core.evaluation.listening.design import (
+    SCALES,
+    ListeningTest,
+    listener_order,
+    listener_pages,
+)
 from ssenv_core.evaluation.listening.hosting import write_key, write_page
 from ssenv_core.evaluation.listening.ratings import collect_ratings
 
@@ -46,9 +51,16 @@ def page(browser: Browser, served: str) -> Iterator[Page]:
     """The test opened; whatever the page complains of, or asks another server for, is a failure."""
     opened = browser.new_page()
     wrong: list[str] = []
-    opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    opened.on(
+        "console",
+        lambda message: (
+            wrong.append(message.text) if message.type in ("error", "warning") else None
+        ),
+    )
     opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("request", lambda request: None if _is_local(request, served) else wrong.append(request.url))
+    opened.on(
+        "request", lambda request: None if _is_local(request, served) else wrong.append(request.url)
+    )
     opened.goto(served)
     opened.wait_for_selector("#welcome:visible")
     yield opened
@@ -69,7 +81,10 @@ def begin(page: Page, listener: str) -> None:
 
 
 def wait_for(page: Page, title: str) -> None:
-    page.wait_for_function("title => document.activeElement.id === 'title' && document.activeElement.textContent === title", arg=title)
+    page.wait_for_function(
+        "title => document.activeElement.id === 'title' && document.activeElement.textContent === title",
+        arg=title,
+    )
 
 
 def rate_page(page: Page, letters: str, scales: int, steps: int) -> None:
@@ -88,7 +103,11 @@ def rate_page(page: Page, letters: str, scales: int, steps: int) -> None:
 
 def violations(page: Page) -> list[tuple[str, str]]:
     found = Axe().run(page).response["violations"]
-    return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("moderate", "serious", "critical")]
+    return [
+        (one["id"], one["nodes"][0]["html"])
+        for one in found
+        if one["impact"] in ("moderate", "serious", "critical")
+    ]
 
 
 def take(page: Page, test: ListeningTest, listener: str, until: int | None = None) -> None:
@@ -102,7 +121,9 @@ def take(page: Page, test: ListeningTest, listener: str, until: int | None = Non
         rate_page(page, "abcdefghijkl"[: len(one.stimuli)], len(SCALES[one.test]), steps=place + 1)
 
 
-def test_the_whole_test_by_keyboard_and_its_download_is_what_was_rated(page: Page, tmp_path: Path) -> None:
+def test_the_whole_test_by_keyboard_and_its_download_is_what_was_rated(
+    page: Page, tmp_path: Path
+) -> None:
     assert violations(page) == []
     begin(page, "anna")
     with page.expect_download() as download:
@@ -121,7 +142,14 @@ def test_the_whole_test_by_keyboard_and_its_download_is_what_was_rated(page: Pag
         for name in listener_order(TEST.seed, "anna", [stimulus.name for stimulus in one.stimuli])
         for scale in SCALES[one.test]
     ]
-    assert list(table[["trial", "page", "stimulus", "scale", "score"]].itertuples(index=False, name=None)) == expected
+    assert (
+        list(
+            table[["trial", "page", "stimulus", "scale", "score"]].itertuples(
+                index=False, name=None
+            )
+        )
+        == expected
+    )
     assert (table["seconds"] > 0).all()
 
 
@@ -157,7 +185,9 @@ def test_a_set_plays_its_sounds_one_after_another_and_ends_by_itself(page: Page)
     page.wait_for_selector(".playing", state="detached", timeout=3000)
 
 
-def test_a_page_is_not_left_before_all_is_played_and_rated_and_says_what_is_missing(page: Page) -> None:
+def test_a_page_is_not_left_before_all_is_played_and_rated_and_says_what_is_missing(
+    page: Page,
+) -> None:
     begin(page, "dora")
     wait_for(page, "Practice page")
     page.keyboard.press("b")
@@ -166,7 +196,10 @@ def test_a_page_is_not_left_before_all_is_played_and_rated_and_says_what_is_miss
     page.keyboard.press("ArrowRight")  # rated, and not heard
     page.keyboard.press("c")  # heard, and not rated
     page.get_by_role("button", name="Next").click()
-    assert page.get_by_role("status").inner_text() == "Play and rate every sound first. Still to do: A, C, D, E."
+    assert (
+        page.get_by_role("status").inner_text()
+        == "Play and rate every sound first. Still to do: A, C, D, E."
+    )
     assert page.evaluate("document.activeElement.textContent") == "Play A"
     slider = page.get_by_role("slider", name="quality of C")
     assert slider.get_attribute("aria-valuetext") == "not rated"
@@ -214,11 +247,15 @@ def test_a_sound_that_is_missing_is_said(browser: Browser, served: str) -> None:
     page.goto(served)
     page.wait_for_selector("#welcome:visible")
     begin(page, "gina")
-    page.wait_for_function("document.getElementById('status').textContent.includes('The test cannot go on: audio/')")
+    page.wait_for_function(
+        "document.getElementById('status').textContent.includes('The test cannot go on: audio/')"
+    )
     page.close()
 
 
-def test_a_browser_that_keeps_nothing_says_so_and_what_was_rated_can_be_saved_where_it_fails(browser: Browser, served: str) -> None:
+def test_a_browser_that_keeps_nothing_says_so_and_what_was_rated_can_be_saved_where_it_fails(
+    browser: Browser, served: str
+) -> None:
     page = browser.new_page()
     page.goto(served)
     page.wait_for_selector("#welcome:visible")
@@ -226,22 +263,31 @@ def test_a_browser_that_keeps_nothing_says_so_and_what_was_rated_can_be_saved_wh
     begin(page, "ines")
     take(page, TEST, "ines", until=2)
     wait_for(page, "Page 2")
-    assert page.get_by_role("alert").inner_text() == "This browser keeps nothing: do not close this page before the end."
+    assert (
+        page.get_by_role("alert").inner_text()
+        == "This browser keeps nothing: do not close this page before the end."
+    )
     page.route("**/*.wav", lambda route: route.fulfill(status=404))
     one = listener_pages(TEST, "ines")[1]
     rate_page(page, "abcdefghijkl"[: len(one.stimuli)], len(SCALES[one.test]), steps=2)
-    page.wait_for_function("document.getElementById('status').textContent.includes('Save what you rated below')")
+    page.wait_for_function(
+        "document.getElementById('status').textContent.includes('Save what you rated below')"
+    )
     page.keyboard.press("a")  # nothing is there to play
     with page.expect_download() as download:
         page.locator("#save").click()
     rows = Path(download.value.path()).read_text().splitlines()
-    assert len(rows) == 1 + sum(len(one.stimuli) * len(SCALES[one.test]) for one in listener_pages(TEST, "ines")[:2])
+    assert len(rows) == 1 + sum(
+        len(one.stimuli) * len(SCALES[one.test]) for one in listener_pages(TEST, "ines")[:2]
+    )
     page.close()
 
 
 @pytest.mark.parametrize("width", [320, 1200])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_every_width_and_has_contrast_in_both_schemes(page: Page, width: int, scheme: str) -> None:
+def test_it_fits_every_width_and_has_contrast_in_both_schemes(
+    page: Page, width: int, scheme: str
+) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
     begin(page, "hans")

@@ -52,21 +52,42 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "notebooks").mkdir()
     for name in ("00_start_here", "03_generate"):
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-        (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-        parameters.source += "".join(f"\n{key} = {value}" for key, value in SMALL.items() if key in parameters.source)
+        (parameters,) = [
+            cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])
+        ]
+        parameters.source += "".join(
+            f"\n{key} = {value}" for key, value in SMALL.items() if key in parameters.source
+        )
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
     shutil.copytree(ROOT / "outputs" / "reference", root / "outputs" / "reference")
     folder = StudyFolder(root / "outputs" / "demo")
     torch.manual_seed(0)
-    sounds, codec = load_dataset("synthetic", clips_per_class=2, seed=42), load_codec("melrvq_24khz")
+    sounds, codec = (
+        load_dataset("synthetic", clips_per_class=2, seed=42),
+        load_codec("melrvq_24khz"),
+    )
     tokens = tokenize(sounds, codec, device="cpu")
     save_tokens(folder.tokens, tokens)
     config = SoundStormConfig(
-        n_q=codec.n_q, codebook_size=1024, num_classes=len(sounds.class_names), dim=64, depth=1, heads=2, kernel_size=3, controls=True
+        n_q=codec.n_q,
+        codebook_size=1024,
+        num_classes=len(sounds.class_names),
+        dim=64,
+        depth=1,
+        heads=2,
+        kernel_size=3,
+        controls=True,
     )
     plans = Plans.of(tokens.where([2]))
-    save_generator(folder.generator, TrainedGenerator(SoundStorm(config), sounds.class_names, tokens.metadata, {"folds": [2]}, plans))
-    Judge(LogMelCNN(len(sounds.class_names)), sounds.class_names, {}, "cpu").save(folder.judge, folds=[2])
+    save_generator(
+        folder.generator,
+        TrainedGenerator(
+            SoundStorm(config), sounds.class_names, tokens.metadata, {"folds": [2]}, plans
+        ),
+    )
+    Judge(LogMelCNN(len(sounds.class_names)), sounds.class_names, {}, "cpu").save(
+        folder.judge, folds=[2]
+    )
     return root
 
 
@@ -84,7 +105,13 @@ def lab(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    options = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="]
+    options = [
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=",
+    ]
     folders = {
         "JUPYTER_CONFIG_DIR": str(config),
         "JUPYTERLAB_SETTINGS_DIR": str(config / "settings"),
@@ -130,8 +157,12 @@ def run_all(browser: Browser, lab: str, name: str) -> Iterator[Page]:
     expect(page.get_by_text("| Idle")).to_be_visible()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    expect(page.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(f"[{count}]:", timeout=5 * MINUTES)
-    wrong = page.locator('[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]')
+    expect(page.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(
+        f"[{count}]:", timeout=5 * MINUTES
+    )
+    wrong = page.locator(
+        '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]'
+    )
     assert wrong.all_inner_texts() == []
     yield page
     page.close()
@@ -139,7 +170,9 @@ def run_all(browser: Browser, lab: str, name: str) -> Iterator[Page]:
 
 def output(page: Page, button: str) -> Locator:
     """The output of a cell that has a button of this name."""
-    return page.locator(".jp-OutputArea-output").filter(has=page.get_by_role("button", name=button, exact=True))
+    return page.locator(".jp-OutputArea-output").filter(
+        has=page.get_by_role("button", name=button, exact=True)
+    )
 
 
 def takes(panel: Locator, start: str = "play ") -> Locator:
@@ -174,10 +207,16 @@ def test_in_00_a_take_is_made_played_and_kept_with_its_recipe(start: Page, proje
     panel.screenshot(path=PICTURES / "audition_panel.png")
     panel.evaluate("element => element.id = 'panel'")
     found = Axe().run(start, context="#panel").response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+    assert [
+        (one["id"], one["nodes"][0]["html"])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ] == []
 
 
-def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(generate: Page, project: Path) -> None:
+def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(
+    generate: Page, project: Path
+) -> None:
     page, panel = generate, output(generate, "Generate")
     expect(takes(panel)).to_have_count(5)
     expect(panel.get_by_text("taken for").first).to_be_visible()
@@ -188,7 +227,10 @@ def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(generate: Page, pr
     expect(takes(panel)).to_have_count(6)
     button(panel, "Keep").click()
     expect(panel.get_by_text("Kept: ")).to_be_visible()
-    kept = [json.loads(path.read_text()) for path in (project / "outputs" / "demo" / "audition").glob("*.json")]
+    kept = [
+        json.loads(path.read_text())
+        for path in (project / "outputs" / "demo" / "audition").glob("*.json")
+    ]
     assert [-27.0, *[-30.0] * 39] in [recipe["envelope"] for recipe in kept]
 
     picture = panel.locator('img[alt^="spectrogram"]').first
@@ -198,7 +240,10 @@ def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(generate: Page, pr
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 9, steps=3)
     page.mouse.up()
-    start, stop = (float(panel.get_by_label(f"{word} (seconds)").first.input_value()) for word in ("from", "to"))
+    start, stop = (
+        float(panel.get_by_label(f"{word} (seconds)").first.input_value())
+        for word in ("from", "to")
+    )
     assert (start, stop) == (pytest.approx(1, abs=0.05), pytest.approx(3, abs=0.05))
     fields = [panel.get_by_label(f"{word} (seconds)").first for word in ("from", "to")]
     fields[0].focus()
@@ -216,7 +261,9 @@ def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(generate: Page, pr
     row.get_by_role("button", name="B", exact=True).click()
     for key in "abx":
         page.keyboard.press(key)
-        expect(row.get_by_role("button", name=key.upper(), exact=True)).to_have_attribute("aria-pressed", "true")
+        expect(row.get_by_role("button", name=key.upper(), exact=True)).to_have_attribute(
+            "aria-pressed", "true"
+        )
     page.keyboard.press(" ")
     expect(row.locator("[aria-pressed=true]")).to_have_count(0)
     button(panel, "X is A").press("Enter")
@@ -236,8 +283,12 @@ def test_in_03_a_take_can_be_stopped_while_it_is_made(generate: Page) -> None:
 
 
 def test_in_03_the_mask_explorer_moves_by_arrow_keys(generate: Page) -> None:
-    explorer = generate.locator(".jp-OutputArea-output").filter(has=generate.get_by_text("Iteration (arrow keys move it)"))
+    explorer = generate.locator(".jp-OutputArea-output").filter(
+        has=generate.get_by_text("Iteration (arrow keys move it)")
+    )
     explorer.get_by_role("slider").press("ArrowRight")
-    expect(explorer.locator("audio")).to_have_attribute("title", "play iteration 2: level 1, 2 of 12")
+    expect(explorer.locator("audio")).to_have_attribute(
+        "title", "play iteration 2: level 1, 2 of 12"
+    )
     expect(explorer.get_by_text("iteration 2: level 1, 2 of 12")).to_be_visible()
     explorer.screenshot(path=PICTURES / "mask_explorer.png")

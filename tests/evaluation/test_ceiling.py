@@ -9,7 +9,15 @@ import torch
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.data import load_dataset
-from ssenv_core.evaluation.ceiling import available_codecs, by_class, character, code_use, measure_ceiling, summarise, who_suffers
+from ssenv_core.evaluation.ceiling import (
+    available_codecs,
+    by_class,
+    character,
+    code_use,
+    measure_ceiling,
+    summarise,
+    who_suffers,
+)
 
 RATE = 24_000
 
@@ -47,7 +55,9 @@ def sounds():
 @pytest.fixture(scope="module")
 def clips(sounds):
     codecs = {"same": Gain(1.0), "half": Gain(0.5)}
-    return measure_ceiling(sounds, codecs, Stubborn(sounds.clips[0].label), sample_rate=RATE, device="cpu")
+    return measure_ceiling(
+        sounds, codecs, Stubborn(sounds.clips[0].label), sample_rate=RATE, device="cpu"
+    )
 
 
 def test_every_clip_is_measured_in_every_version(sounds, clips):
@@ -66,8 +76,15 @@ def test_a_gain_moves_the_energy_alone(clips):
     row = summarise(clips).loc["half"]
     assert row["rms_percent"] == pytest.approx(-50, abs=0.1)
     assert row["rms_ks"] > 0
-    assert row[["zcr_percent", "spectral_centroid_percent", "spectral_rolloff_percent", "snr_percent"]].abs().max() < 0.5
-    assert 4 < row["log_mel_distance"] <= 20 * np.log10(2) + 0.1  # less where a band falls below the floor
+    assert (
+        row[["zcr_percent", "spectral_centroid_percent", "spectral_rolloff_percent", "snr_percent"]]
+        .abs()
+        .max()
+        < 0.5
+    )
+    assert (
+        4 < row["log_mel_distance"] <= 20 * np.log10(2) + 0.1
+    )  # less where a band falls below the floor
     assert row["si_sdr"] > 40
 
 
@@ -76,10 +93,13 @@ def test_errors_that_cancel_in_the_mean_keep_a_clip_from_itself():
 
     def table(version, values):
         return pd.DataFrame(
-            {"version": version, "clip": list("abc"), "log_mel_distance": 1.0, "si_sdr": 0.0} | dict.fromkeys(metrics, values)
+            {"version": version, "clip": list("abc"), "log_mel_distance": 1.0, "si_sdr": 0.0}
+            | dict.fromkeys(metrics, values)
         )
 
-    row = summarise(pd.concat([table("real", [2.0, 4.0, np.nan]), table("codec", [4.0, 2.0, np.nan])])).loc["codec"]
+    row = summarise(
+        pd.concat([table("real", [2.0, 4.0, np.nan]), table("codec", [4.0, 2.0, np.nan])])
+    ).loc["codec"]
     assert row[[f"{name}_percent" for name in metrics]].tolist() == pytest.approx([0.0] * 6)
     assert row[[f"{name}_apart" for name in metrics]].tolist() == pytest.approx([100 * 2 / 3] * 6)
 
@@ -96,7 +116,9 @@ class Hissing(Gain):
     """Adds a soft hiss, to silence too."""
 
     def decode(self, codes, generator=None):
-        return super().decode(codes) + 1e-4 * torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
+        return super().decode(codes) + 1e-4 * torch.randn(
+            codes.shape, generator=torch.Generator().manual_seed(0)
+        )
 
 
 def test_a_silent_clip_counts_on_neither_side(sounds):
@@ -111,7 +133,9 @@ def test_a_silent_clip_counts_on_neither_side(sounds):
 
 def test_resampling_is_a_version_of_its_own(clips):
     table = summarise(clips)
-    assert table.loc["real", [f"{name}_percent" for name in ("rms", "spectral_centroid")]].tolist() == [0, 0]
+    assert table.loc[
+        "real", [f"{name}_percent" for name in ("rms", "spectral_centroid")]
+    ].tolist() == [0, 0]
     assert table.loc["real 44.1 kHz", "spectral_rolloff"] > table.loc["real", "spectral_rolloff"]
     assert np.isnan(table.loc["real", "log_mel_distance"])
 
@@ -142,8 +166,18 @@ class Loudness:
 
 def test_the_judge_hears_several_draws_of_the_noise_and_the_metrics_are_of_the_first(sounds):
     only = replace(sounds, clips=[replace(sounds.clips[0], label=1)])
-    row = summarise(measure_ceiling(only, {"flaky": Flaky(1.0), "same": Gain(1.0)}, Loudness(), sample_rate=RATE, device="cpu"))
-    assert row["right"].to_dict() == pytest.approx({"real 44.1 kHz": np.nan, "real": 1, "flaky": 1 / 4, "same": 1}, nan_ok=True)
+    row = summarise(
+        measure_ceiling(
+            only,
+            {"flaky": Flaky(1.0), "same": Gain(1.0)},
+            Loudness(),
+            sample_rate=RATE,
+            device="cpu",
+        )
+    )
+    assert row["right"].to_dict() == pytest.approx(
+        {"real 44.1 kHz": np.nan, "real": 1, "flaky": 1 / 4, "same": 1}, nan_ok=True
+    )
     assert row["total_variation"][["flaky", "same"]].tolist() == pytest.approx([0.5 * 3 / 4, 0])
     assert row["rms_percent"]["flaky"] == pytest.approx(0, abs=0.1)
 
@@ -151,7 +185,14 @@ def test_the_judge_hears_several_draws_of_the_noise_and_the_metrics_are_of_the_f
 def test_the_class_that_suffers_most_comes_first():
     def table(version, values):
         return pd.DataFrame(
-            {"version": version, "clip": list("abc"), "class": list("abc"), "rms": 1.0, "right": 1.0, "log_mel_distance": values}
+            {
+                "version": version,
+                "clip": list("abc"),
+                "class": list("abc"),
+                "rms": 1.0,
+                "right": 1.0,
+                "log_mel_distance": values,
+            }
         )
 
     clips = pd.concat([table("real", np.nan), table("codec", [1.0, 3.0, 2.0])])
@@ -192,4 +233,6 @@ def test_recordings_are_measured_at_their_own_rate(sounds):
             return 16_000
 
     slow = replace(sounds, clips=tuple(replace(clip, source=Slow()) for clip in sounds.clips))
-    assert "real 16 kHz" in set(measure_ceiling(slow, {}, None, sample_rate=RATE, device="cpu")["version"])
+    assert "real 16 kHz" in set(
+        measure_ceiling(slow, {}, None, sample_rate=RATE, device="cpu")["version"]
+    )

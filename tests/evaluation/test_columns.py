@@ -28,7 +28,14 @@ from ssenv_core.plots import pictures
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-SMALL = {"study": "tiny", "samples_per_class": 2, "duration": 0.2, "steps": [2, 1], "long_clips": 1, "device": "cpu"}
+SMALL = {
+    "study": "tiny",
+    "samples_per_class": 2,
+    "duration": 0.2,
+    "steps": [2, 1],
+    "long_clips": 1,
+    "device": "cpu",
+}
 
 
 def run(name: str, **given: object) -> dict:
@@ -44,7 +51,12 @@ def run(name: str, **given: object) -> dict:
 @pytest.fixture(scope="module")
 def sounds() -> Dataset:
     whole = load_dataset("synthetic", clips_per_class=2)
-    return replace(whole, duration=0.3, class_names=whole.class_names[:3], clips=tuple(clip for clip in whole.clips if clip.label < 3))
+    return replace(
+        whole,
+        duration=0.3,
+        class_names=whole.class_names[:3],
+        clips=tuple(clip for clip in whole.clips if clip.label < 3),
+    )
 
 
 @pytest.fixture
@@ -58,13 +70,29 @@ def folder(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     tokens = tokenize(sounds, load_codec("melrvq_24khz", 1.5, "cpu"), device="cpu")
     save_tokens(folder.tokens, tokens)
     torch.manual_seed(0)
-    model = SoundStorm(SoundStormConfig(n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3, controls=True))
+    model = SoundStorm(
+        SoundStormConfig(
+            n_q=2,
+            codebook_size=1024,
+            num_classes=3,
+            dim=16,
+            depth=1,
+            heads=2,
+            kernel_size=3,
+            controls=True,
+        )
+    )
     plans = Plans.of(tokens.where([2]))
-    save_generator(folder.generator, TrainedGenerator(model.eval(), sounds.class_names, tokens.metadata, {"folds": [2]}, plans))
+    save_generator(
+        folder.generator,
+        TrainedGenerator(model.eval(), sounds.class_names, tokens.metadata, {"folds": [2]}, plans),
+    )
     return folder
 
 
-def test_the_columns_are_the_heldout_clips_and_what_was_generated_with_its_codes(folder: StudyFolder, sounds: Dataset) -> None:
+def test_the_columns_are_the_heldout_clips_and_what_was_generated_with_its_codes(
+    folder: StudyFolder, sounds: Dataset
+) -> None:
     codes = run("03_generate", **SMALL)["codes"]
     columns = load_columns(folder, sounds, 1, "cpu")
     assert torch.equal(columns.generated_codes, codes)
@@ -74,7 +102,9 @@ def test_the_columns_are_the_heldout_clips_and_what_was_generated_with_its_codes
     assert [len(wav) for wav in columns.generated] == [4800] * 6
 
 
-def test_generating_needs_its_codes_on_the_cpu_for_whatever_is_no_decoding(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generating_needs_its_codes_on_the_cpu_for_whatever_is_no_decoding(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class OnDevice(torch.Tensor):
         """As a CUDA tensor, it has no array before it is on the CPU."""
 
@@ -85,21 +115,29 @@ def test_generating_needs_its_codes_on_the_cpu_for_whatever_is_no_decoding(folde
             raise TypeError("can't convert cuda:0 device type tensor to numpy")
 
     made: Callable = generation.generate_codes
-    monkeypatch.setattr(generation, "generate_codes", lambda *args, **kwargs: made(*args, **kwargs).as_subclass(OnDevice))
+    monkeypatch.setattr(
+        generation,
+        "generate_codes",
+        lambda *args, **kwargs: made(*args, **kwargs).as_subclass(OnDevice),
+    )
     left = run("03_generate", **SMALL)
     stored, _ = load_tensors(folder.generated / "codes.safetensors", "generated codes")
     assert torch.equal(stored["codes"].to(torch.int64), left["codes"])
     assert "generated/codes.safetensors" in read_json(folder.step_record("03_generate"))["outputs"]
 
 
-def test_a_fold_that_the_generator_was_trained_on_is_no_real_side(folder: StudyFolder, sounds: Dataset) -> None:
+def test_a_fold_that_the_generator_was_trained_on_is_no_real_side(
+    folder: StudyFolder, sounds: Dataset
+) -> None:
     with pytest.raises(SsenvError, match="fold 2 is not held out"):
         load_columns(folder, sounds, 2, "cpu")
     with pytest.raises(SsenvError, match="fold 2 is not held out"):
         run("06_classify", study="tiny", fold=2, device="cpu")
 
 
-def test_a_dataset_that_the_tokens_were_not_made_of_is_refused(folder: StudyFolder, sounds: Dataset) -> None:
+def test_a_dataset_that_the_tokens_were_not_made_of_is_refused(
+    folder: StudyFolder, sounds: Dataset
+) -> None:
     with pytest.raises(SsenvError, match="were not made of this copy"):
         load_columns(folder, sounds.subset(folds=[1]), 1, "cpu")
 
@@ -114,9 +152,17 @@ def test_latents_are_those_of_the_frames_that_sound() -> None:
     assert len(second) == 2
 
 
-def test_pairs_are_the_ith_of_a_class_on_either_side_and_none_where_the_fold_lacks_the_class() -> None:
+def test_pairs_are_the_ith_of_a_class_on_either_side_and_none_where_the_fold_lacks_the_class() -> (
+    None
+):
     pairs = pair_within_classes(np.array([2, 0, 2, 0, 0]), np.array([0, 0, 1, 2, 2, 2]))
-    assert list(pairs.itertuples(index=False, name=None)) == [(0, 1, 0), (0, 3, 1), (2, 0, 3), (2, 2, 4), (2, 0, 5)]
+    assert list(pairs.itertuples(index=False, name=None)) == [
+        (0, 1, 0),
+        (0, 3, 1),
+        (2, 0, 3),
+        (2, 2, 4),
+        (2, 0, 5),
+    ]
     assert pair_within_classes(np.array([0]), np.array([1])).empty
 
 
@@ -127,7 +173,17 @@ def training(clips: int = 6, frames: int = 40, silent: int = 8) -> TokenSet:
     if silent:
         codes[..., -silent:], active[:, -silent:] = 0, False
     names, zeros = tuple(f"clip{i}" for i in range(clips)), torch.zeros(clips, dtype=torch.int64)
-    return TokenSet(codes, zeros, zeros + 1, active, torch.zeros(*active.shape, 2), names, ("",) * len(names), ("noise",), {})
+    return TokenSet(
+        codes,
+        zeros,
+        zeros + 1,
+        active,
+        torch.zeros(*active.shape, 2),
+        names,
+        ("",) * len(names),
+        ("noise",),
+        {},
+    )
 
 
 def shifted(codes: torch.Tensor, by: int) -> torch.Tensor:
@@ -154,13 +210,19 @@ def test_silence_before_after_and_inside_a_copy_is_not_counted() -> None:
 
 
 def test_half_a_copy_has_a_share_of_half_and_other_sound_next_to_none() -> None:
-    known, other = training(), torch.randint(1, 1024, (3, 8, 32), generator=torch.Generator().manual_seed(1))
+    known, other = (
+        training(),
+        torch.randint(1, 1024, (3, 8, 32), generator=torch.Generator().manual_seed(1)),
+    )
     assert find_copies(other, known).share.max() < 0.1
     half = torch.cat([known.codes[:1, :, :16], other[:1, :, :16]], dim=-1)
     assert find_copies(half, known).share.tolist() == [pytest.approx(0.5, abs=0.05)]
 
 
 def test_a_steady_sound_of_the_same_first_code_alone_is_no_copy() -> None:
-    known, steady = training(), torch.randint(1, 1024, (1, 8, 32), generator=torch.Generator().manual_seed(1))
+    known, steady = (
+        training(),
+        torch.randint(1, 1024, (1, 8, 32), generator=torch.Generator().manual_seed(1)),
+    )
     known.codes[0, 0, :32] = steady[:, 0] = 7
     assert find_copies(steady, known).share.max() < 0.1

@@ -18,13 +18,30 @@ from ssenv_core.base import pretrained as hub
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.codecs import encodec
 from ssenv_core.evaluation import embeddings
-from ssenv_core.evaluation.embeddings import EMBEDDINGS, Embedding, frechet_by_embedding, load_embedding
+from ssenv_core.evaluation.embeddings import (
+    EMBEDDINGS,
+    Embedding,
+    frechet_by_embedding,
+    load_embedding,
+)
 from ssenv_core.metrics.frechet import frechet_beside_floor, frechet_distance, frechet_infinity
 from ssenv_core.study.params import EmbeddingName
 
 REASON = "the extra `embeddings` (transformers, torchvggish) is not installed"
-AUDIO = {"hidden_size": 64, "patch_embeds_hidden_size": 8, "depths": [1] * 4, "num_attention_heads": [1] * 4, "projection_dim": 12}
-TEXT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "vocab_size": 20}
+AUDIO = {
+    "hidden_size": 64,
+    "patch_embeds_hidden_size": 8,
+    "depths": [1] * 4,
+    "num_attention_heads": [1] * 4,
+    "projection_dim": 12,
+}
+TEXT = {
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 8,
+    "vocab_size": 20,
+}
 VARIABLES = {"encodec": "SSENV_ENCODEC_DIR", "clap": "SSENV_CLAP_DIR", "vggish": "SSENV_VGGISH_DIR"}
 
 
@@ -52,9 +69,13 @@ def clap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     transformers = pytest.importorskip("transformers", reason=REASON)
     folder = tmp_path_factory.mktemp("clap")
     torch.manual_seed(0)
-    config = transformers.ClapConfig(audio_config=AUDIO, text_config=TEXT | {"projection_dim": 12}, projection_dim=12)
+    config = transformers.ClapConfig(
+        audio_config=AUDIO, text_config=TEXT | {"projection_dim": 12}, projection_dim=12
+    )
     transformers.ClapModel(config).save_pretrained(folder)
-    transformers.ClapFeatureExtractor(frequency_min=50, truncation="rand_trunc").save_pretrained(folder)
+    transformers.ClapFeatureExtractor(frequency_min=50, truncation="rand_trunc").save_pretrained(
+        folder
+    )
     return folder
 
 
@@ -70,7 +91,9 @@ def vggish(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.nn.Mod
     path.unlink()
 
 
-def test_encodec_s_are_the_package_s_latents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encodec_s_are_the_package_s_latents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -89,27 +112,40 @@ def test_encodec_s_are_the_package_s_latents(tmp_path: Path, monkeypatch: pytest
     assert np.array_equal(embedding.embed(wav), expected)
 
 
-def test_clap_s_are_the_library_s_audio_features(clap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clap_s_are_the_library_s_audio_features(
+    clap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     transformers = pytest.importorskip("transformers", reason=REASON)
     monkeypatch.setenv("SSENV_CLAP_DIR", str(clap))
     embedding, wav = load_embedding("clap"), noise(2 * 48_000)
-    model, extractor = transformers.ClapModel.from_pretrained(clap).eval(), transformers.ClapFeatureExtractor.from_pretrained(clap)
+    model, extractor = (
+        transformers.ClapModel.from_pretrained(clap).eval(),
+        transformers.ClapFeatureExtractor.from_pretrained(clap),
+    )
     with torch.inference_mode():
-        expected = model.get_audio_features(**extractor(wav, sampling_rate=48_000, return_tensors="pt")).pooler_output.numpy()
+        expected = model.get_audio_features(
+            **extractor(wav, sampling_rate=48_000, return_tensors="pt")
+        ).pooler_output.numpy()
     assert embedding.sample_rate == 48_000
     assert expected.shape == (1, 12)
     np.testing.assert_allclose(embedding.embed(wav), expected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-5)
 
 
-def test_clap_hears_a_long_clip_in_whole_windows_of_ten_seconds(clap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clap_hears_a_long_clip_in_whole_windows_of_ten_seconds(
+    clap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SSENV_CLAP_DIR", str(clap))
     embedding, wav = load_embedding("clap"), noise(23 * 48_000)
-    apart = np.concatenate([embedding.embed(wav[i * 480_000 : (i + 1) * 480_000]) for i in range(2)])
+    apart = np.concatenate(
+        [embedding.embed(wav[i * 480_000 : (i + 1) * 480_000]) for i in range(2)]
+    )
     np.testing.assert_allclose(embedding.embed(wav), apart, atol=1e-5)
 
 
-def test_clap_is_read_from_a_pickle_of_tensors_too(clap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clap_is_read_from_a_pickle_of_tensors_too(
+    clap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safetensors.torch import load_file
 
     for name in ("config.json", "preprocessor_config.json"):
@@ -122,7 +158,9 @@ def test_clap_is_read_from_a_pickle_of_tensors_too(clap: Path, tmp_path: Path, m
     np.testing.assert_allclose(*found, atol=1e-6)
 
 
-@pytest.mark.parametrize("spoil", ["config.json", "preprocessor_config.json", "model.safetensors", "fusion"])
+@pytest.mark.parametrize(
+    "spoil", ["config.json", "preprocessor_config.json", "model.safetensors", "fusion"]
+)
 def test_a_clap_that_is_not_whole_or_another_one_is_one_line(
     clap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
 ) -> None:
@@ -130,21 +168,31 @@ def test_a_clap_that_is_not_whole_or_another_one_is_one_line(
         (tmp_path / file.name).write_bytes(file.read_bytes())
     if spoil == "fusion":
         transformers = pytest.importorskip("transformers", reason=REASON)
-        config = transformers.ClapConfig(audio_config=AUDIO | {"enable_fusion": True, "fusion_type": "aff_2d"}, text_config=TEXT)
+        config = transformers.ClapConfig(
+            audio_config=AUDIO | {"enable_fusion": True, "fusion_type": "aff_2d"}, text_config=TEXT
+        )
         transformers.ClapModel(config).save_pretrained(tmp_path)
     else:
         (tmp_path / spoil).unlink()
     monkeypatch.setenv("SSENV_CLAP_DIR", str(tmp_path))
-    with pytest.raises(SsenvError, match=rf"{tmp_path}.*(SSENV_CLAP_DIR|laion/clap-htsat-unfused)") as error:
+    with pytest.raises(
+        SsenvError, match=rf"{tmp_path}.*(SSENV_CLAP_DIR|laion/clap-htsat-unfused)"
+    ) as error:
         load_embedding("clap")
     assert "\n" not in str(error.value)
 
 
-def test_vggish_s_are_the_package_s_before_the_last_activation(vggish, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vggish_s_are_the_package_s_before_the_last_activation(
+    vggish, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, network = vggish
     from torchvggish.vggish_input import waveform_to_examples
 
-    monkeypatch.setattr(embeddings, "VGGISH", replace(embeddings.VGGISH, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))
+    monkeypatch.setattr(
+        embeddings,
+        "VGGISH",
+        replace(embeddings.VGGISH, sha256=hashlib.sha256(path.read_bytes()).hexdigest()),
+    )
     monkeypatch.setenv("SSENV_VGGISH_DIR", str(path.parent))
     embedding, wav = load_embedding("vggish"), noise(3 * 16_000)
     with torch.no_grad():
@@ -160,7 +208,9 @@ def test_vggish_s_are_the_package_s_before_the_last_activation(vggish, monkeypat
 
 def test_vggish_with_another_hash_is_refused(vggish, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSENV_VGGISH_DIR", str(vggish[0].parent))
-    with pytest.raises(SsenvError, match=r"has the sha256 .* where 1008697624580379\.\. is expected"):
+    with pytest.raises(
+        SsenvError, match=r"has the sha256 .* where 1008697624580379\.\. is expected"
+    ):
         load_embedding("vggish")
 
 
@@ -175,8 +225,12 @@ def test_one_whose_weights_are_not_to_be_had_is_named_in_one_line(name: str) -> 
     assert "\n" not in missing[name]
 
 
-@pytest.mark.parametrize(("name", "package"), [("clap", "transformers"), ("vggish", "torchvggish.torchvggish")])
-def test_without_its_package_one_line_names_the_extra(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "package"), [("clap", "transformers"), ("vggish", "torchvggish.torchvggish")]
+)
+def test_without_its_package_one_line_names_the_extra(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     line = rf"(?i)^{name} needs the package {package.split('.')[0]} \(.*\): in ssenv's folder, pip install -e '\.\[embeddings\]'$"
     with pytest.raises(SsenvError, match=line):
@@ -185,7 +239,10 @@ def test_without_its_package_one_line_names_the_extra(name: str, package: str, m
 
 def test_the_names_are_those_that_can_be_asked_for() -> None:
     assert set(get_args(EmbeddingName)) == set(EMBEDDINGS)
-    with pytest.raises(SsenvError, match=r"unknown embedding 'vgish': did you mean 'vggish'\? \(encodec, clap, vggish\)"):
+    with pytest.raises(
+        SsenvError,
+        match=r"unknown embedding 'vgish': did you mean 'vggish'\? \(encodec, clap, vggish\)",
+    ):
         load_embedding("vgish")
 
 
@@ -193,18 +250,32 @@ def means_of_frames(wav: np.ndarray) -> np.ndarray:
     return wav[: len(wav) // 100 * 100].reshape(-1, 100)[:, :3]
 
 
-def test_columns_are_resampled_and_compared_as_the_codec_s_latents_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(EMBEDDINGS, "encodec", lambda device: Embedding("encodec", 12_000, means_of_frames))
-    columns = {side: [noise(6_000, 10 * i + j) for j in range(6)] for i, side in enumerate(("real", "codec", "generated"))}
+def test_columns_are_resampled_and_compared_as_the_codec_s_latents_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(
+        EMBEDDINGS, "encodec", lambda device: Embedding("encodec", 12_000, means_of_frames)
+    )
+    columns = {
+        side: [noise(6_000, 10 * i + j) for j in range(6)]
+        for i, side in enumerate(("real", "codec", "generated"))
+    }
     tables, missing = frechet_by_embedding(["encodec"], columns, 24_000, seed=3)
     assert missing == {}
     embedding = Embedding("encodec", 12_000, means_of_frames)
-    embedded = {side: embedding.of([(wav, 24_000) for wav in wavs], 6) for side, wavs in columns.items()}
+    embedded = {
+        side: embedding.of([(wav, 24_000) for wav in wavs], 6) for side, wavs in columns.items()
+    }
     assert [len(clip) for clip in embedded["real"]] == [30] * 6
     assert tables["encodec"].equals(frechet_beside_floor(**embedded, seed=3))
     generated = tables["encodec"].loc["generated"]
-    assert generated["distance"] == frechet_distance(np.concatenate(embedded["real"]), np.concatenate(embedded["generated"]))
-    assert generated["extrapolated"] == frechet_infinity(embedded["real"], embedded["generated"], seed=3).distance
+    assert generated["distance"] == frechet_distance(
+        np.concatenate(embedded["real"]), np.concatenate(embedded["generated"])
+    )
+    assert (
+        generated["extrapolated"]
+        == frechet_infinity(embedded["real"], embedded["generated"], seed=3).distance
+    )
     halves = tables["encodec"].loc[["halves of the real clips", "codec"]]
     assert halves["clips"].tolist() == [3, 3]
     assert halves["extrapolated"].isna().all()

@@ -25,7 +25,11 @@ from ssenv_core.metrics.frechet import frechet_pair
 
 
 def noise(seed, samples=6000, channels=1):
-    return (0.1 * np.random.default_rng(seed).standard_normal((samples, channels))).astype(np.float32).squeeze()
+    return (
+        (0.1 * np.random.default_rng(seed).standard_normal((samples, channels)))
+        .astype(np.float32)
+        .squeeze()
+    )
 
 
 def write(path, wav, rate=24_000):
@@ -42,34 +46,71 @@ def folders(tmp_path):
 
 
 def evaluate(folders, convention="matched"):
-    return evaluate_folders(folders / "real", folders / "generated", folders / "out", convention=convention, sample_rate=24_000)
+    return evaluate_folders(
+        folders / "real",
+        folders / "generated",
+        folders / "out",
+        convention=convention,
+        sample_rate=24_000,
+    )
 
 
 def test_ordinary_clips_need_no_note(folders):
     report = evaluate(folders).report
     assert report["notes"] == []
-    assert report["pairing"] == "2 pairs by sorted file name, the i-th real with the i-th generated clip: spectrograms."
+    assert (
+        report["pairing"]
+        == "2 pairs by sorted file name, the i-th real with the i-th generated clip: spectrograms."
+    )
 
 
 @pytest.mark.parametrize(
     ("wav", "rate", "note"),
     [
-        (noise(9, channels=2), 24_000, "1 of 3 real clips is of several channels, mixed to mono: c.wav."),
-        (noise(9, 11_025), 44_100, "1 of 3 real clips is not at 24000 Hz, so resampled to it: c.wav."),
-        (np.zeros(6000), 24_000, "1 of 3 real clips is silent throughout, so left out of the means: c.wav."),
-        (np.clip(20 * noise(9), -1, 1), 24_000, "1 of 3 real clips is at full scale somewhere, so perhaps clipped: c.wav."),
-        (np.stack([np.ones(6000), -np.ones(6000)], 1) * np.abs(noise(9))[:, None] * 20, 24_000, "clipped"),
+        (
+            noise(9, channels=2),
+            24_000,
+            "1 of 3 real clips is of several channels, mixed to mono: c.wav.",
+        ),
+        (
+            noise(9, 11_025),
+            44_100,
+            "1 of 3 real clips is not at 24000 Hz, so resampled to it: c.wav.",
+        ),
+        (
+            np.zeros(6000),
+            24_000,
+            "1 of 3 real clips is silent throughout, so left out of the means: c.wav.",
+        ),
+        (
+            np.clip(20 * noise(9), -1, 1),
+            24_000,
+            "1 of 3 real clips is at full scale somewhere, so perhaps clipped: c.wav.",
+        ),
+        (
+            np.stack([np.ones(6000), -np.ones(6000)], 1) * np.abs(noise(9))[:, None] * 20,
+            24_000,
+            "clipped",
+        ),
     ],
     ids=["stereo", "rate", "silent", "clipped", "clipped in both channels, silent as mono"],
 )
-def test_a_clip_that_is_not_as_it_should_be_is_said_in_one_sentence_and_the_rest_is_measured(folders, wav, rate, note):
+def test_a_clip_that_is_not_as_it_should_be_is_said_in_one_sentence_and_the_rest_is_measured(
+    folders, wav, rate, note
+):
     write(folders / "real" / "c.wav", wav, rate)
     found = evaluate(folders)
     if note == "clipped":
-        assert [sentence.split(" clips is ")[1][:6] for sentence in found.report["notes"]] == ["of sev", "silent", "at ful"]
+        assert [sentence.split(" clips is ")[1][:6] for sentence in found.report["notes"]] == [
+            "of sev",
+            "silent",
+            "at ful",
+        ]
     else:
         assert found.report["notes"] == [note]
-    assert found.report["pairing"].endswith("; 1 of 3 real clips have no partner, and count in all else.")
+    assert found.report["pairing"].endswith(
+        "; 1 of 3 real clips have no partner, and count in all else."
+    )
     assert found.comparison.loc["snr", "real_n"] == 3 - found.clips["real"]["silent"].sum()
 
 
@@ -85,7 +126,9 @@ def test_in_the_papers_convention_rates_stay_and_are_named(folders):
     write(folders / "real" / "a.wav", noise(8, 11_025), 44_100)
     found = evaluate(folders, "paper")
     (note,) = found.report["notes"]
-    assert note.startswith("The clips have different rates (24000, 44100 Hz) and were measured at them")
+    assert note.startswith(
+        "The clips have different rates (24000, 44100 Hz) and were measured at them"
+    )
     assert found.clips["real"]["sample_rate"].tolist() == [44_100, 24_000]
 
 
@@ -94,7 +137,9 @@ def test_clips_of_other_lengths_are_named(folders):
         path.unlink()
     write(folders / "generated" / "a.wav", noise(1, 12_000))
     notes = evaluate(folders).report["notes"]
-    assert notes[0].startswith("Clips last 0.25 s (real) and 0.50 s (generated) in the mean: the spectral entropy")
+    assert notes[0].startswith(
+        "Clips last 0.25 s (real) and 0.50 s (generated) in the mean: the spectral entropy"
+    )
     write(folders / "generated" / "a.wav", noise(1, 6_000))
     assert evaluate(folders).report["notes"] == []
 
@@ -111,7 +156,10 @@ def test_many_names_are_cut_short(folders):
 @pytest.mark.parametrize(
     ("wav", "line"),
     [
-        (np.array([0.1, np.nan, 0.1]), r".*c\.wav holds samples that are not finite: replace or remove it"),
+        (
+            np.array([0.1, np.nan, 0.1]),
+            r".*c\.wav holds samples that are not finite: replace or remove it",
+        ),
         (np.array([0.1]), r".*c\.wav: 1 sample, too few to measure; at least 2 are needed"),
         (np.array([0.1, 0.2]), r".*c\.wav: clip 0 at 1000 Hz: \d samples?, too few to measure.*"),
     ],
@@ -119,7 +167,16 @@ def test_many_names_are_cut_short(folders):
 )
 def test_what_cannot_be_measured_ends_it_in_one_line_and_nothing_is_written(folders, wav, line):
     write(folders / "generated" / "c.wav", wav)
-    options = ["--real", folders / "real", "--generated", folders / "generated", "--output", folders / "out", "--sample-rate", "1000"]
+    options = [
+        "--real",
+        folders / "real",
+        "--generated",
+        folders / "generated",
+        "--output",
+        folders / "out",
+        "--sample-rate",
+        "1000",
+    ]
     result = CliRunner().invoke(main, ["evaluate", *map(str, options)])
     assert result.exit_code == 1
     assert re.fullmatch(f"error: {line}\n", result.stderr), result.stderr
@@ -129,16 +186,29 @@ def test_what_cannot_be_measured_ends_it_in_one_line_and_nothing_is_written(fold
 def counted(monkeypatch):
     """The calls of what measures clips and pairs from now on."""
     calls = []
-    for module, name in ((measuring, "measure"), (evaluation, "paired_similarity"), (evaluation, "whole_clip_similarity")):
+    for module, name in (
+        (measuring, "measure"),
+        (evaluation, "paired_similarity"),
+        (evaluation, "whole_clip_similarity"),
+    ):
         made = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *args, made=made, name=name, **kwargs: calls.append(name) or made(*args, **kwargs))
+        monkeypatch.setattr(
+            module,
+            name,
+            lambda *args, made=made, name=name, **kwargs: (
+                calls.append(name) or made(*args, **kwargs)
+            ),
+        )
     return calls
 
 
 def test_a_second_run_reads_all_numbers_and_gives_the_same_files(folders, monkeypatch):
     write(folders / "real" / "c.wav", np.zeros(6000))  # NaN, and an infinite SNR in the next
     write(folders / "generated" / "z.wav", np.full(6000, 0.25))
-    assert evaluate(folders).report["measured_before"] == {"clips_and_pairs": 9, "read_from_cache": 0}
+    assert evaluate(folders).report["measured_before"] == {
+        "clips_and_pairs": 9,
+        "read_from_cache": 0,
+    }
     names = ("metrics.csv", "comparison.csv", "pairs.csv")
     before = [(folders / "out" / name).read_text() for name in names]
     calls = counted(monkeypatch)
@@ -147,7 +217,9 @@ def test_a_second_run_reads_all_numbers_and_gives_the_same_files(folders, monkey
     assert [(folders / "out" / name).read_text() for name in names] == before
 
 
-def test_a_changed_file_is_measured_again_with_its_pair_and_a_renamed_one_is_not(folders, monkeypatch):
+def test_a_changed_file_is_measured_again_with_its_pair_and_a_renamed_one_is_not(
+    folders, monkeypatch
+):
     evaluate(folders)
     write(folders / "real" / "b.wav", noise(7))
     (folders / "generated" / "x.wav").rename(folders / "generated" / "w.wav")
@@ -160,7 +232,9 @@ def test_a_changed_file_is_measured_again_with_its_pair_and_a_renamed_one_is_not
 
 def test_another_rate_convention_or_code_is_measured_anew(folders, monkeypatch):
     evaluate(folders)
-    write(folders / "real" / "b.wav", noise(1), 22_050)  # the samples are those that b had, the rate is not
+    write(
+        folders / "real" / "b.wav", noise(1), 22_050
+    )  # the samples are those that b had, the rate is not
     calls = counted(monkeypatch)
     evaluate(folders)
     assert calls.count("measure") == 1
@@ -218,7 +292,12 @@ def test_sounds_and_recordings_have_the_numbers_of_single_clips_and_errors_name_
     sounds = load_dataset("synthetic", clips_per_class=1, seed=0)
     table = measure_recordings(sounds)
     assert (table["sample_rate"] == sounds.native_rate).all()
-    assert table.loc[4, "snr"] == acoustic_metrics(sounds.read(sounds.clips[4], sounds.native_rate), sounds.native_rate)["snr"]
+    assert (
+        table.loc[4, "snr"]
+        == acoustic_metrics(sounds.read(sounds.clips[4], sounds.native_rate), sounds.native_rate)[
+            "snr"
+        ]
+    )
 
 
 def test_the_page_opens_alone_and_shows_notes_tables_and_figures(folders):
@@ -227,20 +306,39 @@ def test_the_page_opens_alone_and_shows_notes_tables_and_figures(folders):
     page = write_evaluation(folders / "out" / "report.html", found).read_text()
     assert not re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page)
     assert page.count("plotly.js v") >= 1
-    assert "1 of 3 real clips is silent throughout, so left out of the means: &lt;b&gt;.wav." in page
+    assert (
+        "1 of 3 real clips is silent throughout, so left out of the means: &lt;b&gt;.wav." in page
+    )
     assert "<b>.wav" not in page
     assert found.report["pairing"] in page
     assert all(f">{column.replace('_', ' ')}<" in page for column in SHOWN)
     assert all(f"{metric.label} ({metric.unit})" in page for metric in METRICS.values())
     assert f"{found.report['similarity']['spectral_convergence']['mean']:.4f}" in page
-    figures = [json.loads(data) for data in re.findall(r'<script type="application/json" id="figure-\d-data">(.*?)</script>', page)]
+    figures = [
+        json.loads(data)
+        for data in re.findall(
+            r'<script type="application/json" id="figure-\d-data">(.*?)</script>', page
+        )
+    ]
     assert len(figures) == len(re.findall(r'class="figure" id="figure-\d"', page)) == 2
-    assert {trace["name"] for figure in figures for trace in figure["data"]} == {"real", "generated"}
+    assert {trace["name"] for figure in figures for trace in figure["data"]} == {
+        "real",
+        "generated",
+    }
 
 
 def test_the_command_says_what_it_read_and_where_the_page_is(folders):
-    options = ["--real", folders / "real", "--generated", folders / "generated", "--output", folders / "out"]
-    first, second = (CliRunner().invoke(main, ["evaluate", *map(str, options)]).stdout for _ in range(2))
+    options = [
+        "--real",
+        folders / "real",
+        "--generated",
+        folders / "generated",
+        "--output",
+        folders / "out",
+    ]
+    first, second = (
+        CliRunner().invoke(main, ["evaluate", *map(str, options)]).stdout for _ in range(2)
+    )
     assert "were read from" not in first
     assert f"6 of 6 clips and pairs were read from {folders / 'out' / 'cache.json'}" in second
     assert second.endswith(f"written: {folders / 'out' / 'report.html'}\n")
@@ -251,7 +349,9 @@ def frames_of(wav):
     return wav[: len(wav) // 50 * 50].reshape(-1, 50)[:, :2]
 
 
-@pytest.mark.parametrize(("convention", "rates"), [("matched", (24_000, 24_000)), ("paper", (44_100, 24_000))])
+@pytest.mark.parametrize(
+    ("convention", "rates"), [("matched", (24_000, 24_000)), ("paper", (44_100, 24_000))]
+)
 def test_a_distance_is_of_clips_at_the_rate_of_the_convention(folders, convention, rates):
     wavs = [noise(i, 11_025) for i in range(5)], [noise(10 + i) for i in range(6)]
     for side, rate, made in zip(("real", "generated"), (44_100, 24_000), wavs, strict=True):
@@ -261,7 +361,12 @@ def test_a_distance_is_of_clips_at_the_rate_of_the_convention(folders, conventio
             write(folders / side / f"{i}.wav", wav, rate)
     embedding = Embedding("frames", 12_000, frames_of)
     found = evaluate_folders(
-        folders / "real", folders / "generated", folders / "out", convention=convention, sample_rate=24_000, embeddings=[embedding]
+        folders / "real",
+        folders / "generated",
+        folders / "out",
+        convention=convention,
+        sample_rate=24_000,
+        embeddings=[embedding],
     )
     sides = []
     for made, own, rate in zip(wavs, (44_100, 24_000), rates, strict=True):
@@ -273,12 +378,39 @@ def test_a_distance_is_of_clips_at_the_rate_of_the_convention(folders, conventio
     assert f">{found.report['frechet']['frames']['distance']:.4g}<" in page
 
 
-def test_the_command_measures_distances_and_stops_before_anything_where_an_embedding_is_not_to_be_had(folders, monkeypatch):
-    options = ["evaluate", *map(str, ("--real", folders / "real", "--generated", folders / "generated", "--output", folders / "out"))]
+def test_the_command_measures_distances_and_stops_before_anything_where_an_embedding_is_not_to_be_had(
+    folders, monkeypatch
+):
+    options = [
+        "evaluate",
+        *map(
+            str,
+            (
+                "--real",
+                folders / "real",
+                "--generated",
+                folders / "generated",
+                "--output",
+                folders / "out",
+            ),
+        ),
+    ]
     monkeypatch.setitem(EMBEDDINGS, "vggish", lambda device: Embedding("vggish", 12_000, frames_of))
-    found = CliRunner().invoke(main, [*options, "--embedding", "vggish", "--embedding", "vggish"]).stdout
-    assert len(re.findall(r"^Fréchet distance by vggish: [\d.e-]+ \(clips 2\)$", found, re.MULTILINE)) == 1
-    assert json.loads((folders / "out" / "report.json").read_text())["frechet"]["vggish"]["extrapolated"] is None
+    found = (
+        CliRunner()
+        .invoke(main, [*options, "--embedding", "vggish", "--embedding", "vggish"])
+        .stdout
+    )
+    assert (
+        len(re.findall(r"^Fréchet distance by vggish: [\d.e-]+ \(clips 2\)$", found, re.MULTILINE))
+        == 1
+    )
+    assert (
+        json.loads((folders / "out" / "report.json").read_text())["frechet"]["vggish"][
+            "extrapolated"
+        ]
+        is None
+    )
 
     def missing(device):
         raise SsenvError("vggish needs its weights")

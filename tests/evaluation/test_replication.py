@@ -25,7 +25,9 @@ class Hiss:
     level: float
 
     def read(self, sample_rate: int, duration: float) -> np.ndarray:
-        return (self.level * np.random.default_rng(0).standard_normal(round(sample_rate * duration))).astype(np.float32)
+        return (
+            self.level * np.random.default_rng(0).standard_normal(round(sample_rate * duration))
+        ).astype(np.float32)
 
     def identity(self) -> list:
         return [self.level]
@@ -35,7 +37,10 @@ class Hiss:
 
 def dataset(name: str, clips: int) -> Dataset:
     """Every second clip is in fold 2; there, levels fall with the name, and the names are listed backwards."""
-    made = [Clip(f"{i % 2 + 1}-{i:04d}", 0, i % 2 + 1, Hiss(0.1 / (1 + i))) for i in reversed(range(clips))]
+    made = [
+        Clip(f"{i % 2 + 1}-{i:04d}", 0, i % 2 + 1, Hiss(0.1 / (1 + i)))
+        for i in reversed(range(clips))
+    ]
     return Dataset(name, ("hiss",), tuple(made), 0.05)
 
 
@@ -60,7 +65,12 @@ def test_the_papers_table_is_reproduced(recordings):
     ours = paper.means["real_44100_hz"] / paper.means["real_published"] - 1
     assert ours.drop("rms").abs().max() < 1e-3
     assert abs(ours["rms"]) < 0.02
-    pd.testing.assert_series_equal(paper.means["generated"], paper.means["generated_published_here"], check_names=False, rtol=1e-6)
+    pd.testing.assert_series_equal(
+        paper.means["generated"],
+        paper.means["generated_published_here"],
+        check_names=False,
+        rtol=1e-6,
+    )
     assert paper.gaps.loc["snr", "published_percent"] == pytest.approx(54.89, abs=0.01)
     assert paper.gaps.loc["snr", "published_matched_percent"] == pytest.approx(120, abs=1)
     assert "+120 %, not +55 %" in paper.sentence
@@ -69,19 +79,31 @@ def test_the_papers_table_is_reproduced(recordings):
 def test_values_that_agree_and_one_that_does_not_are_told_apart(paper):
     found = replicate(paper, dataset("synthetic", 4))
     assert found.largest_deviation == pytest.approx(0, abs=1e-6)
-    assert found.means["generated"].tolist() == pytest.approx(found.means["generated_published_here"].tolist())
-    assert [path.name for path in found.files] == ["generated_metrics.json", "sample_000.wav", "sample_001.wav"]
+    assert found.means["generated"].tolist() == pytest.approx(
+        found.means["generated_published_here"].tolist()
+    )
+    assert [path.name for path in found.files] == [
+        "generated_metrics.json",
+        "sample_000.wav",
+        "sample_001.wav",
+    ]
     values = json.loads((paper / "generated_metrics.json").read_text())
     values["sample_001"]["zcr"] *= 1.02
     (paper / "generated_metrics.json").write_text(json.dumps(values))
-    assert replicate(paper, dataset("synthetic", 4)).largest_deviation == pytest.approx(0.02 / 1.02, rel=1e-3)
+    assert replicate(paper, dataset("synthetic", 4)).largest_deviation == pytest.approx(
+        0.02 / 1.02, rel=1e-3
+    )
 
 
 def test_the_real_side_is_left_empty_for_another_dataset_and_not_spoken_of(paper):
     found = replicate(paper, dataset("esc10", 4))
     assert found.means[["real_44100_hz", "real_24000_hz"]].isna().all(axis=None)
     assert found.gaps[["published_percent", "published_ks_d"]].notna().all(axis=None)
-    assert found.gaps[["published_matched_percent", "here_own_percent", "here_matched_ks_d"]].isna().all(axis=None)
+    assert (
+        found.gaps[["published_matched_percent", "here_own_percent", "here_matched_ks_d"]]
+        .isna()
+        .all(axis=None)
+    )
     assert "nan" not in found.sentence
     assert "at one rate" not in found.sentence
     assert "at one rate" in replicate(paper, dataset("esc50", 4)).sentence

@@ -19,14 +19,30 @@ from ssenv_core.codecs import load_codec
 from ssenv_core.data.tokens import TokenSet, require_codec
 from ssenv_core.evaluation import controls as scoring
 from ssenv_core.generator.canvas import Canvas
-from ssenv_core.generator.file import TrainedGenerator, class_index, load_generator, save_generator, shipped_generator
-from ssenv_core.generator.generation import decode_clip, encode_file, generate_codes, generate_waveforms, joints, record_decoding, windows
+from ssenv_core.generator.file import (
+    TrainedGenerator,
+    class_index,
+    load_generator,
+    save_generator,
+    shipped_generator,
+)
+from ssenv_core.generator.generation import (
+    decode_clip,
+    encode_file,
+    generate_codes,
+    generate_waveforms,
+    joints,
+    record_decoding,
+    windows,
+)
 from ssenv_core.generator.plans import Plans
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 from ssenv_core.soundstorm.sampling import Sampling
 
 CLASSES = ("dog", "rain", "siren")
-CONFIG = SoundStormConfig(n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3)
+CONFIG = SoundStormConfig(
+    n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +53,23 @@ def codec():
 @pytest.fixture(scope="module")
 def generator(codec):
     torch.manual_seed(0)
-    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "bandwidth": 1.5, "frame_rate": 75.0, "duration": 0.4}
+    metadata = {
+        "codec": codec.name,
+        "token_hash": codec.token_hash,
+        "n_q": 2,
+        "bandwidth": 1.5,
+        "frame_rate": 75.0,
+        "duration": 0.4,
+    }
     return TrainedGenerator(SoundStorm(CONFIG).eval(), CLASSES, metadata, {"settings": {}})
 
 
 def generate(generator, labels, canvas=None, *, duration=0.2, seed=7, batch_size=8, **sampling):
     canvas = canvas or Canvas.blank(generator, len(labels), duration)
     sampling = Sampling(**{"steps": (3, 2), **sampling})
-    return generate_codes(generator, labels, sampling, canvas, seed=seed, device="cpu", batch_size=batch_size)
+    return generate_codes(
+        generator, labels, sampling, canvas, seed=seed, device="cpu", batch_size=batch_size
+    )
 
 
 def test_item_is_independent_of_its_batch(generator):
@@ -61,14 +86,23 @@ def test_in_bf16_too_an_item_is_independent_of_its_batch(generator):
     for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.3)
     seen = set()
-    used = lambda *_: seen.add(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None)  # noqa: E731
+    used = lambda *_: seen.add(
+        torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+    )  # noqa: E731
     model.register_forward_hook(used)
     wide, sampling = replace(generator, model=model), Sampling((3, 2))
     for precision, dtype in (("bf16", torch.bfloat16), ("fp32", None)):
         seen.clear()
         together, alone = (
             generate_codes(
-                wide, [0, 1, 2], sampling, Canvas.blank(wide, 3, 0.4), seed=7, device="cpu", precision=precision, batch_size=size
+                wide,
+                [0, 1, 2],
+                sampling,
+                Canvas.blank(wide, 3, 0.4),
+                seed=7,
+                device="cpu",
+                precision=precision,
+                batch_size=size,
             )
             for size in (3, 1)
         )
@@ -88,7 +122,9 @@ def test_class_and_guidance_reach_the_decoding(generator):
     assert not torch.equal(generate(generator, [0]), generate(generator, [0], guidance=5.0))
 
 
-@pytest.mark.parametrize(("duration", "frames"), [(0.2, 15), (0.201, 16), (1 / 75, 1), (0.001, 1), (1.0, 75)])
+@pytest.mark.parametrize(
+    ("duration", "frames"), [(0.2, 15), (0.201, 16), (1 / 75, 1), (0.001, 1), (1.0, 75)]
+)
 def test_a_part_of_a_frame_counts_as_a_whole_one(generator, duration, frames):
     codes = generate(generator, [0], duration=duration, steps=(1, 1))
     assert codes.shape == (1, 2, frames)
@@ -109,7 +145,11 @@ def test_no_class_is_a_label_and_others_beyond_it_are_not(generator):
 
 
 def test_settings_out_of_range_are_one_line(generator):
-    for changes, named in (({"duration": 0}, "duration"), ({"steps": (3,)}, "steps"), ({"guidance": -1}, "guidance")):
+    for changes, named in (
+        ({"duration": 0}, "duration"),
+        ({"steps": (3,)}, "steps"),
+        ({"guidance": -1}, "guidance"),
+    ):
         with pytest.raises(SsenvError, match=named) as error:
             generate(generator, [0], **changes)
         assert "\n" not in str(error.value)
@@ -126,23 +166,35 @@ def test_a_continued_sound_begins_with_what_was_given(generator, recording):
     assert longer.shape == (2, 2, 30)
     assert torch.equal(longer[..., :20], begun)
     assert not torch.equal(longer[..., 20:], recording[..., 20:])
-    with pytest.raises(SsenvError, match=r"has 0\.27 s: a duration of 0\.2 s leaves nothing to generate"):
+    with pytest.raises(
+        SsenvError, match=r"has 0\.27 s: a duration of 0\.2 s leaves nothing to generate"
+    ):
         Canvas.continuing(generator, begun, 0.2)
 
 
 def test_an_inpainted_sound_changes_between_the_given_times_alone(generator, recording):
-    changed = generate(generator, [0, 1], Canvas.inpainting(generator, recording, 0.1, 0.2)) != recording
+    changed = (
+        generate(generator, [0, 1], Canvas.inpainting(generator, recording, 0.1, 0.2)) != recording
+    )
     assert changed[..., 8:15].any(dim=-1).all()
     assert not changed[..., :8].any()
     assert not changed[..., 15:].any()
     to_the_end = Canvas.inpainting(generator, recording, 0.1, float("inf")).given
     assert torch.equal(to_the_end, Canvas.inpainting(generator, recording, 0.1, 0.4).given)
-    for start, stop in ((0.2, 0.1), (0.4, 0.5), (-1, 0.2), (float("nan"), 0.2), (0.1, float("nan"))):
+    for start, stop in (
+        (0.2, 0.1),
+        (0.4, 0.5),
+        (-1, 0.2),
+        (float("nan"), 0.2),
+        (0.1, float("nan")),
+    ):
         with pytest.raises(SsenvError, match=r"no part of the sound's 0\.40 s"):
             Canvas.inpainting(generator, recording, start, stop)
 
 
-def test_a_varied_sound_keeps_what_is_not_renewed_and_each_clip_renews_other_tokens(generator, recording):
+def test_a_varied_sound_keeps_what_is_not_renewed_and_each_clip_renews_other_tokens(
+    generator, recording
+):
     canvas = Canvas.varying(recording, 0.3, seed=1)
     assert canvas.given.sum(-1).unique().tolist() == [21]
     assert not torch.equal(canvas.given[0], canvas.given[1])
@@ -164,7 +216,10 @@ def test_a_long_variation_is_the_same_whatever_is_varied_with_it(generator, reco
         canvas = Canvas.varying(long, 0.02, seed=seed)
         together = generate(generator, [0] * 4, canvas)
         assert torch.equal(together[canvas.given], long[canvas.given])
-        assert torch.equal(generate(generator, [0], replace(canvas, codes=long[:1], given=canvas.given[:1])), together[:1])
+        assert torch.equal(
+            generate(generator, [0], replace(canvas, codes=long[:1], given=canvas.given[:1])),
+            together[:1],
+        )
         changed += int((together != long).sum())
     assert changed > 100
 
@@ -177,7 +232,9 @@ def test_what_is_asked_reaches_every_window_and_a_generator_without_controls_ref
     controlled = replace(generator, model=model)
     shown = []
     original = model.forward
-    model.forward = lambda codes, labels, padding=None, controls=None: shown.append(controls) or original(codes, labels, padding, controls)
+    model.forward = lambda codes, labels, padding=None, controls=None: (
+        shown.append(controls) or original(codes, labels, padding, controls)
+    )
     canvas = Canvas.blank(controlled, 2, 1.0).asking(controlled, onsets=[0.1, 0.5])
     generate(controlled, [0, 1], canvas, steps=(1, 1))
     for controls, start in zip(shown[::2], (0, 15, 30, 45), strict=True):
@@ -194,9 +251,23 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
     loudness = torch.linspace(0, 1, 150).expand(2, 150)
     controls = torch.stack((loudness, (torch.arange(150) == 60).expand(2, 150)), dim=-1).float()
     labels, zeros = torch.tensor([0, 2]), torch.zeros(2, dtype=torch.int64)
-    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": 75.0, "duration": 2.0}
+    metadata = {
+        "codec": codec.name,
+        "token_hash": codec.token_hash,
+        "n_q": 2,
+        "frame_rate": 75.0,
+        "duration": 2.0,
+    }
     tokens = TokenSet(
-        torch.zeros(2, 2, 150, dtype=torch.int64), labels, zeros, loudness > -1, controls, ("a", "b"), ("", ""), CLASSES, metadata
+        torch.zeros(2, 2, 150, dtype=torch.int64),
+        labels,
+        zeros,
+        loudness > -1,
+        controls,
+        ("a", "b"),
+        ("", ""),
+        CLASSES,
+        metadata,
     )
     obedient = TrainedGenerator(model, CLASSES, metadata, {})
 
@@ -207,7 +278,11 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
         if canvas.controls is None:
             return canvas.codes
         asked.append((~canvas.controls.isnan()).all(dim=1).tolist())
-        return (canvas.controls[..., :1].transpose(1, 2).nan_to_num(0.0) * 1000).long().expand(-1, 2, -1)
+        return (
+            (canvas.controls[..., :1].transpose(1, 2).nan_to_num(0.0) * 1000)
+            .long()
+            .expand(-1, 2, -1)
+        )
 
     def sound(generator, codec, codes, **_):
         rng = np.random.default_rng(0)
@@ -219,25 +294,59 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
     scores = scoring.control_scores(obedient, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
     assert scores.loc["loudness_correlation", "asked"] > 0.95
     assert abs(scores.loc["loudness_correlation", "not asked"]) < 0.5
-    assert list(scores.columns) == ["asked", "loudness alone", "onsets alone", "not asked", "recording"]
+    assert list(scores.columns) == [
+        "asked",
+        "loudness alone",
+        "onsets alone",
+        "not asked",
+        "recording",
+    ]
     assert asked == [[[True, True]] * 2, [[True, False]] * 2, [[False, True]] * 2]
-    assert scores.loc["loudness_correlation", "loudness alone"] == scores.loc["loudness_correlation", "asked"]
-    assert scores.loc["loudness_correlation", "onsets alone"] == scores.loc["loudness_correlation", "not asked"]
+    assert (
+        scores.loc["loudness_correlation", "loudness alone"]
+        == scores.loc["loudness_correlation", "asked"]
+    )
+    assert (
+        scores.loc["loudness_correlation", "onsets alone"]
+        == scores.loc["loudness_correlation", "not asked"]
+    )
 
 
-def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_codes_do(codec, monkeypatch):
+def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_codes_do(
+    codec, monkeypatch
+):
     decoded = []
 
     def sound(generator, codec, codes, **_):
         decoded.append(codes)
         return [np.zeros(24_000)]
 
-    monkeypatch.setattr(scoring, "generate_codes", lambda generator, labels, sampling, canvas, **_: canvas.codes + 1)
+    monkeypatch.setattr(
+        scoring, "generate_codes", lambda generator, labels, sampling, canvas, **_: canvas.codes + 1
+    )
     monkeypatch.setattr(scoring, "generate_waveforms", sound)
     codes, controls = torch.full((1, 2, 75), 7), torch.full((1, 75, 2), 0.5)
-    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": 75.0, "duration": 1.0}
-    tokens = TokenSet(codes, torch.tensor([0]), torch.tensor([1]), controls[..., 0] > 0, controls, ("a",), ("",), CLASSES, metadata)
-    generator = TrainedGenerator(SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {})
+    metadata = {
+        "codec": codec.name,
+        "token_hash": codec.token_hash,
+        "n_q": 2,
+        "frame_rate": 75.0,
+        "duration": 1.0,
+    }
+    tokens = TokenSet(
+        codes,
+        torch.tensor([0]),
+        torch.tensor([1]),
+        controls[..., 0] > 0,
+        controls,
+        ("a",),
+        ("",),
+        CLASSES,
+        metadata,
+    )
+    generator = TrainedGenerator(
+        SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {}
+    )
     scoring.control_scores(generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
     assert [part.unique().tolist() for part in decoded] == [[1]] * 4 + [[7]]
 
@@ -246,15 +355,37 @@ def test_silence_that_was_given_earns_no_score(codec, monkeypatch):
     """Loudness that has nothing to do with what was asked, but for the silence."""
     wav = 0.1 * np.random.default_rng(0).standard_normal(24_000)
     wav[12_000:] = 0.0
-    monkeypatch.setattr(scoring, "generate_codes", lambda generator, labels, sampling, canvas, **_: canvas.codes)
+    monkeypatch.setattr(
+        scoring, "generate_codes", lambda generator, labels, sampling, canvas, **_: canvas.codes
+    )
     monkeypatch.setattr(scoring, "generate_waveforms", lambda *_, **__: [wav])
     controls = torch.rand(1, 75, 2, generator=torch.Generator().manual_seed(0))
     controls[:, 37:, 0] = 0.0
-    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "frame_rate": 75.0, "duration": 1.0}
+    metadata = {
+        "codec": codec.name,
+        "token_hash": codec.token_hash,
+        "n_q": 2,
+        "frame_rate": 75.0,
+        "duration": 1.0,
+    }
     codes = torch.zeros(1, 2, 75, dtype=torch.int64)
-    tokens = TokenSet(codes, torch.tensor([0]), torch.tensor([1]), controls[..., 0] > 0, controls, ("a",), ("",), CLASSES, metadata)
-    generator = TrainedGenerator(SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {})
-    scores = scoring.control_scores(generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
+    tokens = TokenSet(
+        codes,
+        torch.tensor([0]),
+        torch.tensor([1]),
+        controls[..., 0] > 0,
+        controls,
+        ("a",),
+        ("",),
+        CLASSES,
+        metadata,
+    )
+    generator = TrainedGenerator(
+        SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {}
+    )
+    scores = scoring.control_scores(
+        generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu"
+    )
     assert scores.loc["loudness_correlation"].abs().max() < 0.4
 
 
@@ -282,7 +413,11 @@ def test_where_a_plan_is_silent_the_codes_of_silence_are_given(generator):
     controls = torch.full((1, 30, 2), 0.5)
     controls[:, 10:15, 0] = 0.0
     canvas = Canvas.blank(generator, 2, 0.6)
-    told = canvas.planned(replace(generator, plans=Plans(torch.tensor([0]), controls, torch.tensor([7, 9]))), [0, 0], 3)
+    told = canvas.planned(
+        replace(generator, plans=Plans(torch.tensor([0]), controls, torch.tensor([7, 9]))),
+        [0, 0],
+        3,
+    )
     silent = torch.zeros(45, dtype=torch.bool)
     silent[10:15] = silent[40:45] = True
     assert torch.equal(told.given, silent.expand(2, 2, 45))
@@ -290,9 +425,18 @@ def test_where_a_plan_is_silent_the_codes_of_silence_are_given(generator):
     made = generate(generator, [0, 0], replace(told, controls=None))
     assert torch.equal(made[..., 10:15], told.codes[..., 10:15])
     assert torch.equal(told.padding, torch.arange(45).expand(2, 45) >= 40)  # behind the last sound
-    first, *_ = record_decoding(generator, [0, 0], Sampling(steps=(3, 2)), replace(told, controls=None), seeds=[1, 2], device="cpu")
+    first, *_ = record_decoding(
+        generator,
+        [0, 0],
+        Sampling(steps=(3, 2)),
+        replace(told, controls=None),
+        seeds=[1, 2],
+        device="cpu",
+    )
     assert torch.equal(first.free, ~silent.expand(2, 45))
-    without = canvas.planned(replace(generator, plans=Plans(torch.tensor([0]), controls)), [0, 0], 3)
+    without = canvas.planned(
+        replace(generator, plans=Plans(torch.tensor([0]), controls)), [0, 0], 3
+    )
     assert not without.given.any()
     assert without.padding is None
 
@@ -304,9 +448,15 @@ def test_what_is_padding_does_not_change_the_rest(generator, n_frames):
     for head in telling.model.heads:  # so that what is around a frame matters
         torch.nn.init.normal_(head.weight, std=2.0)
     short, long = n_frames - 10, n_frames - 5
-    blank, padding = Canvas.blank(telling, 2, n_frames / 75), torch.arange(n_frames) >= torch.tensor([[short], [long]])
+    blank, padding = (
+        Canvas.blank(telling, 2, n_frames / 75),
+        torch.arange(n_frames) >= torch.tensor([[short], [long]]),
+    )
     given = padding[:, None].expand(2, 2, n_frames)
-    one, other = (replace(blank, codes=torch.randint(1024, (2, 2, n_frames)), given=given, silence=padding) for _ in range(2))
+    one, other = (
+        replace(blank, codes=torch.randint(1024, (2, 2, n_frames)), given=given, silence=padding)
+        for _ in range(2)
+    )
     first, second = (generate(telling, [0, 1], canvas) for canvas in (one, other))
     assert torch.equal(first[0, :, :short], second[0, :, :short])
     assert torch.equal(first[1, :, :long], second[1, :, :long])
@@ -320,7 +470,9 @@ def test_what_is_asked_for_is_given_where_it_is_silent(generator):
     asked = torch.full((1, 30, 2), 0.5)
     asked[:, 20:, 0] = 0.001  # -79.9 dB
     blank = Canvas.blank(generator, 1, 0.4)
-    told = blank.told(replace(generator, plans=Plans(torch.tensor([0]), asked, torch.tensor([7, 9]))), asked)
+    told = blank.told(
+        replace(generator, plans=Plans(torch.tensor([0]), asked, torch.tensor([7, 9]))), asked
+    )
     assert torch.equal(told.controls, asked)
     assert torch.equal(told.padding, torch.arange(30)[None] >= 20)
     assert torch.equal(told.given, told.padding.expand(1, 2, 30))
@@ -370,7 +522,9 @@ class CastsOfWeights(TorchDispatchMode):
     count = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func is torch.ops.aten._to_copy.default and isinstance(args[0], torch.nn.Parameter)
+        self.count += func is torch.ops.aten._to_copy.default and isinstance(
+            args[0], torch.nn.Parameter
+        )
         return func(*args, **(kwargs or {}))
 
 
@@ -378,13 +532,16 @@ def test_bf16_casts_the_weights_of_a_file_once_and_not_in_every_pass(tmp_path):
     torch.manual_seed(0)
     metadata = {"codec": "tiny", "token_hash": "", "n_q": 2, "frame_rate": 75.0, "duration": 0.4}
     path = save_generator(
-        tmp_path / "generator.safetensors", TrainedGenerator(SoundStorm(CONFIG).eval(), CLASSES, metadata, {"folds": [2]})
+        tmp_path / "generator.safetensors",
+        TrainedGenerator(SoundStorm(CONFIG).eval(), CLASSES, metadata, {"folds": [2]}),
     )
     generator, casts = load_generator(path, "cpu"), []
     for steps in ((1, 1), (8, 1)):
         with CastsOfWeights() as mode:
             canvas = Canvas.blank(generator, 1, 0.4)
-            generate_codes(generator, [0], Sampling(steps), canvas, seed=0, device="cpu", precision="bf16")
+            generate_codes(
+                generator, [0], Sampling(steps), canvas, seed=0, device="cpu", precision="bf16"
+            )
         casts.append(mode.count)
     assert casts[0] == casts[1] > 0
 
@@ -430,7 +587,9 @@ def test_windows_cover_a_hole_and_see_what_is_around_it(data):
         assert stop < end
 
 
-def test_a_short_hole_in_a_long_sound_is_filled_in_at_once_with_what_comes_before_and_after(generator, monkeypatch):
+def test_a_short_hole_in_a_long_sound_is_filled_in_at_once_with_what_comes_before_and_after(
+    generator, monkeypatch
+):
     sound = torch.randint(1024, (2, 2, 75), generator=torch.Generator().manual_seed(1))
     seen = seen_by(generator, monkeypatch)
     made = generate(generator, [0, 1], Canvas.inpainting(generator, sound, 26 / 75, 34 / 75))
@@ -443,7 +602,9 @@ def test_a_short_hole_in_a_long_sound_is_filled_in_at_once_with_what_comes_befor
 
 def test_a_sound_of_which_all_is_given_stays(generator):
     sound = torch.randint(1024, (1, 2, 75), generator=torch.Generator().manual_seed(1))
-    assert torch.equal(generate(generator, [0], Canvas(sound, torch.ones_like(sound, dtype=torch.bool))), sound)
+    assert torch.equal(
+        generate(generator, [0], Canvas(sound, torch.ones_like(sound, dtype=torch.bool))), sound
+    )
 
 
 def test_a_long_clip_is_made_in_windows_that_go_on_from_one_another(generator, monkeypatch):
@@ -501,7 +662,9 @@ class Loud:
 
 
 def test_peaks_beyond_full_scale_are_counted_and_kept(generator, capsys):
-    loud = TrainedGenerator(generator.model, CLASSES, {"codec": "loud", "token_hash": Loud.token_hash, "n_q": 2}, {})
+    loud = TrainedGenerator(
+        generator.model, CLASSES, {"codec": "loud", "token_hash": Loud.token_hash, "n_q": 2}, {}
+    )
     codes = torch.tensor([0, 1, 3, 2])[:, None, None].expand(-1, 2, 5)
     wavs = generate_waveforms(loud, Loud(), codes, seed=0)
     assert [wav.max() for wav in wavs] == [0, 1, 3, 2]
@@ -509,14 +672,20 @@ def test_peaks_beyond_full_scale_are_counted_and_kept(generator, capsys):
 
 
 def test_tokens_of_another_codec_are_refused_in_one_line(generator, codec):
-    with pytest.raises(SsenvError, match=r"the tokens are of melrvq_24khz .*the codec is loud") as error:
+    with pytest.raises(
+        SsenvError, match=r"the tokens are of melrvq_24khz .*the codec is loud"
+    ) as error:
         generate_waveforms(generator, Loud(), torch.zeros(1, 2, 5, dtype=torch.int64), seed=0)
     assert "\n" not in str(error.value)
 
 
 def test_a_checkpoint_of_another_kind_is_refused_in_one_line(tmp_path):
-    path = save_tensors(tmp_path / "codec.safetensors", {"x": torch.zeros(1)}, {"kind": "melrvq codec"})
-    with pytest.raises(SsenvError, match=r"codec\.safetensors holds 'melrvq codec', not a soundstorm generator") as error:
+    path = save_tensors(
+        tmp_path / "codec.safetensors", {"x": torch.zeros(1)}, {"kind": "melrvq codec"}
+    )
+    with pytest.raises(
+        SsenvError, match=r"codec\.safetensors holds 'melrvq codec', not a soundstorm generator"
+    ) as error:
         load_generator(path, "cpu")
     assert "\n" not in str(error.value)
 

@@ -29,8 +29,19 @@ from ssenv_core.generator.validation import validation_loss
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
 N_Q, CODES, CLASSES, FRAMES = 3, 16, 4, 20
-CONFIG = SoundStormConfig(n_q=N_Q, codebook_size=CODES, num_classes=CLASSES, dim=16, depth=1, heads=2, kernel_size=3, dropout=0.1)
-SETTINGS = TrainSettings(epochs=3, batch_size=4, learning_rate=1e-2, precision="fp32", seed=5)  # 12 steps on 16 clips
+CONFIG = SoundStormConfig(
+    n_q=N_Q,
+    codebook_size=CODES,
+    num_classes=CLASSES,
+    dim=16,
+    depth=1,
+    heads=2,
+    kernel_size=3,
+    dropout=0.1,
+)
+SETTINGS = TrainSettings(
+    epochs=3, batch_size=4, learning_rate=1e-2, precision="fp32", seed=5
+)  # 12 steps on 16 clips
 EVERY_STEP = 1e-9  # minutes between checkpoints
 
 
@@ -42,7 +53,13 @@ def make_tokens(clips: int = 16, seed: int = 0) -> TokenSet:
     first = torch.randint(0, 5, (clips, 1), generator=generator)
     last = torch.randint(12, FRAMES, (clips, 1), generator=generator)
     frame = torch.arange(FRAMES)
-    metadata = {"codec": "melrvq_24khz", "token_hash": "ab" * 32, "codebook_size": CODES, "frame_rate": 75.0, "dataset": "tiny"}
+    metadata = {
+        "codec": "melrvq_24khz",
+        "token_hash": "ab" * 32,
+        "codebook_size": CODES,
+        "frame_rate": 75.0,
+        "dataset": "tiny",
+    }
     return TokenSet(
         codes=codes.contiguous(),
         labels=labels,
@@ -60,7 +77,9 @@ TOKENS, VALIDATION = make_tokens(), make_tokens(6, seed=1)
 
 
 def run(folder, settings=SETTINGS, config=CONFIG, tokens=TOKENS, report=None):
-    return train(config, tokens, VALIDATION, settings, folder / "generator.safetensors", "cpu", report)
+    return train(
+        config, tokens, VALIDATION, settings, folder / "generator.safetensors", "cpu", report
+    )
 
 
 def timeless(rows):
@@ -95,7 +114,9 @@ def interrupted(tmp_path_factory):
 
 @pytest.mark.parametrize("log_rows", [200, 4])
 def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path, monkeypatch, log_rows):
-    monkeypatch.setattr(training, "LOG_ROWS", log_rows)  # 4: the kill falls between log rows, so their running sum must survive too
+    monkeypatch.setattr(
+        training, "LOG_ROWS", log_rows
+    )  # 4: the kill falls between log rows, so their running sum must survive too
     (tmp_path / "straight").mkdir()
     whole = run(tmp_path / "straight")
     often = replace(SETTINGS, checkpoint_minutes=EVERY_STEP)
@@ -123,11 +144,17 @@ own.run(Path(sys.argv[1]), settings, report=lambda row: print("step", row["step"
 """
 
 
-def test_a_process_killed_twice_at_any_moment_resumes_to_the_same_losses_and_weights(tmp_path, straight):
+def test_a_process_killed_twice_at_any_moment_resumes_to_the_same_losses_and_weights(
+    tmp_path, straight
+):
     for last_seen in (3, 8):
         command = [sys.executable, "-c", IN_A_PROCESS, str(tmp_path)]
         with subprocess.Popen(
-            command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         ) as process:
             for line in process.stdout:
                 if line.startswith("step") and int(line.split()[1]) >= last_seen:
@@ -135,7 +162,11 @@ def test_a_process_killed_twice_at_any_moment_resumes_to_the_same_losses_and_wei
                     break
         assert process.returncode == -signal.SIGKILL
     steps = []
-    resumed = run(tmp_path, replace(SETTINGS, checkpoint_minutes=EVERY_STEP), report=lambda row: steps.append(row["step"]))
+    resumed = run(
+        tmp_path,
+        replace(SETTINGS, checkpoint_minutes=EVERY_STEP),
+        report=lambda row: steps.append(row["step"]),
+    )
     assert steps[0] > 7
     assert timeless(resumed.rows) == timeless(straight[1].rows)
     for name, weight in straight[1].generator.model.state_dict().items():
@@ -181,15 +212,31 @@ def test_two_processes_have_the_mean_loss_of_all_their_masked_tokens(tmp_path):
     """And not the mean of two means, in which a token counts more where fewer are masked."""
     script = tmp_path / "together.py"
     script.write_text(TOGETHER)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(script),
+        str(tmp_path),
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+    }
     subprocess.run(launch, check=True, env=environment, capture_output=True)
     sums, counts = [], []
     for rank in range(2):
         accelerator = OneOfTwo(rank)
-        training.Trainer(WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, accelerator, None).take_step()
+        training.Trainer(
+            WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, accelerator, None
+        ).take_step()
         counts.append(int(accelerator.inputs[3].sum()))
-        fresh = training.Trainer(WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, OneOfTwo(rank), None)
+        fresh = training.Trainer(
+            WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, OneOfTwo(rank), None
+        )
         sums.append(fresh.objective(*accelerator.inputs).item())
     assert counts[0] != counts[1]
     row = json.loads((tmp_path / "rows.json").read_text())[0]
@@ -214,16 +261,25 @@ def test_a_finished_run_is_not_trained_again(straight):
         ({"tokens": make_tokens(seed=3)}, "train_tokens"),
     ],
 )
-def test_the_state_of_another_interrupted_run_is_refused_by_name_and_left_alone(interrupted, change, named):
+def test_the_state_of_another_interrupted_run_is_refused_by_name_and_left_alone(
+    interrupted, change, named
+):
     before = (interrupted / "generator.state.safetensors").read_bytes()
-    with pytest.raises(SsenvError, match=rf"generator\.state\.safetensors is of an interrupted training with other {named}: remove it"):
+    with pytest.raises(
+        SsenvError,
+        match=rf"generator\.state\.safetensors is of an interrupted training with other {named}: remove it",
+    ):
         run(interrupted, **change)
     assert (interrupted / "generator.state.safetensors").read_bytes() == before
 
 
-def test_a_run_that_was_interrupted_on_a_device_of_another_precision_is_refused(interrupted, monkeypatch):
+def test_a_run_that_was_interrupted_on_a_device_of_another_precision_is_refused(
+    interrupted, monkeypatch
+):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    with pytest.raises(SsenvError, match="other precision: remove it to start anew, or restore those"):
+    with pytest.raises(
+        SsenvError, match="other precision: remove it to start anew, or restore those"
+    ):
         run(interrupted, replace(SETTINGS, precision="auto"))
 
 
@@ -235,15 +291,24 @@ def test_a_finished_run_gives_way_to_one_with_other_settings(tmp_path, capsys):
 
 
 def test_a_state_file_of_another_kind_is_refused(tmp_path):
-    save_tensors(tmp_path / "generator.state.safetensors", {"x": torch.zeros(1)}, {"kind": "codec training state"})
-    with pytest.raises(SsenvError, match="holds 'codec training state', not a soundstorm training state"):
+    save_tensors(
+        tmp_path / "generator.state.safetensors",
+        {"x": torch.zeros(1)},
+        {"kind": "codec training state"},
+    )
+    with pytest.raises(
+        SsenvError, match="holds 'codec training state', not a soundstorm training state"
+    ):
         run(tmp_path)
 
 
 def test_first_loss_is_that_of_guessing_and_the_last_far_below(tmp_path):
     result = run(tmp_path, replace(SETTINGS, epochs=20))
     assert result.rows[0]["step"] == 1
-    first = [run(tmp_path / str(seed), replace(SETTINGS, epochs=1, seed=seed)).rows[0]["loss"] for seed in range(8)]
+    first = [
+        run(tmp_path / str(seed), replace(SETTINGS, epochs=1, seed=seed)).rows[0]["loss"]
+        for seed in range(8)
+    ]
     assert sum(first) / 8 == pytest.approx(math.log(CODES), abs=0.1)
     assert result.rows[-1]["loss"] < 0.5 * math.log(CODES)
     assert max(result.level_loss) < 0.5 * math.log(CODES)
@@ -255,7 +320,9 @@ def test_rows_count_steps_and_epochs_and_end_with_a_validation(straight):
     assert [row["step"] for row in rows] == list(range(1, 13))
     assert [row["epoch"] for row in rows] == [1] * 4 + [2] * 4 + [3] * 4
     assert rows[-1]["validation_loss"] is not None
-    assert max(row["learning_rate"] for row in rows) == pytest.approx(SETTINGS.learning_rate, rel=0.02)
+    assert max(row["learning_rate"] for row in rows) == pytest.approx(
+        SETTINGS.learning_rate, rel=0.02
+    )
     assert rows[0]["learning_rate"] == pytest.approx(SETTINGS.learning_rate / 25)
 
 
@@ -263,12 +330,17 @@ def test_rows_count_steps_and_epochs_and_end_with_a_validation(straight):
 def test_any_warmup_and_a_single_step_can_be_trained(tmp_path, warmup):
     assert len(run(tmp_path, replace(SETTINGS, warmup=warmup)).rows) == 12
     (tmp_path / "one").mkdir()
-    assert len(run(tmp_path / "one", replace(SETTINGS, warmup=warmup, epochs=1, batch_size=100)).rows) == 1
+    assert (
+        len(run(tmp_path / "one", replace(SETTINGS, warmup=warmup, epochs=1, batch_size=100)).rows)
+        == 1
+    )
 
 
 def test_quick_validations_cost_at_most_their_share_of_the_forward_work():
     for total, batch_size, clips in ((20_000, 8, 400), (500, 8, 400), (12, 4, 6), (3, 8, 400)):
-        on_the_way = math.ceil(total / training._validate_every(total, batch_size, clips)) - 1  # the last step validates anyway
+        on_the_way = (
+            math.ceil(total / training._validate_every(total, batch_size, clips)) - 1
+        )  # the last step validates anyway
         assert on_the_way * clips <= training.VALIDATION_SHARE * 3 * total * batch_size
         assert on_the_way <= training.VALIDATIONS
 
@@ -276,7 +348,11 @@ def test_quick_validations_cost_at_most_their_share_of_the_forward_work():
 def test_every_epoch_takes_each_clip_once_in_another_order(monkeypatch, tmp_path):
     seen = []
     original = Clips.batch
-    monkeypatch.setattr(Clips, "batch", lambda self, index, *crop: seen.append(index.tolist()) or original(self, index, *crop))
+    monkeypatch.setattr(
+        Clips,
+        "batch",
+        lambda self, index, *crop: seen.append(index.tolist()) or original(self, index, *crop),
+    )
     run(tmp_path)
     training_batches = [index for index in seen if len(index) == 4]
     epochs = [list(chain(*training_batches[i : i + 4])) for i in (0, 4, 8)]
@@ -286,7 +362,9 @@ def test_every_epoch_takes_each_clip_once_in_another_order(monkeypatch, tmp_path
 
 def test_a_crop_is_a_random_stretch_of_the_active_frames_and_shorter_clips_stay_whole():
     tokens = make_tokens()
-    numbered = replace(tokens, codes=torch.arange(FRAMES).expand(len(tokens), N_Q, FRAMES).contiguous())
+    numbered = replace(
+        tokens, codes=torch.arange(FRAMES).expand(len(tokens), N_Q, FRAMES).contiguous()
+    )
     clips = Clips(numbered, "cpu")
     index = clips.lengths.argsort()[[0, -1]]
     whole, crop = clips.batch(index), int(clips.lengths[index].float().mean())
@@ -304,7 +382,10 @@ def test_a_crop_is_a_random_stretch_of_the_active_frames_and_shorter_clips_stay_
 
 def test_clips_begin_at_their_first_active_frame_and_are_cropped_to_the_longest():
     tokens = make_tokens()
-    numbered = replace(tokens, codes=torch.arange(FRAMES).remainder(CODES).expand(len(tokens), N_Q, FRAMES).contiguous())
+    numbered = replace(
+        tokens,
+        codes=torch.arange(FRAMES).remainder(CODES).expand(len(tokens), N_Q, FRAMES).contiguous(),
+    )
     batch = Clips(numbered, "cpu").batch(torch.tensor([2, 7]))
     for row, clip in enumerate((2, 7)):
         span = (~numbered.padding[clip]).nonzero()[:, 0]
@@ -320,7 +401,9 @@ def test_inner_silence_is_trained_on():
     tokens = make_tokens()
     active = tokens.active.clone()
     active[:, 7:9] = False
-    assert torch.equal(Clips(replace(tokens, active=active), "cpu").lengths, Clips(tokens, "cpu").lengths)
+    assert torch.equal(
+        Clips(replace(tokens, active=active), "cpu").lengths, Clips(tokens, "cpu").lengths
+    )
 
 
 def test_silent_clips_are_left_out_and_named(tmp_path, capsys):
@@ -398,7 +481,9 @@ def test_validation_scores_every_clip_once_at_each_level(monkeypatch, model):
 def test_validation_of_a_model_that_guesses_is_the_log_of_the_codebook_size(model):
     for head in model.heads:
         torch.nn.init.zeros_(head.weight)
-    assert validation_loss(model, VALIDATION, seed=0, device="cpu").level_loss == pytest.approx([math.log(CODES)] * N_Q, abs=1e-5)
+    assert validation_loss(model, VALIDATION, seed=0, device="cpu").level_loss == pytest.approx(
+        [math.log(CODES)] * N_Q, abs=1e-5
+    )
 
 
 def test_validation_refuses_a_model_with_dropout_on(model):
@@ -432,7 +517,8 @@ def test_the_average_ends_up_with_the_decay_that_is_set():
 def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(tmp_path):
     bad = replace(SETTINGS, learning_rate=1e38, checkpoint_minutes=EVERY_STEP)
     with pytest.raises(
-        SsenvError, match=r"not finite at step \d+ .*generator\.state\.safetensors holds step \d+, the last good one"
+        SsenvError,
+        match=r"not finite at step \d+ .*generator\.state\.safetensors holds step \d+, the last good one",
     ) as error:
         run(tmp_path, bad)
     assert "\n" not in str(error.value)
@@ -453,7 +539,9 @@ def test_a_gradient_that_is_not_finite_updates_nothing(tmp_path, monkeypatch):
     with pytest.raises(SsenvError, match=r"not finite at step 4 .* holds step 3"):
         run(tmp_path, replace(SETTINGS, checkpoint_minutes=EVERY_STEP))
     state, _ = load_state(tmp_path / "generator.state.safetensors", training.STATE_KIND)
-    assert all(weight.isfinite().all() for weight in (*state["model"].values(), *state["average"].values()))
+    assert all(
+        weight.isfinite().all() for weight in (*state["model"].values(), *state["average"].values())
+    )
 
 
 def test_a_generator_with_controls_keeps_the_plans_of_its_training_clips(tmp_path, straight):
@@ -473,15 +561,22 @@ def test_generator_file_gives_back_the_averaged_model_and_its_identity(straight)
     assert not loaded.model.training
     state, _ = load_state(folder / "generator.state.safetensors", training.STATE_KIND)
     for name, weight in loaded.model.state_dict().items():
-        assert torch.equal(weight, result.generator.model.state_dict()[name])  # what was measured is what is stored
+        assert torch.equal(
+            weight, result.generator.model.state_dict()[name]
+        )  # what was measured is what is stored
         assert torch.equal(weight, state["average"][f"module.{name}"].half().float())
-    assert any(not torch.equal(weight, state["model"][name]) for name, weight in loaded.model.state_dict().items())
+    assert any(
+        not torch.equal(weight, state["model"][name])
+        for name, weight in loaded.model.state_dict().items()
+    )
 
 
 def test_a_generator_is_not_measured_on_a_fold_it_was_trained_on(straight):
     generator = load_generator(straight[0] / "generator.safetensors", "cpu")
     require_heldout(generator, 2)
-    with pytest.raises(SsenvError, match=r"fold 1 is not held out: the generator was trained on folds 1;"):
+    with pytest.raises(
+        SsenvError, match=r"fold 1 is not held out: the generator was trained on folds 1;"
+    ):
         require_heldout(generator, 1)
     with pytest.raises(SsenvError, match="does not say which folds"):
         require_heldout(replace(generator, training={}), 2)
@@ -497,12 +592,26 @@ def test_training_crops_clips_draws_levels_and_starts_as_it_is_told(tmp_path, mo
         return original(self, codes, labels, level, mask, *others)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", watch)
-    monkeypatch.setattr(SoundStorm, "start_from_codebooks", lambda self, books: starts.append(books) or start(self, books))
+    monkeypatch.setattr(
+        SoundStorm,
+        "start_from_codebooks",
+        lambda self, books: starts.append(books) or start(self, books),
+    )
     codebooks = torch.randn(N_Q, CODES, 5)
     settings = replace(SETTINGS, epochs=10, crop_frames=6, coarse_emphasis=4.0)
-    train(CONFIG, TOKENS, VALIDATION, settings, tmp_path / "generator.safetensors", "cpu", codebooks=codebooks)
+    train(
+        CONFIG,
+        TOKENS,
+        VALIDATION,
+        settings,
+        tmp_path / "generator.safetensors",
+        "cpu",
+        codebooks=codebooks,
+    )
     assert {frames for frames, _ in seen} == {6}
-    assert (torch.cat([level for _, level in seen]) == 0).float().mean() > 0.85  # 1 / (1 + 1/16 + 1/81) is 0.93
+    assert (
+        torch.cat([level for _, level in seen]) == 0
+    ).float().mean() > 0.85  # 1 / (1 + 1/16 + 1/81) is 0.93
     assert torch.equal(starts[0], codebooks)
 
 
@@ -512,17 +621,32 @@ def test_a_batch_in_parts_is_the_batch(tmp_path):
     losses = []
     for accumulate in (1, 2, 3, 99):
         path = tmp_path / f"{accumulate}.safetensors"
-        result = train(config, TOKENS, VALIDATION, replace(SETTINGS, epochs=3, accumulate=accumulate), path, "cpu")
+        result = train(
+            config,
+            TOKENS,
+            VALIDATION,
+            replace(SETTINGS, epochs=3, accumulate=accumulate),
+            path,
+            "cpu",
+        )
         losses.append([row["loss"] for row in result.rows])
     for other in losses[1:]:
         assert other == pytest.approx(losses[0], rel=1e-4)
 
 
-def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the_items(tmp_path, monkeypatch):
+def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the_items(
+    tmp_path, monkeypatch
+):
     """Every frame's loudness is a number of its own, so that it tells which codes belong to it."""
     number = torch.arange(TOKENS.codes[:, 0].numel()).view_as(TOKENS.codes[:, 0]) / 1000
     tokens = replace(TOKENS, controls=torch.stack((number, torch.zeros_like(number)), dim=-1))
-    codes_of = dict(zip(number.flatten().tolist(), tokens.codes.transpose(1, 2).flatten(0, 1).tolist(), strict=True))
+    codes_of = dict(
+        zip(
+            number.flatten().tolist(),
+            tokens.codes.transpose(1, 2).flatten(0, 1).tolist(),
+            strict=True,
+        )
+    )
     seen, hidden, untold = [], [], []
     original = SoundStorm.masked_loss
 
@@ -530,7 +654,13 @@ def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the
         if self.training:
             hidden.extend(controls.isnan().all(dim=1).tolist())
             untold.extend((labels == CONFIG.null_label).tolist())
-            seen.extend(zip(controls[..., 0][mask].tolist(), codes.transpose(1, 2)[mask].tolist(), strict=True))
+            seen.extend(
+                zip(
+                    controls[..., 0][mask].tolist(),
+                    codes.transpose(1, 2)[mask].tolist(),
+                    strict=True,
+                )
+            )
         return original(self, codes, labels, level, mask, padding, controls)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", watch)
@@ -552,7 +682,9 @@ def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the
 def test_other_files_are_no_generators(tmp_path, straight):
     with pytest.raises(SsenvError, match=r"no soundstorm generator file at .*missing\.safetensors"):
         load_generator(tmp_path / "missing.safetensors", "cpu")
-    with pytest.raises(SsenvError, match="holds 'soundstorm training state', not a soundstorm generator"):
+    with pytest.raises(
+        SsenvError, match="holds 'soundstorm training state', not a soundstorm generator"
+    ):
         load_generator(straight[0] / "generator.state.safetensors", "cpu")
     metadata = {"kind": GENERATOR_KIND, "config": {"n_q": 3, "width": 5}}
     other = save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, metadata)
@@ -565,14 +697,20 @@ def test_tokens_that_do_not_fit_the_model_are_a_programming_mistake(tmp_path):
         run(tmp_path, config=replace(CONFIG, num_classes=5))
 
 
-def test_bf16_trains_and_is_chosen_only_where_the_device_computes_in_it(tmp_path, monkeypatch, capsys):
+def test_bf16_trains_and_is_chosen_only_where_the_device_computes_in_it(
+    tmp_path, monkeypatch, capsys
+):
     result = run(tmp_path, replace(SETTINGS, precision="bf16"))
     assert result.generator.training["precision"] == "bf16"
     assert "bf16" in capsys.readouterr().out
     assert all(math.isfinite(row["loss"]) for row in result.rows)
     assert all(weight.dtype == torch.float32 for weight in result.generator.model.parameters())
     cpu = torch.device("cpu")
-    for capabilities, expected in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx512_f": True}, "fp32")):
+    for capabilities, expected in (
+        ({"avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": True}, "bf16"),
+        ({"avx512_f": True}, "fp32"),
+    ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
         assert resolve_precision("auto", cpu) == expected
         assert resolve_precision("fp32", cpu) == "fp32"
@@ -593,6 +731,9 @@ def test_a_device_that_is_not_there_is_one_line(monkeypatch):
 
 def test_derived_seeds_are_stable_and_distinct():
     assert derive_seed(42, 7) == 4914442648729745993
-    seeds = {derive_seed(*entropy) for entropy in ((0,), (0, 0), (0, 1), (1, 0), (1,), (0, 0, 0), (2, 5, 1), (2, 5, 2))}
+    seeds = {
+        derive_seed(*entropy)
+        for entropy in ((0,), (0, 0), (0, 1), (1, 0), (1,), (0, 0, 0), (2, 5, 1), (2, 5, 2))
+    }
     assert len(seeds) == 8
     assert all(0 <= seed < 2**63 for seed in seeds)

@@ -19,13 +19,18 @@ def noise(samples: int, seed: int = 0) -> np.ndarray:
 
 
 def tone(frequency: float, sample_rate: int, seconds: float, amplitude: float = 0.5) -> np.ndarray:
-    return amplitude * np.sin(2 * np.pi * frequency * (np.arange(round(seconds * sample_rate)) + 0.5) / sample_rate)
+    return amplitude * np.sin(
+        2 * np.pi * frequency * (np.arange(round(seconds * sample_rate)) + 0.5) / sample_rate
+    )
 
 
 def test_published_values_of_the_paper_are_reproduced(recordings):
     paper = recordings / "paper"
     published = json.loads((paper / "generated_metrics.json").read_text())
-    clips = [soundfile.read(paper / f"generated_clips/{name}.flac", dtype="float32") for name in published]
+    clips = [
+        soundfile.read(paper / f"generated_clips/{name}.flac", dtype="float32")
+        for name in published
+    ]
     measured = measure(clips, convention="paper")
     assert len(measured) == 20
     for row, expected in zip(measured.to_dict("records"), published.values(), strict=True):
@@ -37,7 +42,9 @@ def test_a_sine_has_the_values_of_the_formulas():
     values = acoustic_metrics(tone(f, rate, 1, a), rate)
     assert values["rms"] == pytest.approx(a / np.sqrt(2))
     assert values["zcr"] == pytest.approx(2 * f / rate, rel=1e-3)
-    assert values["snr"] == pytest.approx(-20 * np.log10(2 * np.sin(np.pi * f / rate)), abs=1e-2)  # |1 - exp(-iw)| = 2 sin(w / 2)
+    assert values["snr"] == pytest.approx(
+        -20 * np.log10(2 * np.sin(np.pi * f / rate)), abs=1e-2
+    )  # |1 - exp(-iw)| = 2 sin(w / 2)
     assert values["spectral_centroid"] == pytest.approx(f, rel=1e-6)
     assert values["spectral_rolloff"] == f
     assert values["spectral_entropy"] == pytest.approx(0, abs=1e-4)
@@ -66,7 +73,10 @@ def test_white_noise_has_the_values_of_its_distribution():
 @given(gain=st.floats(1e-3, 1e3), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=25)
 def test_gain_changes_the_rms_alone(gain, seed):
-    before, after = acoustic_metrics(noise(1000, seed), 8000), acoustic_metrics(gain * noise(1000, seed), 8000)
+    before, after = (
+        acoustic_metrics(noise(1000, seed), 8000),
+        acoustic_metrics(gain * noise(1000, seed), 8000),
+    )
     assert after["rms"] == pytest.approx(gain * before["rms"])
     assert [after[name] for name in SPECTRAL] == pytest.approx([before[name] for name in SPECTRAL])
 
@@ -79,8 +89,13 @@ def test_a_clip_played_backwards_has_the_same_values(samples, seed):
 
 
 def test_silence_and_constants_have_the_documented_values():
-    silent, constant = acoustic_metrics(np.zeros(100), 100), acoustic_metrics(np.full(100, 0.25), 100)
-    assert np.isnan([silent[name] for name in ("snr", "spectral_entropy", "spectral_centroid")]).all()
+    silent, constant = (
+        acoustic_metrics(np.zeros(100), 100),
+        acoustic_metrics(np.full(100, 0.25), 100),
+    )
+    assert np.isnan(
+        [silent[name] for name in ("snr", "spectral_entropy", "spectral_centroid")]
+    ).all()
     assert [silent[name] for name in ("zcr", "rms", "spectral_rolloff", "duration")] == [0, 0, 0, 1]
     assert constant["snr"] == np.inf
     assert constant["rms"] == 0.25
@@ -107,16 +122,24 @@ def test_matched_keeps_silent_clips_out_of_the_averages_and_paper_does_not():
 
 def test_matched_brings_every_clip_to_one_rate_and_paper_leaves_it():
     clips = [(noise(220_500), 44_100), (noise(120_000), 24_000)]
-    paper, matched = measure(clips, convention="paper"), measure(clips, convention="matched", sample_rate=24_000)
+    paper, matched = (
+        measure(clips, convention="paper"),
+        measure(clips, convention="matched", sample_rate=24_000),
+    )
     assert paper["sample_rate"].tolist() == [44_100, 24_000]
     assert paper["spectral_centroid"].tolist() == pytest.approx([11_025, 6000], rel=0.02)
     assert matched["sample_rate"].tolist() == [24_000, 24_000]
-    assert matched["spectral_centroid"].tolist() == pytest.approx([6000, 6000], rel=0.05)  # resampling rolls off below half the rate
+    assert matched["spectral_centroid"].tolist() == pytest.approx(
+        [6000, 6000], rel=0.05
+    )  # resampling rolls off below half the rate
     assert matched["duration"].tolist() == [5.0, 5.0]
 
 
 def test_matched_keeps_what_lies_below_the_new_half_rate():
-    high, low = (measure([(tone(1000, rate, 1), rate)], convention="matched", sample_rate=8000) for rate in (44_100, 8000))
+    high, low = (
+        measure([(tone(1000, rate, 1), rate)], convention="matched", sample_rate=8000)
+        for rate in (44_100, 8000)
+    )
     assert high["rms"][0] == pytest.approx(low["rms"][0], rel=1e-3)
     assert high["zcr"][0] == pytest.approx(low["zcr"][0], rel=1e-2)
 

@@ -19,12 +19,20 @@ def scene(seed: int) -> np.ndarray:
     """Noise of a colour of its own that swells and fades over seconds, under bursts with sharp attacks at random times."""
     rng = np.random.default_rng(seed)
     colour = rng.uniform(0, 0.85)
-    wav = 10 ** rng.uniform(-2.5, -1) * scipy.signal.lfilter([1], [1, -colour], rng.standard_normal(SAMPLES))
+    wav = 10 ** rng.uniform(-2.5, -1) * scipy.signal.lfilter(
+        [1], [1, -colour], rng.standard_normal(SAMPLES)
+    )
     for _ in range(rng.integers(6, 14)):
         start, length = rng.integers(0, SAMPLES - 2400), int(rng.uniform(0.05, 0.3) * RATE)
-        burst = scipy.signal.lfilter([1], [1, -colour - rng.uniform(-0.1, 0.1)], rng.standard_normal(length))
-        wav[start : start + length] += (rng.uniform(0.1, 0.5) * burst * np.exp(-5 * np.arange(length) / length))[: SAMPLES - start]
-    level = np.interp(np.arange(SAMPLES), np.arange(SECONDS + 1) * RATE, rng.normal(0, 8, SECONDS + 1))
+        burst = scipy.signal.lfilter(
+            [1], [1, -colour - rng.uniform(-0.1, 0.1)], rng.standard_normal(length)
+        )
+        wav[start : start + length] += (
+            rng.uniform(0.1, 0.5) * burst * np.exp(-5 * np.arange(length) / length)
+        )[: SAMPLES - start]
+    level = np.interp(
+        np.arange(SAMPLES), np.arange(SECONDS + 1) * RATE, rng.normal(0, 8, SECONDS + 1)
+    )
     return wav * 10 ** (level / 20)
 
 
@@ -36,7 +44,9 @@ def smeared(wav: np.ndarray, window: int = 8192) -> np.ndarray:
     """Random phases in frames of 0.34 s: what happens within a frame is spread over it, what changes between frames stays."""
     _, _, frames = scipy.signal.stft(wav, nperseg=window, noverlap=window * 3 // 4)
     phases = np.random.default_rng(0).uniform(0, 2 * np.pi, frames.shape)
-    return scipy.signal.istft(np.abs(frames) * np.exp(1j * phases), nperseg=window, noverlap=window * 3 // 4)[1][: wav.size]
+    return scipy.signal.istft(
+        np.abs(frames) * np.exp(1j * phases), nperseg=window, noverlap=window * 3 // 4
+    )[1][: wav.size]
 
 
 def looped(wav: np.ndarray, period: int = RATE // 2) -> np.ndarray:
@@ -47,7 +57,9 @@ def looped(wav: np.ndarray, period: int = RATE // 2) -> np.ndarray:
 def steady(wav: np.ndarray) -> np.ndarray:
     """Random phases over the whole clip: stationary noise with its spectrum."""
     spectrum = np.fft.rfft(wav)
-    return np.fft.irfft(spectrum * np.exp(2j * np.pi * np.random.default_rng(0).random(spectrum.size)), wav.size)
+    return np.fft.irfft(
+        spectrum * np.exp(2j * np.pi * np.random.default_rng(0).random(spectrum.size)), wav.size
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +80,9 @@ def examined(real) -> Examination:
 def found(examined: Examination, generated: list[np.ndarray]) -> dict[str, set[str]]:
     """The measures that say "present", by mode."""
     present = [d for d in judge(examined, examine(generated, RATE)) if d.present]
-    return {mode: {d.measure for d in present if d.mode == mode} for mode in {d.mode for d in present}}
+    return {
+        mode: {d.measure for d in present if d.mode == mode} for mode in {d.mode for d in present}
+    }
 
 
 def test_real_against_real_flags_nothing(examined, others):
@@ -77,11 +91,17 @@ def test_real_against_real_flags_nothing(examined, others):
 
 def test_false_alarms_are_rare(examined, others):
     both = [examined, examine(others, RATE)]
-    values, embeddings = pd.concat([e.values for e in both], ignore_index=True), np.concatenate([e.embeddings for e in both])
+    values, embeddings = (
+        pd.concat([e.values for e in both], ignore_index=True),
+        np.concatenate([e.embeddings for e in both]),
+    )
     alarms = []
     for seed in range(20):
         order = np.random.default_rng(seed).permutation(2 * CLIPS)
-        halves = (Examination(values.iloc[half], embeddings[half]) for half in (order[:CLIPS], order[CLIPS:]))
+        halves = (
+            Examination(values.iloc[half], embeddings[half])
+            for half in (order[:CLIPS], order[CLIPS:])
+        )
         alarms += [d.present for d in judge(*halves, repeats=100)]
     assert np.mean(alarms) < 0.02
 
@@ -95,7 +115,9 @@ def test_a_low_pass_flags_high_frequency_attenuation_alone(examined, others):
 def test_smearing_within_a_third_of_a_second_flags_temporal_smoothing_alone(examined, others):
     verdict = found(examined, [smeared(wav) for wav in others])
     assert set(verdict) == {"temporal_smoothing"}
-    assert verdict["temporal_smoothing"] == {name for name, m in MEASURES.items() if m.mode == "temporal_smoothing"}
+    assert verdict["temporal_smoothing"] == {
+        name for name, m in MEASURES.items() if m.mode == "temporal_smoothing"
+    }
 
 
 def test_one_clip_repeated_flags_reduced_diversity_whatever_its_levels(examined, others):
@@ -109,7 +131,11 @@ def test_one_clip_repeated_flags_reduced_diversity_whatever_its_levels(examined,
 def test_a_loop_flags_the_lack_of_evolution_alone(examined, others):
     verdict = found(examined, [looped(wav) for wav in others])
     assert set(verdict) == {"no_temporal_evolution"}
-    assert verdict["no_temporal_evolution"] == {"block_similarity", "spectral_change", "level_spread"}
+    assert verdict["no_temporal_evolution"] == {
+        "block_similarity",
+        "spectral_change",
+        "level_spread",
+    }
 
 
 def test_stationary_noise_is_both_smooth_and_without_evolution(examined, others):
@@ -121,7 +147,10 @@ def test_stationary_noise_is_both_smooth_and_without_evolution(examined, others)
 def test_clips_of_a_class_that_are_alike_flag_the_class_distance(real, others):
     labels = [i % 4 for i in range(CLIPS)]
     generated = [others[label] for label in labels]
-    verdicts = {d.measure: d for d in diagnose(real, generated, RATE, real_labels=labels, generated_labels=labels)}
+    verdicts = {
+        d.measure: d
+        for d in diagnose(real, generated, RATE, real_labels=labels, generated_labels=labels)
+    }
     assert list(verdicts) == list(MEASURES)
     assert verdicts["class_distance"].present
     assert verdicts["class_distance"].generated == pytest.approx(0, abs=1e-9)
@@ -130,8 +159,12 @@ def test_clips_of_a_class_that_are_alike_flag_the_class_distance(real, others):
 
 def test_classes_of_one_clip_have_no_class_distance(examined):
     for real_labels, labels in ((range(CLIPS), [0] * CLIPS), ([0] * CLIPS, range(CLIPS))):
-        verdicts = judge(examined, examined, real_labels=real_labels, generated_labels=labels, repeats=20)
-        assert [d.measure for d in verdicts] == [name for name in MEASURES if name != "class_distance"]
+        verdicts = judge(
+            examined, examined, real_labels=real_labels, generated_labels=labels, repeats=20
+        )
+        assert [d.measure for d in verdicts] == [
+            name for name in MEASURES if name != "class_distance"
+        ]
 
 
 @given(gain=st.floats(1e-4, 1e3), seed=st.integers(0, 20))
@@ -149,8 +182,16 @@ def test_a_constant_offset_does_not_matter():
 
 
 def test_a_filter_hardly_moves_the_measures_of_time():
-    columns = [name for name, m in MEASURES.items() if m.mode in ("temporal_smoothing", "no_temporal_evolution")]
-    tilted, plain = examine([scipy.signal.lfilter([1, -0.9], [1], scene(0)), scene(0)], RATE).values[columns].to_dict("records")
+    columns = [
+        name
+        for name, m in MEASURES.items()
+        if m.mode in ("temporal_smoothing", "no_temporal_evolution")
+    ]
+    tilted, plain = (
+        examine([scipy.signal.lfilter([1, -0.9], [1], scene(0)), scene(0)], RATE)
+        .values[columns]
+        .to_dict("records")
+    )
     assert tilted == pytest.approx(plain, rel=0.15)
 
 
@@ -158,14 +199,30 @@ def test_distances_between_clips_are_those_of_their_embeddings():
     embeddings = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
     reference = np.tile([[-1.0, -1.0], [1.0, 1.0]], (4, 1))  # standard deviation 1
     for scale in (1, 10):
-        real, generated = (Examination(pd.DataFrame({"silent": [False] * len(e)}), e) for e in (scale * reference, embeddings))
-        verdicts = judge(real, generated, real_labels=[0, 1] * 4, generated_labels=["dog", "dog", "rain"], repeats=20)
-        found = {d.measure: d.generated * scale * np.sqrt(2) for d in verdicts}  # rms over 2 columns
-        assert found == pytest.approx({"mean_distance": 4, "nearest_distance": 10 / 3, "class_distance": 3})
+        real, generated = (
+            Examination(pd.DataFrame({"silent": [False] * len(e)}), e)
+            for e in (scale * reference, embeddings)
+        )
+        verdicts = judge(
+            real,
+            generated,
+            real_labels=[0, 1] * 4,
+            generated_labels=["dog", "dog", "rain"],
+            repeats=20,
+        )
+        found = {
+            d.measure: d.generated * scale * np.sqrt(2) for d in verdicts
+        }  # rms over 2 columns
+        assert found == pytest.approx(
+            {"mean_distance": 4, "nearest_distance": 10 / 3, "class_distance": 3}
+        )
 
 
 def test_the_embedding_is_the_callers_choice(real, others):
-    verdicts = {d.measure: d for d in diagnose(real, others, RATE, embedding=lambda clip: np.array([np.ptp(clip.wav)]))}
+    verdicts = {
+        d.measure: d
+        for d in diagnose(real, others, RATE, embedding=lambda clip: np.array([np.ptp(clip.wav)]))
+    }
     peaks = np.array([np.ptp(wav) for wav in real])
     expected = np.abs(peaks[:, None] - peaks).sum() / (CLIPS * (CLIPS - 1)) / peaks.std()
     assert verdicts["mean_distance"].real == pytest.approx(expected, rel=0.02)
@@ -178,11 +235,16 @@ def test_a_diagnosis_says_what_its_numbers_say(examined, others):
         assert d.mode == MEASURES[d.measure].mode
         assert d.gap == pytest.approx(MEASURES[d.measure].direction * (d.generated - d.real))
         assert d.present == (d.gap > d.noise_floor)
-        assert d.sentence.startswith(f"{MODES[d.mode]}: {'present' if d.present else 'not present'}: ")
+        assert d.sentence.startswith(
+            f"{MODES[d.mode]}: {'present' if d.present else 'not present'}: "
+        )
         assert d.sentence.endswith(f"gap {d.gap / d.noise_floor:.1f}x the real-vs-real noise floor")
         if d.measure in examined.values:
             assert d.real == pytest.approx(examined.values[d.measure].mean())
-    assert f"{100 * 10 ** (verdicts[0].generated / 10):.3g} % of the energy above 4 kHz" in verdicts[0].sentence
+    assert (
+        f"{100 * 10 ** (verdicts[0].generated / 10):.3g} % of the energy above 4 kHz"
+        in verdicts[0].sentence
+    )
     assert f"against {100 * 10 ** (verdicts[0].real / 10):.3g} % in real" in verdicts[0].sentence
 
 
@@ -195,14 +257,18 @@ def test_a_diagnosis_is_seeded_and_the_same_from_waveforms(examined, real, other
 
 def test_silent_and_short_clips_are_left_out_and_counted(examined, others):
     some = others[:6]
-    mixed = examine([some[0], np.zeros(SAMPLES), *some[1:], np.full(SAMPLES, 0.1), some[0][: RATE // 2]], RATE)
+    mixed = examine(
+        [some[0], np.zeros(SAMPLES), *some[1:], np.full(SAMPLES, 0.1), some[0][: RATE // 2]], RATE
+    )
     assert np.flatnonzero(mixed.values["silent"]).tolist() == [1, 7]
     assert np.flatnonzero(mixed.values["onset_rate"].isna()).tolist() == [1, 7, 8]
     assert len(mixed.embeddings) == 7
     verdicts = {d.measure: d for d in judge(examined, mixed, repeats=50)}
     assert verdicts["onset_rate"].sentence.endswith("(3 silent or short clips left out)")
     assert verdicts["mean_distance"].sentence.endswith("(2 silent or short clips left out)")
-    assert verdicts["onset_rate"].generated == pytest.approx(examine(some, RATE).values["onset_rate"].mean())
+    assert verdicts["onset_rate"].generated == pytest.approx(
+        examine(some, RATE).values["onset_rate"].mean()
+    )
 
 
 def test_clips_that_cannot_be_examined_are_refused_in_one_line(real):

@@ -19,14 +19,24 @@ def usual_formula(real: np.ndarray, generated: np.ndarray) -> float:
     """As pytorch-fid, fadtk and frechet-audio-distance have it: the root of the product of the covariances."""
     covariances = [np.cov(x, rowvar=False) for x in (real, generated)]
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
-    return np.square(real.mean(0) - generated.mean(0)).sum() + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * np.trace(root)
+    return (
+        np.square(real.mean(0) - generated.mean(0)).sum()
+        + np.trace(covariances[0])
+        + np.trace(covariances[1])
+        - 2 * np.trace(root)
+    )
 
 
 @pytest.mark.parametrize("d", [2, 16, 96])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
 def test_it_is_the_usual_formula(d, scale):
-    real, generated = gaussian(400, d, 0, scale=scale), gaussian(300, d, 1, mean=0.3 * scale, scale=1.5 * scale)
-    assert frechet_distance(real, generated) == pytest.approx(usual_formula(real, generated), rel=1e-6)
+    real, generated = (
+        gaussian(400, d, 0, scale=scale),
+        gaussian(300, d, 1, mean=0.3 * scale, scale=1.5 * scale),
+    )
+    assert frechet_distance(real, generated) == pytest.approx(
+        usual_formula(real, generated), rel=1e-6
+    )
 
 
 def test_a_side_without_sound_has_no_distance():
@@ -37,11 +47,19 @@ def test_a_side_without_sound_has_no_distance():
 
 def test_one_dimension_is_the_difference_of_means_and_of_deviations_squared():
     real, generated = gaussian(50, 1, 0), gaussian(60, 1, 1, mean=2)
-    expected = (real.mean() - generated.mean()) ** 2 + (real.std(ddof=1) - generated.std(ddof=1)) ** 2
+    expected = (real.mean() - generated.mean()) ** 2 + (
+        real.std(ddof=1) - generated.std(ddof=1)
+    ) ** 2
     assert frechet_distance(real, generated) == pytest.approx(expected)
 
 
-@given(n=st.integers(2, 12), m=st.integers(2, 12), d=st.integers(1, 20), seed=st.integers(0, 99), mean=st.sampled_from([0.0, 1e4]))
+@given(
+    n=st.integers(2, 12),
+    m=st.integers(2, 12),
+    d=st.integers(1, 20),
+    seed=st.integers(0, 99),
+    mean=st.sampled_from([0.0, 1e4]),
+)
 @settings(deadline=None, max_examples=60)
 def test_few_embeddings_are_a_distance_too(n, m, d, seed, mean):
     real, generated = gaussian(n, d, seed, mean), gaussian(m, d, seed + 1, mean)
@@ -60,10 +78,26 @@ def test_embeddings_that_are_all_equal_have_no_spread():
 @pytest.mark.parametrize(
     ("real", "generated", "line"),
     [
-        (np.zeros((1, 3)), np.zeros((4, 3)), r"at least 2 real embeddings \(N, D\), got shape \(1, 3\)"),
-        (np.zeros((4, 3)), np.zeros(4), r"at least 2 generated embeddings \(N, D\), got shape \(4,\)"),
-        (np.zeros((4, 3)), np.zeros((4, 2)), "real embeddings have 3 numbers each, generated ones 2"),
-        (np.array([[0.0], [np.nan], [np.inf]]), np.zeros((4, 1)), "2 of 3 real embeddings are not finite"),
+        (
+            np.zeros((1, 3)),
+            np.zeros((4, 3)),
+            r"at least 2 real embeddings \(N, D\), got shape \(1, 3\)",
+        ),
+        (
+            np.zeros((4, 3)),
+            np.zeros(4),
+            r"at least 2 generated embeddings \(N, D\), got shape \(4,\)",
+        ),
+        (
+            np.zeros((4, 3)),
+            np.zeros((4, 2)),
+            "real embeddings have 3 numbers each, generated ones 2",
+        ),
+        (
+            np.array([[0.0], [np.nan], [np.inf]]),
+            np.zeros((4, 1)),
+            "2 of 3 real embeddings are not finite",
+        ),
     ],
 )
 def test_what_has_no_distance_is_refused(real, generated, line):
@@ -106,12 +140,20 @@ def test_an_extrapolation_of_equal_clips_is_zero():
 
 
 def test_a_clip_may_have_one_embedding():
-    result = frechet_infinity(np.random.default_rng(0).normal(size=(20, 1, 3)), np.random.default_rng(1).normal(size=(20, 1, 3)))
+    result = frechet_infinity(
+        np.random.default_rng(0).normal(size=(20, 1, 3)),
+        np.random.default_rng(1).normal(size=(20, 1, 3)),
+    )
     assert abs(result.distance) < result.points["distance"].max()
 
 
 def test_five_clips_are_extrapolated_from():
-    assert frechet_infinity(clips(5, 0), clips(6, 1)).points["clips"].unique().tolist() == [2, 3, 4, 5]
+    assert frechet_infinity(clips(5, 0), clips(6, 1)).points["clips"].unique().tolist() == [
+        2,
+        3,
+        4,
+        5,
+    ]
 
 
 def test_an_extrapolation_needs_clips():

@@ -19,7 +19,9 @@ def test_equal_clips_are_zero_apart_and_infinitely_clean():
 
 @pytest.mark.parametrize("gain", [0.5, 2.0])
 def test_a_gain_is_its_own_log_mel_distance_and_does_not_count_for_si_sdr(gain):
-    assert log_mel_distance(noise(), gain * noise(), RATE) == pytest.approx(abs(20 * np.log10(gain)), abs=1e-6)
+    assert log_mel_distance(noise(), gain * noise(), RATE) == pytest.approx(
+        abs(20 * np.log10(gain)), abs=1e-6
+    )
     other = noise() + 0.3 * noise(seed=1)
     assert si_sdr(noise(), gain * other) == pytest.approx(si_sdr(noise(), other))
 

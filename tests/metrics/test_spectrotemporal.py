@@ -32,10 +32,18 @@ def tone(frequency: float) -> np.ndarray:
 
 
 def test_energy_lies_where_the_tone_is():
-    shares = {f: high_frequency_attenuation(analyse(tone(f), RATE)) for f in (50, 1000, 5000, 10_000)}
-    assert [shares[f]["energy_below_100hz"] for f in shares] == pytest.approx([0, -60, -60, -60], abs=1e-6)
-    assert [shares[f]["energy_above_4khz"] for f in shares] == pytest.approx([-60, -60, 0, 0], abs=1e-6)
-    assert [shares[f]["energy_above_8khz"] for f in shares] == pytest.approx([-60, -60, -60, 0], abs=1e-6)
+    shares = {
+        f: high_frequency_attenuation(analyse(tone(f), RATE)) for f in (50, 1000, 5000, 10_000)
+    }
+    assert [shares[f]["energy_below_100hz"] for f in shares] == pytest.approx(
+        [0, -60, -60, -60], abs=1e-6
+    )
+    assert [shares[f]["energy_above_4khz"] for f in shares] == pytest.approx(
+        [-60, -60, 0, 0], abs=1e-6
+    )
+    assert [shares[f]["energy_above_8khz"] for f in shares] == pytest.approx(
+        [-60, -60, -60, 0], abs=1e-6
+    )
 
 
 def test_the_share_below_a_frequency_is_that_of_the_tones_there_whatever_the_level_or_the_offset():
@@ -58,23 +66,32 @@ def test_third_octaves_hold_the_tone_and_rise_with_bandwidth_in_noise():
     assert levels.max() == pytest.approx(0, abs=1e-6)
     white = long_term_spectrum(noise(), RATE)
     assert white.index[[0, -1]].tolist() == pytest.approx([25, 10_000], rel=0.02)
-    assert white.loc[8000.0] - white.loc[1000.0] == pytest.approx(9, abs=0.5)  # three octaves, 3 dB each
+    assert white.loc[8000.0] - white.loc[1000.0] == pytest.approx(
+        9, abs=0.5
+    )  # three octaves, 3 dB each
 
 
 def test_onsets_are_counted_and_noise_has_none():
     clicks = 1e-4 * noise()
     clicks[RATE // 8 :: RATE // 4] = 1.0
-    sharp, flat = temporal_smoothing(analyse(clicks, RATE)), temporal_smoothing(analyse(noise(), RATE))
+    sharp, flat = (
+        temporal_smoothing(analyse(clicks, RATE)),
+        temporal_smoothing(analyse(noise(), RATE)),
+    )
     assert sharp["onset_rate"] == pytest.approx(4, abs=0.4)
     assert flat["onset_rate"] == 0
     assert sharp["onset_strength"] > 20 > 3 > flat["onset_strength"]
     assert sharp["crest_factor"] > flat["crest_factor"] + 3
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(1, 0), (5, 1 / 3), (40, 0)])  # a cosine has half the energy of its mean 1
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(1, 0), (5, 1 / 3), (40, 0)]
+)  # a cosine has half the energy of its mean 1
 def test_modulation_share_is_that_of_2_to_20_hz(rate, expected):
     envelope = 1 + np.cos(2 * np.pi * rate * np.arange(SAMPLES) / RATE)
-    assert temporal_smoothing(analyse(envelope * tone(3000), RATE))["modulation_share"] == pytest.approx(expected, abs=0.02)
+    assert temporal_smoothing(analyse(envelope * tone(3000), RATE))[
+        "modulation_share"
+    ] == pytest.approx(expected, abs=0.02)
 
 
 def test_a_loop_is_similar_to_itself_at_every_lag_and_a_change_is_not():
@@ -85,7 +102,9 @@ def test_a_loop_is_similar_to_itself_at_every_lag_and_a_change_is_not():
     change = self_similarity(analyse(half, RATE))
     assert change.iloc[0] == pytest.approx(1)
     assert change.iloc[-1] < 0.5 * change.iloc[1]
-    assert no_temporal_evolution(analyse(half, RATE))["block_similarity"] == pytest.approx(change.iloc[2:].mean())
+    assert no_temporal_evolution(analyse(half, RATE))["block_similarity"] == pytest.approx(
+        change.iloc[2:].mean()
+    )
 
 
 def test_a_seam_changes_the_sound_more_than_other_moments_do():
@@ -99,7 +118,9 @@ def test_a_seam_changes_the_sound_more_than_other_moments_do():
 
 
 def test_moments_of_nothing_special_have_ranks_of_all_sizes():
-    ranks = np.concatenate([change_ranks(analyse(noise(seed), RATE), [0.7, 1.3, 2.1]) for seed in range(40)])
+    ranks = np.concatenate(
+        [change_ranks(analyse(noise(seed), RATE), [0.7, 1.3, 2.1]) for seed in range(40)]
+    )
     assert scipy.stats.kstest(ranks, "uniform").pvalue > 0.01
     assert change_ranks(analyse(noise(), RATE), []).size == 0
 
@@ -120,7 +141,9 @@ def test_the_embedding_of_a_tone_stands_out_where_the_tone_is():
     embedding = log_mel_embedding(analyse(tone(5000) + 0.1 * noise(), RATE))
     assert embedding.shape == (80,)
     assert np.argmax(embedding[:40]) == np.argmax(analyse(tone(5000), RATE).mel.sum(axis=1))
-    assert np.argmin(embedding[40:]) == np.argmax(embedding[:40])  # the tone is steady, noise is not
+    assert np.argmin(embedding[40:]) == np.argmax(
+        embedding[:40]
+    )  # the tone is steady, noise is not
 
 
 def test_clips_without_sound_are_refused_in_one_line():

@@ -14,16 +14,24 @@ RATE = 24_000
 
 
 def noise(level: float, seed: int) -> np.ndarray:
-    return (level * np.random.default_rng(seed).standard_normal(4800)).clip(-1, 1).astype(np.float32)
+    return (
+        (level * np.random.default_rng(seed).standard_normal(4800)).clip(-1, 1).astype(np.float32)
+    )
 
 
 @pytest.fixture
 def panel() -> AbxPanel:
-    return AbxPanel(RATE, {"loud": noise(0.3, 0), "quiet": noise(0.05, 1), "nothing": np.zeros(4800, np.float32)})
+    return AbxPanel(
+        RATE,
+        {"loud": noise(0.3, 0), "quiet": noise(0.05, 1), "nothing": np.zeros(4800, np.float32)},
+    )
 
 
 def heard(panel: AbxPanel) -> dict[str, np.ndarray]:
-    return {sound["key"]: soundfile.read(BytesIO(b64decode(sound["url"].partition(",")[2])))[0] for sound in panel.player.sounds}
+    return {
+        sound["key"]: soundfile.read(BytesIO(b64decode(sound["url"].partition(",")[2])))[0]
+        for sound in panel.player.sounds
+    }
 
 
 def compare(panel: AbxPanel, a: str, b: str) -> None:
@@ -52,7 +60,9 @@ def test_answers_are_counted_and_x_is_what_the_next_trial_drew(panel: AbxPanel) 
     assert "Wrong: 3 of 4 so far, p 0.31" in panel.verdict.value
 
 
-def test_every_answer_resets_the_player_so_that_it_does_not_tell_whether_x_is_the_same(panel: AbxPanel) -> None:
+def test_every_answer_resets_the_player_so_that_it_does_not_tell_whether_x_is_the_same(
+    panel: AbxPanel,
+) -> None:
     compare(panel, "loud", "quiet")
     resets = []
     panel.player.observe(lambda change: resets.append(panel.trials.x), names="sounds")
@@ -62,8 +72,12 @@ def test_every_answer_resets_the_player_so_that_it_does_not_tell_whether_x_is_th
     assert any(one == other for one, other in pairwise(resets))  # also where it is
 
 
-@pytest.mark.parametrize(("a", "b", "line"), [("loud", "loud", "two different"), ("loud", "nothing", "silent")])
-def test_what_cannot_be_compared_is_one_line_and_leaves_nothing_to_play_or_answer(panel: AbxPanel, a: str, b: str, line: str) -> None:
+@pytest.mark.parametrize(
+    ("a", "b", "line"), [("loud", "loud", "two different"), ("loud", "nothing", "silent")]
+)
+def test_what_cannot_be_compared_is_one_line_and_leaves_nothing_to_play_or_answer(
+    panel: AbxPanel, a: str, b: str, line: str
+) -> None:
     compare(panel, "loud", "quiet")
     compare(panel, a, b)
     assert line in panel.verdict.value

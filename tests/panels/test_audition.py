@@ -41,7 +41,12 @@ def clips(tmp_path: Path) -> list[AuditionClip]:
 
 
 @pytest.fixture
-def panel(session: AuditionSession, clips: list[AuditionClip], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditionPanel]:
+def panel(
+    session: AuditionSession,
+    clips: list[AuditionClip],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[AuditionPanel]:
     monkeypatch.setenv("JPY_SESSION_NAME", "1")
     made = AuditionPanel(session, [], clips, folder, SETTINGS, 5)
     made.form["duration"].value = 0.4
@@ -58,7 +63,11 @@ def within(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:
 
 def press(panel: AuditionPanel, words: str, card: int = 0) -> None:
     """A button of a card, and what it starts."""
-    (button,) = [one for one in within(list(panel.cards.values())[card]) if isinstance(one, ipywidgets.Button) and one.description == words]
+    (button,) = [
+        one
+        for one in within(list(panel.cards.values())[card])
+        if isinstance(one, ipywidgets.Button) and one.description == words
+    ]
     button.click()
     panel.worker.join()
 
@@ -69,7 +78,9 @@ def made(panel: AuditionPanel, number: int = 1) -> None:
         panel.worker.join()
 
 
-def test_headless_every_take_is_on_disk_and_has_a_player_pictures_probabilities_and_its_recipe(session, folder, monkeypatch) -> None:
+def test_headless_every_take_is_on_disk_and_has_a_player_pictures_probabilities_and_its_recipe(
+    session, folder, monkeypatch
+) -> None:
     for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
         monkeypatch.delenv(name, raising=False)
     first = session.generate("rain", seed=1, duration=0.4, settings=SETTINGS)
@@ -93,7 +104,9 @@ def test_headless_every_take_is_on_disk_and_has_a_player_pictures_probabilities_
 
 
 @pytest.mark.usefixtures("folder")
-def test_live_the_form_reaches_the_take_and_the_seed_goes_on(panel: AuditionPanel, folder: Path) -> None:
+def test_live_the_form_reaches_the_take_and_the_seed_goes_on(
+    panel: AuditionPanel, folder: Path
+) -> None:
     panel.form["class"].value = "sea_waves"
     panel.form["guidance"].value = 3.0
     panel.form["temperature"].value = 0.5
@@ -111,7 +124,9 @@ def test_live_the_form_reaches_the_take_and_the_seed_goes_on(panel: AuditionPane
     assert str(path.with_suffix(".wav")) in panel.message.value
 
 
-def test_live_a_take_goes_as_a_training_clip_does_unless_told_otherwise(panel: AuditionPanel, folder: Path) -> None:
+def test_live_a_take_goes_as_a_training_clip_does_unless_told_otherwise(
+    panel: AuditionPanel, folder: Path
+) -> None:
     made(panel)
     panel.form["onsets"].value = "0.1"
     assert panel.form["envelope"].value == NOTHING
@@ -123,17 +138,29 @@ def test_live_a_take_goes_as_a_training_clip_does_unless_told_otherwise(panel: A
     made(panel)
     for card in range(4):
         press(panel, "Keep", card)
-    recipes = sorted((json.loads(path.read_text()) for path in folder.glob("*.json")), key=lambda recipe: recipe["seed"])
-    assert [(recipe["plan"], recipe["onsets"]) for recipe in recipes] == [(True, None), (False, "0.1"), (False, None), (True, None)]
+    recipes = sorted(
+        (json.loads(path.read_text()) for path in folder.glob("*.json")),
+        key=lambda recipe: recipe["seed"],
+    )
+    assert [(recipe["plan"], recipe["onsets"]) for recipe in recipes] == [
+        (True, None),
+        (False, "0.1"),
+        (False, None),
+        (True, None),
+    ]
 
 
-def test_live_the_form_asks_of_the_first_level_where_each_has_a_temperature_of_its_own(panel: AuditionPanel) -> None:
+def test_live_the_form_asks_of_the_first_level_where_each_has_a_temperature_of_its_own(
+    panel: AuditionPanel,
+) -> None:
     panel.settings = {**panel.settings, "temperature": [1.0, 0.0]}
     panel.form["temperature"].value = 0.5
     assert panel._asked()["temperature"] == (0.5, 0.0)
 
 
-def test_live_stop_ends_a_take_that_is_being_made_and_another_can_be_made_then(panel: AuditionPanel, monkeypatch) -> None:
+def test_live_stop_ends_a_take_that_is_being_made_and_another_can_be_made_then(
+    panel: AuditionPanel, monkeypatch
+) -> None:
     begun, may_go_on = threading.Event(), threading.Event()
     watch = panel._watch
 
@@ -159,19 +186,28 @@ def test_live_stop_ends_a_take_that_is_being_made_and_another_can_be_made_then(p
     assert len(panel.cards) == 1
 
 
-def test_live_a_take_is_varied_extended_made_anew_in_part_and_rejected(panel: AuditionPanel) -> None:
+def test_live_a_take_is_varied_extended_made_anew_in_part_and_rejected(
+    panel: AuditionPanel,
+) -> None:
     made(panel)
     press(panel, "More like this", 0)
     press(panel, "Extend", 1)
     press(panel, "Make part anew", 2)
     assert "Drag over the spectrogram first" in panel.message.value
-    (picker,) = [one for one in within(list(panel.cards.values())[2]) if isinstance(one, SpanPicker)]
+    (picker,) = [
+        one for one in within(list(panel.cards.values())[2]) if isinstance(one, SpanPicker)
+    ]
     assert picker.duration == 0.4
     picker.span = [0.1, 0.3]
     press(panel, "Make part anew", 2)
     text = " ".join(one.value for one in within(panel.box) if isinstance(one, ipywidgets.HTML))
     assert len(panel.cards) == 4
-    for words in ("a variation of dog, seed 5", "goes on from dog, seed 5", "made anew in part: dog, seed 5", "2.4 s"):
+    for words in (
+        "a variation of dog, seed 5",
+        "goes on from dog, seed 5",
+        "made anew in part: dog, seed 5",
+        "2.4 s",
+    ):
         assert words in text
     name = next(iter(panel.cards))
     assert name in panel.abx.menus[0].options
@@ -180,7 +216,9 @@ def test_live_a_take_is_varied_extended_made_anew_in_part_and_rejected(panel: Au
     assert name not in panel.abx.menus[0].options
 
 
-def test_live_an_envelope_is_drawn_or_taken_from_a_clip(panel: AuditionPanel, folder: Path, clips: list[AuditionClip]) -> None:
+def test_live_an_envelope_is_drawn_or_taken_from_a_clip(
+    panel: AuditionPanel, folder: Path, clips: list[AuditionClip]
+) -> None:
     panel.form["envelope"].value = DRAWN
     panel.drawing.levels = [-60.0, -10.0]
     made(panel)
@@ -188,11 +226,15 @@ def test_live_an_envelope_is_drawn_or_taken_from_a_clip(panel: AuditionPanel, fo
     panel.form["envelope"].value = clips[0].name
     made(panel)
     press(panel, "Keep")
-    envelopes = {json.dumps(json.loads(path.read_text())["envelope"]) for path in folder.glob("*.json")}
+    envelopes = {
+        json.dumps(json.loads(path.read_text())["envelope"]) for path in folder.glob("*.json")
+    }
     assert envelopes == {"[-60.0, -10.0]", json.dumps(str(clips[0].path))}
 
 
-def test_live_onsets_are_written_with_commas_and_anything_else_is_refused_in_one_line(panel: AuditionPanel, folder: Path) -> None:
+def test_live_onsets_are_written_with_commas_and_anything_else_is_refused_in_one_line(
+    panel: AuditionPanel, folder: Path
+) -> None:
     panel.form["onsets"].value = "0.1, soon"
     panel.generate.click()
     assert panel.worker is None
@@ -209,16 +251,27 @@ def test_live_onsets_are_written_with_commas_and_anything_else_is_refused_in_one
 
 def test_live_a_card_plays_the_sound_and_saves_it_with_its_recipe(panel: AuditionPanel) -> None:
     made(panel)
-    page = Page(next(one.value for one in within(next(iter(panel.cards.values()))) if isinstance(one, ipywidgets.HTML)))
+    page = Page(
+        next(
+            one.value
+            for one in within(next(iter(panel.cards.values())))
+            if isinstance(one, ipywidgets.HTML)
+        )
+    )
     (sound,) = page.all("audio")
     wav, rate = soundfile.read(BytesIO(b64decode(sound["src"].partition(",")[2])))
     assert (len(wav), rate) == (9600, RATE)
-    saved = {link["download"].rpartition(".")[2]: b64decode(link["href"].partition(",")[2]) for link in page.all("a")}
+    saved = {
+        link["download"].rpartition(".")[2]: b64decode(link["href"].partition(",")[2])
+        for link in page.all("a")
+    }
     np.testing.assert_allclose(soundfile.read(BytesIO(saved["wav"]))[0], wav, atol=2**-14)
     assert json.loads(saved["json"])["seed"] == 5
 
 
-def test_live_what_goes_wrong_is_said_and_the_panel_goes_on(panel: AuditionPanel, monkeypatch) -> None:
+def test_live_what_goes_wrong_is_said_and_the_panel_goes_on(
+    panel: AuditionPanel, monkeypatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("out of <memory>")
 
@@ -233,7 +286,16 @@ def test_live_what_goes_wrong_is_said_and_the_panel_goes_on(panel: AuditionPanel
 
 def test_live_every_control_is_named(panel: AuditionPanel) -> None:
     made(panel)
-    controls = [one for one in within(panel.box) if isinstance(one, ipywidgets.ValueWidget | ipywidgets.Button | Slider)]
-    unnamed = [one for one in controls if not isinstance(one, ipywidgets.HTML) and not one.description]
+    controls = [
+        one
+        for one in within(panel.box)
+        if isinstance(one, ipywidgets.ValueWidget | ipywidgets.Button | Slider)
+    ]
+    unnamed = [
+        one for one in controls if not isinstance(one, ipywidgets.HTML) and not one.description
+    ]
     assert not unnamed
-    assert len({one.tooltip for one in controls if isinstance(one, ipywidgets.Button) and one.tooltip}) >= 8
+    assert (
+        len({one.tooltip for one in controls if isinstance(one, ipywidgets.Button) and one.tooltip})
+        >= 8
+    )

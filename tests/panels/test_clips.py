@@ -39,24 +39,38 @@ def headless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def players(page: str) -> list[tuple[str, str]]:
-    return [(audio["src"], audio["title"]) for audio in Page(page).all("audio") if "controls" in audio]
+    return [
+        (audio["src"], audio["title"]) for audio in Page(page).all("audio") if "controls" in audio
+    ]
 
 
-def panel(clips: list[AuditionClip]) -> tuple[ipywidgets.Button, ipywidgets.Dropdown, ipywidgets.Button, ipywidgets.HTML]:
+def panel(
+    clips: list[AuditionClip],
+) -> tuple[ipywidgets.Button, ipywidgets.Dropdown, ipywidgets.Button, ipywidgets.HTML]:
     controls, table = audition_table(clips, 16_000).children
     return *controls.children, table
 
 
 @pytest.mark.usefixtures("headless")
-def test_headless_every_clip_has_a_labelled_player_that_links_from_the_notebooks_folder(clips: list[AuditionClip]) -> None:
+def test_headless_every_clip_has_a_labelled_player_that_links_from_the_notebooks_folder(
+    clips: list[AuditionClip],
+) -> None:
     shown = audition_table(clips, 16_000)
     assert isinstance(shown, HTML)
-    assert players(shown.data)[:2] == [("../generated/0.wav", "play dog_1"), ("../generated/1.wav", "play dog_2")]
-    assert [image["alt"] for image in Page(shown.data).all("img")][:2] == ["waveform of dog_1", "spectrogram of dog_1"]
+    assert players(shown.data)[:2] == [
+        ("../generated/0.wav", "play dog_1"),
+        ("../generated/1.wav", "play dog_2"),
+    ]
+    assert [image["alt"] for image in Page(shown.data).all("img")][:2] == [
+        "waveform of dog_1",
+        "spectrogram of dog_1",
+    ]
 
 
 @pytest.mark.usefixtures("headless")
-def test_headless_nothing_is_used_that_jupyterlab_strips_from_a_notebook_it_does_not_trust(clips: list[AuditionClip]) -> None:
+def test_headless_nothing_is_used_that_jupyterlab_strips_from_a_notebook_it_does_not_trust(
+    clips: list[AuditionClip],
+) -> None:
     kept = {
         "table": set(), "tr": set(), "th": set(), "td": set(),
         "img": {"src", "alt", "width", "height", "style"},
@@ -71,7 +85,9 @@ def test_a_waveform_is_drawn_at_its_own_level(clips: list[AuditionClip]) -> None
     square = np.tile(np.float32([0.5, -0.5]), 4000)
     heights = []
     for wav in (square, square / 4):
-        source = Page(audition_table([clips[0]._replace(wav=wav)], 16_000).data).all("img")[0]["src"]
+        source = Page(audition_table([clips[0]._replace(wav=wav)], 16_000).data).all("img")[0][
+            "src"
+        ]
         svg = ElementTree.fromstring(unquote(source.removeprefix("data:image/svg+xml,")))
         top, bottom = map(float, re.match(r"M0 ([\d.]+)V([\d.]+)", svg[0].get("d")).groups())
         heights.append(bottom - top - 0.5)
@@ -92,7 +108,9 @@ def test_names_cannot_break_the_page(clips: list[AuditionClip]) -> None:
 
 
 @pytest.mark.usefixtures("live")
-def test_live_the_menu_chooses_which_clips_are_on_show_with_their_sound(clips: list[AuditionClip]) -> None:
+def test_live_the_menu_chooses_which_clips_are_on_show_with_their_sound(
+    clips: list[AuditionClip],
+) -> None:
     _, menu, _, table = panel(clips)
     assert isinstance(menu, ipywidgets.Dropdown)
     assert menu.description
@@ -106,7 +124,9 @@ def test_live_the_menu_chooses_which_clips_are_on_show_with_their_sound(clips: l
 
 
 @pytest.mark.usefixtures("live")
-def test_live_the_buttons_step_through_the_menu_and_around_its_ends(clips: list[AuditionClip]) -> None:
+def test_live_the_buttons_step_through_the_menu_and_around_its_ends(
+    clips: list[AuditionClip],
+) -> None:
     previous, menu, following, table = panel(clips)
     seen = []
     for button in (following, following, following, previous):
@@ -120,13 +140,17 @@ def test_live_the_buttons_step_through_the_menu_and_around_its_ends(clips: list[
 def test_live_a_clip_sounds_as_loud_as_it_is(clips: list[AuditionClip]) -> None:
     *_, table = panel([clips[0]])
     ((source, _),) = players(table.value)
-    wav, rate = soundfile.read(io.BytesIO(b64decode(source.removeprefix("data:audio/flac;base64,"))))
+    wav, rate = soundfile.read(
+        io.BytesIO(b64decode(source.removeprefix("data:audio/flac;base64,")))
+    )
     assert rate == 16_000
     np.testing.assert_allclose(wav, clips[0].wav, atol=2**-15)
 
 
 @pytest.mark.usefixtures("live")
-def test_live_more_sound_than_a_page_bears_is_offered_class_by_class_only(clips: list[AuditionClip]) -> None:
+def test_live_more_sound_than_a_page_bears_is_offered_class_by_class_only(
+    clips: list[AuditionClip],
+) -> None:
     long = [clip._replace(wav=np.zeros(16_000 * LIVE_SECONDS // 2, np.float32)) for clip in clips]
     _, menu, *_ = panel(long)
     assert list(menu.options) == ["dog", "rain"]

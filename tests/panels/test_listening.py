@@ -47,7 +47,9 @@ def move_all(panel: ListeningPanel, score: int) -> None:
         slider.value = score
 
 
-def test_headless_every_page_is_in_a_table_whose_players_find_the_hosted_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headless_every_page_is_in_a_table_whose_players_find_the_hosted_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
         monkeypatch.delenv(name, raising=False)
     study = tmp_path / "outputs" / "demo"
@@ -55,17 +57,33 @@ def test_headless_every_page_is_in_a_table_whose_players_find_the_hosted_files(t
     shown = listening_panel(TEST, folder / "audio", study / "listening" / "ratings.csv")
     assert isinstance(shown, HTML)
     elements = Page(shown.data).elements
-    kept = {"table": set(), "tr": set(), "th": set(), "td": set(), "audio": {"src", "title", "controls", "preload"}}
+    kept = {
+        "table": set(),
+        "tr": set(),
+        "th": set(),
+        "td": set(),
+        "audio": {"src", "title", "controls", "preload"},
+    }
     assert all(set(attributes) <= kept[tag] for tag, attributes in elements)
     players = [attributes for tag, attributes in elements if tag == "audio"]
-    sounds = sum(len(stimulus.wavs) for page in TEST.pages for stimulus in (page.reference, *page.stimuli) if stimulus)
+    sounds = sum(
+        len(stimulus.wavs)
+        for page in TEST.pages
+        for stimulus in (page.reference, *page.stimuli)
+        if stimulus
+    )
     assert len(players) == sounds
     assert all((study / "notebooks" / player["src"]).resolve().is_file() for player in players)
-    assert all(re.fullmatch(r"play (reference|[A-L]) of (mushra|fit|diversity)-\d", player["title"]) for player in players)
+    assert all(
+        re.fullmatch(r"play (reference|[A-L]) of (mushra|fit|diversity)-\d", player["title"])
+        for player in players
+    )
     assert not any(condition in shown.data for condition in ("codec", "anchor", "generated"))
 
 
-def test_live_a_whole_test_is_in_the_file_page_by_page_and_says_nothing_of_conditions(ratings: Path) -> None:
+def test_live_a_whole_test_is_in_the_file_page_by_page_and_says_nothing_of_conditions(
+    ratings: Path,
+) -> None:
     panel = begun(ratings)
     expected = 0
     for page in [TEST.training, *listener_pages(TEST, "anna")]:
@@ -116,7 +134,10 @@ def test_live_who_comes_back_goes_on_with_the_pages_that_are_left(ratings: Path)
 @pytest.mark.parametrize("name", ["", " ", "<b>anna</b>", "a" * 33, "=anna"])
 def test_live_a_name_that_no_row_could_hold_is_asked_for_again(ratings: Path, name: str) -> None:
     panel = begun(ratings, name)
-    assert panel.message.value == "<p>A name is 1 to 32 letters, digits, dots, hyphens or underscores.</p>"
+    assert (
+        panel.message.value
+        == "<p>A name is 1 to 32 letters, digits, dots, hyphens or underscores.</p>"
+    )
     assert not panel.sliders
 
 

@@ -8,7 +8,8 @@ from ssenv_core.plots import metrics
 from ssenv_core.plots.style import COLOURS
 
 PARTS = pd.DataFrame(
-    {"rate": [-34.0, 42.0], "codec": [2.8, -1.8], "model": [28.0, -32.0], "total": [-3.2, 8.2]}, index=["snr", "spectral_centroid"]
+    {"rate": [-34.0, 42.0], "codec": [2.8, -1.8], "model": [28.0, -32.0], "total": [-3.2, 8.2]},
+    index=["snr", "spectral_centroid"],
 )
 
 
@@ -20,7 +21,11 @@ def test_every_part_begins_where_the_one_before_ended_and_the_total_at_zero():
     assert first["codec"] == pytest.approx((-34, -31.2))
     assert first["model"] == pytest.approx((-31.2, -3.2))
     assert first["total"] == pytest.approx((0, -3.2))
-    assert [bar.marker.color for bar in fig.data[1:4]] == [COLOURS["codec"], COLOURS["generated"], COLOURS["real"]]
+    assert [bar.marker.color for bar in fig.data[1:4]] == [
+        COLOURS["codec"],
+        COLOURS["generated"],
+        COLOURS["real"],
+    ]
     texts = [note.text for note in fig.layout.annotations]
     assert texts[:2] == ["SNR", "spectral centroid"]
     assert texts[2:6] == ["−34 %", "+2.8 %", "+28 %", "−3.2 %"]
@@ -35,20 +40,29 @@ def test_every_bar_and_its_label_lie_within_the_axis():
 
 
 def test_a_part_without_a_value_is_not_drawn_and_one_of_zero_does_not_fail():
-    table = pd.DataFrame({"rate": [0.0, 1.0], "codec": [0.0, np.nan], "model": [0.0, 1.0], "total": [0.0, np.nan]}, index=["snr", "zcr"])
+    table = pd.DataFrame(
+        {"rate": [0.0, 1.0], "codec": [0.0, np.nan], "model": [0.0, 1.0], "total": [0.0, np.nan]},
+        index=["snr", "zcr"],
+    )
     fig = metrics.gap_waterfall(table)
     assert [bar.x[0] for bar in fig.data[4:]] == ["rate"]
-    assert [note.text for note in fig.layout.annotations if note.text.endswith("%")] == ["+0.0 %"] * 4 + ["+1.0 %"]
+    assert [note.text for note in fig.layout.annotations if note.text.endswith("%")] == [
+        "+0.0 %"
+    ] * 4 + ["+1.0 %"]
 
 
 def test_a_point_is_a_clip_that_has_both_values_in_its_columns_colour_and_its_own_sign():
-    table = pd.DataFrame({"snr": [1.0, np.nan, np.inf, 4.0], "spectral_centroid": [100.0, 200.0, 300.0, 0.0]})
+    table = pd.DataFrame(
+        {"snr": [1.0, np.nan, np.inf, 4.0], "spectral_centroid": [100.0, 200.0, 300.0, 0.0]}
+    )
     fig = metrics.tilt_scatter({"real": table, "codec": table, "generated": table})
     assert [list(trace.x) for trace in fig.data] == [[100]] * 3
     assert [trace.marker.color for trace in fig.data] == list(COLOURS.values())
     assert len({trace.marker.symbol for trace in fig.data}) == 3
     assert fig.layout.xaxis.type == "log"
-    assert dict(zip(fig.layout.xaxis.tickvals, fig.layout.xaxis.ticktext, strict=True))[2000] == "2k"
+    assert (
+        dict(zip(fig.layout.xaxis.tickvals, fig.layout.xaxis.ticktext, strict=True))[2000] == "2k"
+    )
 
 
 def test_gaps_of_classes_stand_by_name_with_codec_and_generated_side_by_side():
@@ -57,7 +71,12 @@ def test_gaps_of_classes_stand_by_name_with_codec_and_generated_side_by_side():
         "generated": pd.DataFrame({"snr": [160.0], "rms": [-5.0]}, index=[2]),
     }
     style = metrics.class_gaps(gaps, ("car_horn", "rain", "sea_waves"))
-    assert list(style.columns) == [("SNR", "codec"), ("SNR", "generated"), ("RMS energy", "codec"), ("RMS energy", "generated")]
+    assert list(style.columns) == [
+        ("SNR", "codec"),
+        ("SNR", "generated"),
+        ("RMS energy", "codec"),
+        ("RMS energy", "generated"),
+    ]
     page = style.to_html()
     for text in ("car horn", "sea waves", "+1.3", "+160", "−5.0", "–"):
         assert f">{text}<" in page

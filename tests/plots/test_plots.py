@@ -19,7 +19,17 @@ from kaleido.scopes.plotly import PlotlyScope
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.metrics.acoustic import METRICS
 from ssenv_core.metrics.failure_modes import Diagnosis
-from ssenv_core.plots import classes, codes, failure_modes, metrics, pictures, spectrograms, style, tables, training
+from ssenv_core.plots import (
+    classes,
+    codes,
+    failure_modes,
+    metrics,
+    pictures,
+    spectrograms,
+    style,
+    tables,
+    training,
+)
 from ssenv_core.plots.spectrograms import DB_RANGE
 from ssenv_core.plots.style import COLOURS
 from ssenv_core.soundstorm.decoding import Iteration
@@ -28,7 +38,9 @@ RATE = 24_000
 
 
 def noise(seconds, amplitude=0.1, seed=0):
-    return (amplitude * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype(np.float32)
+    return (amplitude * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype(
+        np.float32
+    )
 
 
 def panel(wav, rate):
@@ -38,7 +50,11 @@ def panel(wav, rate):
 def luminance(colour):
     """Relative luminance of #RRGGBB (WCAG 2)."""
     channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [
+        0.2126,
+        0.7152,
+        0.0722,
+    ]
 
 
 def test_real_codec_and_generated_stay_apart_in_grey_and_stand_out_from_white():
@@ -56,12 +72,18 @@ def test_a_sine_at_full_scale_reads_about_0_db_at_its_frequency_and_half_of_it_6
     tick = fig.layout.yaxis.tickvals[fig.layout.yaxis.ticktext.index("1k")]
     assert abs(level.mean(axis=1).argmax() - tick) <= 1
     assert level.max() == pytest.approx(0, abs=3)
-    np.testing.assert_allclose(level.max() - spectrograms.mel_levels(sine / 2, RATE)[0].max(), 20 * np.log10(2), atol=1e-6)
+    np.testing.assert_allclose(
+        level.max() - spectrograms.mel_levels(sine / 2, RATE)[0].max(), 20 * np.log10(2), atol=1e-6
+    )
 
 
 @settings(deadline=None, max_examples=30)
 @example(seconds=1.9, rate=22_050, columns=46)
-@given(seconds=st.floats(0.001, 12), rate=st.sampled_from([8000, 22_050, 44_100]), columns=st.integers(40, 250))
+@given(
+    seconds=st.floats(0.001, 12),
+    rate=st.sampled_from([8000, 22_050, 44_100]),
+    columns=st.integers(40, 250),
+)
 def test_a_spectrogram_never_exceeds_its_columns_and_covers_the_clip(seconds, rate, columns):
     wav = np.ones(max(2, round(seconds * rate)), np.float32)
     level, step = spectrograms.mel_levels(wav, rate, columns=columns, bands=40)
@@ -83,7 +105,9 @@ def test_a_click_in_a_long_clip_is_never_between_the_columns(place):
 
 def test_spectrograms_share_one_scale_and_silence_is_its_dark_end():
     loud, quiet, silence = noise(1), noise(1, 0.001), np.zeros(RATE, np.float32)
-    fig = spectrograms.spectrogram_grid({"dog": {"real": loud, "generated": quiet}, "rain": {"real": silence}}, RATE)
+    fig = spectrograms.spectrogram_grid(
+        {"dog": {"real": loud, "generated": quiet}, "rain": {"real": silence}}, RATE
+    )
     panels = {trace.coloraxis: [] for trace in fig.data}
     assert set(panels) == {"coloraxis"}
     top, bottom = fig.layout.coloraxis.cmax, fig.layout.coloraxis.cmin
@@ -97,7 +121,9 @@ def test_spectrograms_share_one_scale_and_silence_is_its_dark_end():
 
 
 def test_a_clip_that_a_row_lacks_is_said_to_be_missing_in_its_own_panel():
-    fig = spectrograms.spectrogram_grid({"dog": {"real": noise(1), "generated": noise(1)}, "rain": {"real": noise(1)}}, RATE)
+    fig = spectrograms.spectrogram_grid(
+        {"dog": {"real": noise(1), "generated": noise(1)}, "rain": {"real": noise(1)}}, RATE
+    )
     (note,) = [a for a in fig.layout.annotations if a.text == "no clip"]
     x, y = fig.layout.xaxis4.domain, fig.layout.yaxis4.domain
     assert x[0] < note.x < x[1]
@@ -134,30 +160,48 @@ def test_no_peak_is_lost_when_a_waveform_is_decimated(samples, columns):
 
 def test_the_largest_distance_of_two_curves_is_ks_d_of_the_finite_values():
     rng = np.random.default_rng(0)
-    tables = [pd.DataFrame(rng.normal(shift, 1, (n, len(METRICS))), columns=list(METRICS)) for shift, n in [(0, 40), (0.1, 30), (1, 20)]]
+    tables = [
+        pd.DataFrame(rng.normal(shift, 1, (n, len(METRICS))), columns=list(METRICS))
+        for shift, n in [(0, 40), (0.1, 30), (1, 20)]
+    ]
     tables[0].loc[0, "snr"], tables[2].loc[0, "snr"] = np.inf, np.nan
     fig = metrics.metric_distributions(dict(zip(COLOURS, tables, strict=True)))
     real, codec, generated = fig.data[:3]
     assert [trace.name for trace in (real, codec, generated)] == list(COLOURS)
     assert [trace.line.color for trace in (real, codec, generated)] == list(COLOURS.values())
     grid = np.sort(np.concatenate([real.x, generated.x]))
-    steps = [np.asarray(trace.y)[np.searchsorted(trace.x, grid, side="right") - 1] for trace in (real, generated)]
+    steps = [
+        np.asarray(trace.y)[np.searchsorted(trace.x, grid, side="right") - 1]
+        for trace in (real, generated)
+    ]
     values = [table["snr"][np.isfinite(table["snr"])] for table in (tables[0], tables[2])]
-    assert np.abs(steps[0] - steps[1]).max() == pytest.approx(scipy.stats.ks_2samp(*values).statistic)
+    assert np.abs(steps[0] - steps[1]).max() == pytest.approx(
+        scipy.stats.ks_2samp(*values).statistic
+    )
     assert len(fig.data) == 3 * 6
 
 
 def test_a_metric_without_finite_values_has_no_curve():
     table = pd.DataFrame({name: [1.0, 2.0] for name in METRICS})
-    fig = metrics.metric_distributions({"real": table, "codec": table, "generated": table.assign(snr=np.nan)})
+    fig = metrics.metric_distributions(
+        {"real": table, "codec": table, "generated": table.assign(snr=np.nan)}
+    )
     assert len(fig.data) == 3 * 6 - 1
 
 
 def test_a_table_of_metrics_is_html_with_units_signs_and_the_three_colours():
     table = pd.DataFrame(
-        {"real_n": [40], "real_mean": [0.25], "generated_mean": [1391.78], "difference_percent": [-54.951], "ks_p": [1e-9]}
+        {
+            "real_n": [40],
+            "real_mean": [0.25],
+            "generated_mean": [1391.78],
+            "difference_percent": [-54.951],
+            "ks_p": [1e-9],
+        }
     )
-    page = tables.comparison_table(table.set_index(pd.Index(["spectral_centroid"])).assign(ks_d=np.nan), "A caption").to_html()
+    page = tables.comparison_table(
+        table.set_index(pd.Index(["spectral_centroid"])).assign(ks_d=np.nan), "A caption"
+    ).to_html()
     for text in (
         "<caption>A caption",
         "spectral centroid (Hz)",
@@ -176,7 +220,9 @@ def test_a_table_of_metrics_is_html_with_units_signs_and_the_three_colours():
 
 
 def test_codebook_usage_shows_the_share_that_is_not_dead_and_the_entropy():
-    used, entropy = codes.codebook_usage(pd.DataFrame({"dead": [0.0, 0.75], "entropy": [6.0, 4.0]}, index=[1, 2]), 64).data
+    used, entropy = codes.codebook_usage(
+        pd.DataFrame({"dead": [0.0, 0.75], "entropy": [6.0, 4.0]}, index=[1, 2]), 64
+    ).data
     assert list(used.y) == [100, 25]
     assert list(entropy.y) == [6, 4]
     assert list(used.x) == ["1", "2"]
@@ -184,7 +230,9 @@ def test_codebook_usage_shows_the_share_that_is_not_dead_and_the_entropy():
 
 def test_a_spectrum_keeps_its_source_s_colour_whatever_its_place_and_leaves_empty_bands_out():
     frequency = np.array([100.0, 1000.0, 10_000.0])
-    fig = failure_modes.long_term_spectrum({"generated": (frequency, np.array([0.0, -10.0, -np.inf])), "other": (frequency, frequency)})
+    fig = failure_modes.long_term_spectrum(
+        {"generated": (frequency, np.array([0.0, -10.0, -np.inf])), "other": (frequency, frequency)}
+    )
     assert fig.data[0].line.color == COLOURS["generated"]
     assert fig.data[1].line.color not in COLOURS.values()
     assert np.isnan(fig.data[0].y).tolist() == [False, False, True]
@@ -192,7 +240,9 @@ def test_a_spectrum_keeps_its_source_s_colour_whatever_its_place_and_leaves_empt
 
 
 def test_confusions_are_shares_of_the_true_class_in_rows():
-    fig = classes.confusion_matrix(np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), ["car_horn", "dog", "rain"])
+    fig = classes.confusion_matrix(
+        np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), ["car_horn", "dog", "rain"]
+    )
     assert np.asarray(fig.data[0].z).tolist() == [[75, 25, 0], [0, 100, 0], [0, 0, 0]]
     assert fig.data[0].y[0] == "car horn"
     assert fig.layout.yaxis.title.text == "true class"
@@ -205,14 +255,20 @@ def test_classes_stand_best_first_with_the_paper_s_where_it_names_them():
     assert list(fig.data[0].x) == ["dog", "car horn", "rain"]
     assert list(fig.data[0].y) == [0.9, 0.5, 0.2]
     assert list(fig.data[1].y) == pytest.approx([0.1, 0.5, 0.8])
-    assert (fig.data[2].name, list(fig.data[2].x), list(fig.data[2].y)) == ("the paper", ["dog"], [0.87])
+    assert (fig.data[2].name, list(fig.data[2].x), list(fig.data[2].y)) == (
+        "the paper",
+        ["dog"],
+        [0.87],
+    )
     assert len(classes.class_accuracy({"fine-tuned": shares}).data) == 1
 
 
 def test_a_classifier_as_sure_as_it_is_right_lies_on_the_diagonal():
     rng = np.random.default_rng(0)
     sure = rng.uniform(0.5, 1, 20_000)
-    labels = (rng.random(20_000) > sure).astype(np.int64)  # class 0 with the probability given to it
+    labels = (rng.random(20_000) > sure).astype(
+        np.int64
+    )  # class 0 with the probability given to it
     calibrated, boastful = (np.stack([p, 1 - p], axis=1) for p in (sure, np.full(20_000, 0.99)))
     fig = classes.reliability(labels, {"calibrated": calibrated, "boastful": boastful})
     assert np.allclose(fig.data[0].x, fig.data[0].y, atol=0.03)
@@ -225,7 +281,9 @@ def test_accuracy_by_clips_is_the_mean_of_the_draws_with_their_spread():
     curve = pd.DataFrame({"clips": [1, 1, 2, 2, 4], "accuracy": [0.2, 0.4, 0.5, 0.5, 0.6]})
     (line,) = classes.accuracy_by_clips({"frozen": curve}).data
     assert (list(line.x), list(line.y)) == ([1, 2, 4], pytest.approx([0.3, 0.5, 0.6]))
-    assert list(line.error_y.array) == pytest.approx([0.02**0.5, 0.0, np.nan], nan_ok=True)  # one draw has no spread
+    assert list(line.error_y.array) == pytest.approx(
+        [0.02**0.5, 0.0, np.nan], nan_ok=True
+    )  # one draw has no spread
 
 
 def diagnosis(mode, measure, gap, floor):
@@ -247,15 +305,26 @@ def test_a_diagnosis_is_measured_in_noise_floors_and_dark_where_it_is_present():
     assert first.marker.color[0] == COLOURS["generated"] != first.marker.color[1]
     assert list(second.x) == [0]
     assert "do not differ" in second.text[0]
-    assert [a.text for a in fig.layout.annotations] == ["High-frequency attenuation", "Reduced diversity"]
+    assert [a.text for a in fig.layout.annotations] == [
+        "High-frequency attenuation",
+        "Reduced diversity",
+    ]
 
 
 def test_every_token_shows_the_iteration_that_decided_it_and_given_ones_stay_blank():
-    codes, free = torch.zeros(2, 3, 5, dtype=torch.int64), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=torch.bool)
+    codes, free = (
+        torch.zeros(2, 3, 5, dtype=torch.int64),
+        torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=torch.bool),
+    )
     masks = {(0, 1): [0, 1, 1, 1, 0], (0, 2): [0, 0, 0, 1, 0], (0, 3): [0] * 5, (2, 1): [0] * 5}
-    trace = [Iteration(level, i, codes, torch.tensor([[1] * 5, mask], dtype=torch.bool), free) for (level, i), mask in masks.items()]
+    trace = [
+        Iteration(level, i, codes, torch.tensor([[1] * 5, mask], dtype=torch.bool), free)
+        for (level, i), mask in masks.items()
+    ]
     fig = masks.mask_trace(trace, 75, item=1)
-    np.testing.assert_array_equal(fig.data[0].z, [[1, 2, 2, 3, np.nan], [np.nan] * 5, [4] * 4 + [np.nan]])
+    np.testing.assert_array_equal(
+        fig.data[0].z, [[1, 2, 2, 3, np.nan], [np.nan] * 5, [4] * 4 + [np.nan]]
+    )
     assert fig.data[0].dx == pytest.approx(1 / 75)
     with pytest.raises(ValueError, match="record"):
         masks.mask_trace([], 75)
@@ -263,7 +332,10 @@ def test_every_token_shows_the_iteration_that_decided_it_and_given_ones_stay_bla
 
 def test_a_long_training_log_is_thinned_without_moving_its_mean_and_validation_gaps_are_left_out():
     losses = np.random.default_rng(0).uniform(4, 7, 5000)
-    rows = [{"step": i, "epoch": 0, "loss": loss, "validation_loss": 5.0 if i % 1000 == 0 else None} for i, loss in enumerate(losses)]
+    rows = [
+        {"step": i, "epoch": 0, "loss": loss, "validation_loss": 5.0 if i % 1000 == 0 else None}
+        for i, loss in enumerate(losses)
+    ]
     drawn, validation = training.training_curve(rows).data
     assert len(drawn.x) == 1000
     assert np.mean(drawn.y) == pytest.approx(losses.mean())
@@ -272,11 +344,16 @@ def test_a_long_training_log_is_thinned_without_moving_its_mean_and_validation_g
 
 
 def test_training_and_held_out_loss_are_named_as_the_two_quantities_they_are():
-    drawn, heldout = training.training_curve([{"step": 1, "loss": 6.0, "validation_loss": 5.0}]).data
+    drawn, heldout = training.training_curve(
+        [{"step": 1, "loss": 6.0, "validation_loss": 5.0}]
+    ).data
     assert (drawn.name, heldout.name) == ("training loss, as drawn", "held-out, mean over levels")
 
 
-@pytest.mark.parametrize("fig", [training.training_curve([], reference=6.93), training.level_loss([5.0, 6.0], reference=6.93)])
+@pytest.mark.parametrize(
+    "fig",
+    [training.training_curve([], reference=6.93), training.level_loss([5.0, 6.0], reference=6.93)],
+)
 def test_the_loss_of_guessing_is_a_line_that_can_be_seen(fig):
     (line,) = fig.layout.shapes
     assert line.y0 == line.y1 == 6.93
@@ -302,7 +379,9 @@ def renderers(monkeypatch):
     plotly.io.renderers.default = default
 
 
-def test_without_a_front_end_a_figure_is_shown_with_the_picture_that_is_saved_of_it(renderers, tmp_path, monkeypatch):
+def test_without_a_front_end_a_figure_is_shown_with_the_picture_that_is_saved_of_it(
+    renderers, tmp_path, monkeypatch
+):
     for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
         monkeypatch.delenv(name, raising=False)
     pictures.add_pictures()
@@ -324,7 +403,9 @@ def test_pictures_are_rendered_without_the_network():
     assert not any("http" in argument for argument in pictures._renderer()._build_proc_args())
 
 
-def test_a_browser_that_does_not_start_is_one_line_and_leaves_the_last_picture(tmp_path, monkeypatch):
+def test_a_browser_that_does_not_start_is_one_line_and_leaves_the_last_picture(
+    tmp_path, monkeypatch
+):
     (tmp_path / "old.png").write_bytes(b"old")
     monkeypatch.setattr(PlotlyScope, "executable_path", classmethod(lambda _: "false"))
     pictures._renderer.cache_clear()
@@ -341,4 +422,6 @@ def test_mel_bands_of_the_ticks_are_those_of_the_filters():
     fig = panel(noise(0.5), RATE)
     centres = librosa.mel_frequencies(n_mels=82, fmax=RATE / 2)[1:-1]
     hertz = [100, 500, 1000, 2000, 5000, 10_000]
-    np.testing.assert_allclose(np.interp(fig.layout.yaxis.tickvals, np.arange(80), centres), hertz, rtol=0.02)
+    np.testing.assert_allclose(
+        np.interp(fig.layout.yaxis.tickvals, np.arange(80), centres), hertz, rtol=0.02
+    )

@@ -25,7 +25,9 @@ class TableModel:
 
     def __init__(self, table, null_table=None):
         n_q, _, size = table.shape
-        self.config = SimpleNamespace(n_q=n_q, codebook_size=size, num_classes=CLASSES, mask_token=size, null_label=CLASSES)
+        self.config = SimpleNamespace(
+            n_q=n_q, codebook_size=size, num_classes=CLASSES, mask_token=size, null_label=CLASSES
+        )
         self.tables = torch.stack((table, table if null_table is None else null_table))
         self.calls = []  # (level, codes, labels, controls)
 
@@ -42,26 +44,42 @@ class TableModel:
 
 def blank(items, n_q, n_frames):
     """Codes to start plain generation from, and what is given of them: nothing."""
-    return torch.zeros(items, n_q, n_frames, dtype=torch.int64), torch.zeros(1, n_q, n_frames, dtype=torch.bool)
+    return torch.zeros(items, n_q, n_frames, dtype=torch.int64), torch.zeros(
+        1, n_q, n_frames, dtype=torch.bool
+    )
 
 
 def generate(model, n_frames, seeds, record=False, **settings):
     """Plain generation of one item per seed, class 0."""
     labels = torch.zeros(len(seeds), dtype=torch.int64)
-    return decode(model, *blank(len(seeds), model.config.n_q, n_frames), labels, Sampling(**settings), seeds=seeds, record=record)
+    return decode(
+        model,
+        *blank(len(seeds), model.config.n_q, n_frames),
+        labels,
+        Sampling(**settings),
+        seeds=seeds,
+        record=record,
+    )
 
 
 @st.composite
 def decodings(draw):
     """A random problem (tokens given, padding, steps, noise, guidance) and its recorded solution."""
-    items, n_q, n_frames, size = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 25)), draw(st.integers(2, 9))
+    items, n_q, n_frames, size = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 25)),
+        draw(st.integers(2, 9)),
+    )
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     codes = torch.randint(size, (items, n_q, n_frames), generator=generator)
     share = draw(st.sampled_from([0.0, 0.4, 0.9]))
     given = torch.rand(items, n_q, n_frames, generator=generator) < share
     padding = None
     if draw(st.booleans()):
-        padding = torch.arange(n_frames) >= torch.randint(n_frames + 1, (items, 1), generator=generator)
+        padding = torch.arange(n_frames) >= torch.randint(
+            n_frames + 1, (items, 1), generator=generator
+        )
     steps = tuple(draw(st.lists(st.integers(1, 12), min_size=n_q, max_size=n_q)))
     model = TableModel(*torch.randn(2, n_q, n_frames, size, generator=generator))
     labels = torch.tensor(draw(st.lists(st.integers(0, CLASSES), min_size=items, max_size=items)))
@@ -72,9 +90,13 @@ def decodings(draw):
         guidance=draw(st.sampled_from([1.0, 2.0])),
         guidance_schedule=draw(st.sampled_from(["constant", "rising", "falling"])),
         top_k=draw(st.sampled_from([None, 2])),
-        sampler=draw(st.sampled_from([Confidence(0.0), Confidence(4.5), HaltonOrder(), RandomOrder()])),
+        sampler=draw(
+            st.sampled_from([Confidence(0.0), Confidence(4.5), HaltonOrder(), RandomOrder()])
+        ),
     )
-    decoded = decode(model, codes, given, labels, sampling, seeds=seeds, padding=padding, record=True)
+    decoded = decode(
+        model, codes, given, labels, sampling, seeds=seeds, padding=padding, record=True
+    )
     return SimpleNamespace(
         model=model,
         codes=codes,
@@ -108,7 +130,9 @@ def test_each_iteration_leaves_exactly_its_share_masked_and_the_last_nothing(pro
     for level, i, codes, masked, free in problem.trace:
         assert torch.equal(free, ~problem.fixed[:, level])
         n, free = problem.steps[level], ~problem.fixed[:, level]
-        assert masked.sum(dim=1).tolist() == [num_masked(total, i, n) for total in free.sum(dim=1).tolist()]
+        assert masked.sum(dim=1).tolist() == [
+            num_masked(total, i, n) for total in free.sum(dim=1).tolist()
+        ]
         assert torch.equal(codes[:, level] == problem.mask, masked)
         assert not (masked & ~free).any()
         assert i < n or not masked.any()
@@ -118,7 +142,12 @@ def test_each_iteration_leaves_exactly_its_share_masked_and_the_last_nothing(pro
 @settings(deadline=None, max_examples=50)
 @given(decodings())
 def test_levels_come_in_order_each_with_all_its_iterations(problem):
-    wanted = [(q, i) for q, n in enumerate(problem.steps) if not problem.fixed[:, q].all() for i in range(1, n + 1)]
+    wanted = [
+        (q, i)
+        for q, n in enumerate(problem.steps)
+        if not problem.fixed[:, q].all()
+        for i in range(1, n + 1)
+    ]
     assert [(level, i) for level, i, *_ in problem.trace] == wanted
     assert [level for level, *_ in problem.model.calls] == [level for level, _ in wanted]
 
@@ -162,7 +191,9 @@ def test_an_item_is_its_seeds_whatever_is_decoded_with_it_and_in_whatever_place(
 def test_most_confident_sampled_tokens_are_kept():
     """Sure of code 0, which it samples at 60 % of the frames: the kept ones must all be 0, though code 1 was sampled at the others."""
     table = torch.tensor([0.6, 0.4]).log().expand(1, 400, 2)
-    first = generate(TableModel(table), 400, [0], steps=(2,), sampler=Confidence(0.0), record=True).trace[0]
+    first = generate(
+        TableModel(table), 400, [0], steps=(2,), sampler=Confidence(0.0), record=True
+    ).trace[0]
     kept = first.codes[0, 0][~first.masked[0]]
     assert len(kept) == 400 - num_masked(400, 1, 2)
     assert (kept == 0).all()
@@ -171,7 +202,15 @@ def test_most_confident_sampled_tokens_are_kept():
 def test_frames_are_kept_in_the_order_of_their_confidence():
     certainty = torch.rand(200, generator=torch.Generator().manual_seed(0)) * 5
     table = torch.stack((certainty, torch.zeros(200)), dim=-1)[None]
-    trace = generate(TableModel(table), 200, [0], steps=(8,), temperature=0.0, sampler=Confidence(0.0), record=True).trace
+    trace = generate(
+        TableModel(table),
+        200,
+        [0],
+        steps=(8,),
+        temperature=0.0,
+        sampler=Confidence(0.0),
+        record=True,
+    ).trace
     for _, _, _, masked, _ in trace[:-1]:
         assert certainty[masked[0]].max() < certainty[~masked[0]].min()
 
@@ -187,7 +226,9 @@ def test_confidence_is_that_of_the_iteration_and_not_of_an_earlier_one():
         return logits
 
     model.logits = then
-    one, two, *_ = generate(model, 20, [0], steps=(4,), temperature=0.0, sampler=Confidence(0.0), record=True).trace
+    one, two, *_ = generate(
+        model, 20, [0], steps=(4,), temperature=0.0, sampler=Confidence(0.0), record=True
+    ).trace
     a, b = ((~step.masked[0]).sum().item() for step in (one, two))
     assert (~one.masked[0]).nonzero().flatten().tolist() == list(range(a))
     assert (~two.masked[0]).nonzero().flatten().tolist() == [*range(a), *range(20 - (b - a), 20)]
@@ -198,7 +239,15 @@ def test_noise_in_what_is_kept_is_annealed():
     certainty = torch.linspace(0, 4, 4000)
     table = torch.stack((certainty, torch.zeros(4000)), dim=-1)[None]
     before, agreement = torch.ones(4000, dtype=torch.bool), []
-    for step in generate(TableModel(table), 4000, [0], steps=(10,), temperature=0.0, sampler=Confidence(0.5), record=True).trace[:-1]:
+    for step in generate(
+        TableModel(table),
+        4000,
+        [0],
+        steps=(10,),
+        temperature=0.0,
+        sampler=Confidence(0.5),
+        record=True,
+    ).trace[:-1]:
         kept = before & ~step.masked[0]
         surest = certainty.masked_fill(~before, -1).topk(int(kept.sum())).indices
         agreement.append(kept[surest].float().mean().item())
@@ -211,7 +260,15 @@ def test_choice_noise_makes_seeds_differ_and_its_absence_makes_them_agree():
     table = torch.stack((torch.linspace(0, 1, 50), torch.zeros(50)), dim=-1)[None]
     kept = {}
     for weight in (0.0, 4.5):
-        first = generate(TableModel(table), 50, [0, 1], steps=(3,), temperature=0.0, sampler=Confidence(weight), record=True).trace[0]
+        first = generate(
+            TableModel(table),
+            50,
+            [0, 1],
+            steps=(3,),
+            temperature=0.0,
+            sampler=Confidence(weight),
+            record=True,
+        ).trace[0]
         kept[weight] = torch.equal(first.masked[0], first.masked[1])
     assert kept == {0.0: True, 4.5: False}
 
@@ -220,7 +277,14 @@ def test_choice_noise_makes_seeds_differ_and_its_absence_makes_them_agree():
 def test_a_fixed_order_does_not_heed_confidence_and_differs_from_seed_to_seed(sampler):
     certainty = torch.rand(2, 60, generator=torch.Generator().manual_seed(0)) * 5
     traces = [
-        generate(TableModel(torch.stack((c, 0 * c), dim=-1)[None]), 60, [0, 1], steps=(6,), sampler=sampler, record=True).trace
+        generate(
+            TableModel(torch.stack((c, 0 * c), dim=-1)[None]),
+            60,
+            [0, 1],
+            steps=(6,),
+            sampler=sampler,
+            record=True,
+        ).trace
         for c in certainty
     ]
     for one, two in zip(*traces, strict=True):
@@ -231,7 +295,14 @@ def test_a_fixed_order_does_not_heed_confidence_and_differs_from_seed_to_seed(sa
 @pytest.mark.parametrize("frames", [7, 60, 375])
 def test_halton_keeps_frames_that_are_spread_evenly(frames):
     """No gap between kept frames is more than about twice the mean gap, where those of a random order are many times as long."""
-    trace = generate(TableModel(torch.zeros(1, frames, 3)), frames, [0, 1, 2], steps=(8,), sampler=HaltonOrder(), record=True).trace
+    trace = generate(
+        TableModel(torch.zeros(1, frames, 3)),
+        frames,
+        [0, 1, 2],
+        steps=(8,),
+        sampler=HaltonOrder(),
+        record=True,
+    ).trace
     for step in trace:
         for masked in step.masked:
             kept = (~masked).nonzero()[:, 0]
@@ -244,7 +315,13 @@ def test_halton_spreads_over_the_tokens_to_fill_in_alone():
     codes, _ = blank(1, 1, 32)
     given = (torch.arange(32) % 2 == 0)[None, None]
     trace = decode(
-        TableModel(torch.zeros(1, 32, 3)), codes, given, torch.tensor([0]), Sampling((3,), sampler=HaltonOrder()), seeds=[0], record=True
+        TableModel(torch.zeros(1, 32, 3)),
+        codes,
+        given,
+        torch.tensor([0]),
+        Sampling((3,), sampler=HaltonOrder()),
+        seeds=[0],
+        record=True,
     ).trace
     half = trace[1]
     assert int(half.masked.sum()) == 8
@@ -258,14 +335,22 @@ def test_a_level_given_whole_draws_nothing_where_another_item_has_to_decode_it(s
     given[0, 0] = True
     settings = Sampling((3, 3), sampler=sampler)
     together, alone = (
-        decode(TableModel(torch.zeros(2, 12, 9)), codes[:n], given[:n], torch.zeros(n, dtype=torch.int64), settings, seeds=[5, 6][:n]).codes
+        decode(
+            TableModel(torch.zeros(2, 12, 9)),
+            codes[:n],
+            given[:n],
+            torch.zeros(n, dtype=torch.int64),
+            settings,
+            seeds=[5, 6][:n],
+        ).codes
         for n in (2, 1)
     )
     assert torch.equal(together[:1], alone)
 
 
 @pytest.mark.parametrize(
-    ("schedule", "expected"), [("constant", [3, 3, 3, 3]), ("rising", [1.5, 2, 2.5, 3]), ("falling", [3, 2.5, 2, 1.5])]
+    ("schedule", "expected"),
+    [("constant", [3, 3, 3, 3]), ("rising", [1.5, 2, 2.5, 3]), ("falling", [3, 2.5, 2, 1.5])],
 )
 def test_guidance_follows_its_schedule_within_a_level(schedule, expected):
     sampling = Sampling((4,), guidance=3.0, guidance_schedule=schedule)
@@ -276,7 +361,10 @@ def test_guidance_follows_its_schedule_within_a_level(schedule, expected):
 def test_guidance_of_each_iteration_reaches_the_logits():
     """Codes 0, 1, 2 are the likeliest below, around and above guidance 2; everything is sampled greedily, in 4 iterations."""
     null, conditional = torch.tensor([3.0, 2.2, 0.0]), torch.tensor([1.0, 2.5, 1.0])
-    tables = {name: TableModel(conditional.expand(1, 40, 3), null.expand(1, 40, 3)) for name in ("rising", "falling")}
+    tables = {
+        name: TableModel(conditional.expand(1, 40, 3), null.expand(1, 40, 3))
+        for name in ("rising", "falling")
+    }
     settings = {"steps": (4,), "temperature": 0.0, "guidance": 6.0, "record": True}
     for name, model in tables.items():
         first = generate(model, 40, [0], guidance_schedule=name, **settings).trace[0]
@@ -287,14 +375,22 @@ def test_guidance_of_each_iteration_reaches_the_logits():
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_level_of_one_step_is_sampled_like_any_other(steps):
     table = torch.tensor([0.4, 0.3, 0.2, 0.1]).log().expand(2, 5000, 4)
-    codes = generate(TableModel(table), 5000, [0], steps=(3, steps), sampler=Confidence(1e6)).codes[0, 1]
-    assert (codes.bincount(minlength=4) / 5000).tolist() == pytest.approx([0.4, 0.3, 0.2, 0.1], abs=0.03)
+    codes = generate(TableModel(table), 5000, [0], steps=(3, steps), sampler=Confidence(1e6)).codes[
+        0, 1
+    ]
+    assert (codes.bincount(minlength=4) / 5000).tolist() == pytest.approx(
+        [0.4, 0.3, 0.2, 0.1], abs=0.03
+    )
 
 
-@pytest.mark.parametrize("greedy", [{"temperature": 0.0}, {"temperature": (0.0,)}, {"top_k": 1}, {"top_p": 1e-4}])
+@pytest.mark.parametrize(
+    "greedy", [{"temperature": 0.0}, {"temperature": (0.0,)}, {"top_k": 1}, {"top_p": 1e-4}]
+)
 def test_sampling_can_be_narrowed_down_to_the_likeliest_code(greedy):
     table = torch.randn(1, 30, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(generate(TableModel(table), 30, [3], steps=(4,), **greedy).codes[0, 0], table[0].argmax(-1))
+    assert torch.equal(
+        generate(TableModel(table), 30, [3], steps=(4,), **greedy).codes[0, 0], table[0].argmax(-1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -314,7 +410,9 @@ def test_tokens_are_sampled_from_the_tempered_and_narrowed_distribution(narrow, 
     """Overwhelming choice noise keeps frames at random, so that the kept codes are fair samples."""
     order = [2, 0, 3, 1]  # the codes do not come in the order of their probability
     table = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()[order].expand(1, 5000, 4)
-    codes = generate(TableModel(table), 5000, [0], steps=(2,), sampler=Confidence(1e6), **narrow).codes[0, 0]
+    codes = generate(
+        TableModel(table), 5000, [0], steps=(2,), sampler=Confidence(1e6), **narrow
+    ).codes[0, 0]
     share = codes.bincount(minlength=4) / 5000
     assert share.tolist() == pytest.approx([expected[i] for i in order], abs=0.03)
     assert all(share[code] == 0 for code, i in enumerate(order) if expected[i] == 0)
@@ -346,7 +444,14 @@ def test_guidance_1_asks_the_model_once_with_the_label_alone():
 
 def test_guidance_shows_the_same_codes_once_told_nothing_and_once_told_all():
     model, asked = TableModel(torch.zeros(1, 5, 3)), torch.rand(2, 5, 2)
-    decode(model, *blank(2, 1, 5), torch.tensor([0, 3]), Sampling((2,), guidance=2.0), seeds=[0, 1], controls=asked)
+    decode(
+        model,
+        *blank(2, 1, 5),
+        torch.tensor([0, 3]),
+        Sampling((2,), guidance=2.0),
+        seeds=[0, 1],
+        controls=asked,
+    )
     for _, codes, labels, controls in model.calls:
         assert labels.tolist() == [CLASSES, CLASSES, 0, 3]
         assert torch.equal(codes[:2], codes[2:])
@@ -359,14 +464,19 @@ def test_guided_logits_move_from_null_through_conditional_and_beyond(guidance, c
     """null + g (conditional - null) of codes 0, 1, 2 is (3 - 2g, 2.2 + 0.3g, g): each is the largest in its own range of g."""
     null, conditional = torch.tensor([3.0, 2.2, 0.0]), torch.tensor([1.0, 2.5, 1.0])
     model = TableModel(conditional.expand(1, 5, 3), null.expand(1, 5, 3))
-    assert generate(model, 5, [0], steps=(1,), temperature=0.0, guidance=guidance).codes.unique().tolist() == [code]
+    assert generate(
+        model, 5, [0], steps=(1,), temperature=0.0, guidance=guidance
+    ).codes.unique().tolist() == [code]
 
 
 def test_guidance_is_undone_where_the_label_is_null():
     torch.manual_seed(0)
     model = TableModel(torch.randn(1, 20, 5), torch.randn(1, 20, 5))
     null = torch.tensor([CLASSES])
-    one, three = (decode(model, *blank(1, 1, 20), null, Sampling((4,), guidance=g), seeds=[0]).codes for g in (1.0, 3.0))
+    one, three = (
+        decode(model, *blank(1, 1, 20), null, Sampling((4,), guidance=g), seeds=[0]).codes
+        for g in (1.0, 3.0)
+    )
     assert torch.equal(one, three)
 
 
@@ -382,7 +492,11 @@ def test_level_that_is_given_costs_no_pass_of_the_model():
 def model():
     """A tiny SoundStorm whose untrained heads have opinions strong enough to differ."""
     torch.manual_seed(0)
-    model = SoundStorm(SoundStormConfig(n_q=3, codebook_size=16, num_classes=CLASSES, dim=32, depth=1, heads=2, kernel_size=5)).eval()
+    model = SoundStorm(
+        SoundStormConfig(
+            n_q=3, codebook_size=16, num_classes=CLASSES, dim=32, depth=1, heads=2, kernel_size=5
+        )
+    ).eval()
     for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.3)
     return model
@@ -416,12 +530,17 @@ def test_item_is_independent_of_its_batch(model, sampler):
     sampling = Sampling(**SETTINGS, sampler=sampler)
     codes, _ = blank(3, 3, 20)
     codes += torch.arange(3)[:, None, None]
-    given = torch.cat((keep_outside(3, 20, 0, 20), keep_outside(3, 20, 4, 9), keep_outside(3, 20, 7, 8)))
+    given = torch.cat(
+        (keep_outside(3, 20, 0, 20), keep_outside(3, 20, 4, 9), keep_outside(3, 20, 7, 8))
+    )
     labels = torch.tensor([0, CLASSES, 2])
     together = decode(model, codes, given, labels, sampling, seeds=[1, 2, 3]).codes
     for b in range(3):
         one = slice(b, b + 1)
-        assert torch.equal(decode(model, codes[one], given[one], labels[one], sampling, seeds=[b + 1]).codes, together[one])
+        assert torch.equal(
+            decode(model, codes[one], given[one], labels[one], sampling, seeds=[b + 1]).codes,
+            together[one],
+        )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -432,39 +551,70 @@ def test_padding_changes_nothing_in_the_item(model, sampler):
     padding = (torch.arange(20) >= 12).expand(2, 20)
     labels = torch.tensor([0, 1])
     padded = decode(model, codes, given, labels, sampling, seeds=[1, 2], padding=padding).codes
-    assert torch.equal(padded[..., :12], decode(model, *blank(2, 3, 12), labels, sampling, seeds=[1, 2]).codes)
+    assert torch.equal(
+        padded[..., :12], decode(model, *blank(2, 3, 12), labels, sampling, seeds=[1, 2]).codes
+    )
     codes[:, :, 12:] = 9
-    assert torch.equal(decode(model, codes, given, labels, sampling, seeds=[1, 2], padding=padding).codes[..., :12], padded[..., :12])
+    assert torch.equal(
+        decode(model, codes, given, labels, sampling, seeds=[1, 2], padding=padding).codes[
+            ..., :12
+        ],
+        padded[..., :12],
+    )
 
 
 def test_class_and_prompt_reach_the_result(model):
     codes, given = blank(1, 3, 20)
     plain = decode(model, codes, given, torch.tensor([0]), SAMPLING, seeds=[1]).codes
-    assert not torch.equal(decode(model, codes, given, torch.tensor([1]), SAMPLING, seeds=[1]).codes, plain)
+    assert not torch.equal(
+        decode(model, codes, given, torch.tensor([1]), SAMPLING, seeds=[1]).codes, plain
+    )
     prompt = keep_outside(3, 20, 5, 20)
-    one, two = (decode(model, codes + c, prompt, torch.tensor([0]), SAMPLING, seeds=[1]).codes[..., 5:] for c in (3, 11))
+    one, two = (
+        decode(model, codes + c, prompt, torch.tensor([0]), SAMPLING, seeds=[1]).codes[..., 5:]
+        for c in (3, 11)
+    )
     assert not torch.equal(one, two)
 
 
 def test_controls_reach_the_result_guided_or_not():
     torch.manual_seed(0)
-    config = SoundStormConfig(n_q=3, codebook_size=16, num_classes=CLASSES, dim=32, depth=1, heads=2, kernel_size=5, controls=True)
+    config = SoundStormConfig(
+        n_q=3,
+        codebook_size=16,
+        num_classes=CLASSES,
+        dim=32,
+        depth=1,
+        heads=2,
+        kernel_size=5,
+        controls=True,
+    )
     model = SoundStorm(config).eval()
     torch.nn.init.normal_(model.control_embedding.rows.weight)
     for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.3)
     codes, given = blank(2, 3, 20)
-    labels, asked = torch.tensor([0, 1]), torch.rand(2, 20, 2, generator=torch.Generator().manual_seed(0))
+    labels, asked = (
+        torch.tensor([0, 1]),
+        torch.rand(2, 20, 2, generator=torch.Generator().manual_seed(0)),
+    )
     for guidance in (1.0, 2.0):
         sampling = Sampling((5, 2, 1), guidance=guidance)
-        plain, controlled = (decode(model, codes, given, labels, sampling, seeds=[1, 2], controls=c).codes for c in (None, asked))
+        plain, controlled = (
+            decode(model, codes, given, labels, sampling, seeds=[1, 2], controls=c).codes
+            for c in (None, asked)
+        )
         assert not torch.equal(plain[0], controlled[0])
-        one = decode(model, codes[1:], given, labels[1:], sampling, seeds=[2], controls=asked[1:]).codes
+        one = decode(
+            model, codes[1:], given, labels[1:], sampling, seeds=[2], controls=asked[1:]
+        ).codes
         assert torch.equal(one[0], controlled[1])
 
 
 def test_recording_changes_nothing_and_results_serve_in_training(model):
-    plain, recorded = (generate(model, 20, [1], record=record, **SETTINGS) for record in (False, True))
+    plain, recorded = (
+        generate(model, 20, [1], record=record, **SETTINGS) for record in (False, True)
+    )
     assert torch.equal(plain.codes, recorded.codes)
     assert plain.trace == []
     loss = model(plain.codes, torch.tensor([0])).sum()
@@ -530,11 +680,20 @@ def test_a_mask_token_cannot_be_given_and_dropout_must_be_off(model):
 
 
 def test_settings_of_a_recipe_make_the_sampling_that_wrote_them():
-    recipe = {"class": "dog", "steps": [12, 1], "temperature": [1.0, 0.5], "guidance": 2.0, "guidance_schedule": "rising", "top_k": None}
+    recipe = {
+        "class": "dog",
+        "steps": [12, 1],
+        "temperature": [1.0, 0.5],
+        "guidance": 2.0,
+        "guidance_schedule": "rising",
+        "top_k": None,
+    }
     recipe |= {"top_p": 0.9, "sampler": "confidence", "choice_temperature": 8.0}
     wanted = Sampling((12, 1), (1.0, 0.5), 2.0, "rising", None, 0.9, Confidence(8.0))
     assert Sampling.of(recipe) == wanted
-    assert Sampling.of({**recipe, "sampler": "halton", "temperature": 0.7}) == replace(wanted, temperature=0.7, sampler=HaltonOrder())
+    assert Sampling.of({**recipe, "sampler": "halton", "temperature": 0.7}) == replace(
+        wanted, temperature=0.7, sampler=HaltonOrder()
+    )
     with pytest.raises(SsenvError, match="'greedy' must be one of"):
         Sampling.of({**recipe, "sampler": "greedy"})
     for sampler in (Confidence(3.0), HaltonOrder(), RandomOrder()):

@@ -23,9 +23,15 @@ MASK = 99
 @st.composite
 def drawn_masks(draw):
     """Active frames of a few items (possibly none), their codes, and a training mask drawn for them."""
-    items, n_q, n_frames = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 30))
+    items, n_q, n_frames = (
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 30)),
+    )
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
-    active = torch.rand(items, n_frames, generator=generator) < draw(st.sampled_from([0.1, 0.7, 1.0]))
+    active = torch.rand(items, n_frames, generator=generator) < draw(
+        st.sampled_from([0.1, 0.7, 1.0])
+    )
     codes = torch.randint(MASK, (items, n_q, n_frames), generator=generator)
     return active, codes, *sample_training_mask(active, n_q, generator)
 
@@ -52,10 +58,14 @@ def test_padding_is_never_masked_as_a_target_and_an_active_item_has_a_target(dra
 
 
 def test_share_of_masked_frames_follows_the_cosine_of_a_uniform_draw():
-    _, mask = sample_training_mask(torch.ones(4000, 200, dtype=torch.bool), 1, torch.Generator().manual_seed(0))
+    _, mask = sample_training_mask(
+        torch.ones(4000, 200, dtype=torch.bool), 1, torch.Generator().manual_seed(0)
+    )
     share = mask.float().mean(dim=1)
     for x in (0.25, 0.5, 0.75, 0.9):  # P(cos(pi r / 2) <= x) = 1 - 2 acos(x) / pi
-        assert (share <= x).float().mean() == pytest.approx(1 - 2 * math.acos(x) / math.pi, abs=0.025)
+        assert (share <= x).float().mean() == pytest.approx(
+            1 - 2 * math.acos(x) / math.pi, abs=0.025
+        )
 
 
 def test_count_is_a_share_of_the_active_frames_rounded_up():
@@ -65,23 +75,32 @@ def test_count_is_a_share_of_the_active_frames_rounded_up():
     same = torch.Generator().manual_seed(5)
     torch.multinomial(torch.ones(3), 50, replacement=True, generator=same)
     expected = [
-        math.ceil(math.cos(math.pi / 2 * r) * n) for r, n in zip(torch.rand(50, generator=same).tolist(), range(1, 51), strict=True)
+        math.ceil(math.cos(math.pi / 2 * r) * n)
+        for r, n in zip(torch.rand(50, generator=same).tolist(), range(1, 51), strict=True)
     ]
     assert mask.sum(dim=1).tolist() == expected
 
 
 def test_every_item_draws_its_own_level_share_and_frames():
-    level, mask = sample_training_mask(torch.ones(300, 40, dtype=torch.bool), 3, torch.Generator().manual_seed(1))
+    level, mask = sample_training_mask(
+        torch.ones(300, 40, dtype=torch.bool), 3, torch.Generator().manual_seed(1)
+    )
     assert level.bincount(minlength=3).min() > 70
     assert mask.sum(dim=1).unique().numel() > 20
     partial = mask[~mask.all(dim=1)]
     assert len(partial.unique(dim=0)) > 0.95 * len(partial)
-    assert (mask.float().mean(dim=0) - mask.float().mean()).abs().max() < 0.12  # no frame is favoured
+    assert (
+        mask.float().mean(dim=0) - mask.float().mean()
+    ).abs().max() < 0.12  # no frame is favoured
 
 
-@pytest.mark.parametrize(("emphasis", "shares"), [(0.0, [1 / 3, 1 / 3, 1 / 3]), (1.0, [6 / 11, 3 / 11, 2 / 11])])
+@pytest.mark.parametrize(
+    ("emphasis", "shares"), [(0.0, [1 / 3, 1 / 3, 1 / 3]), (1.0, [6 / 11, 3 / 11, 2 / 11])]
+)
 def test_a_level_is_drawn_in_proportion_to_its_emphasis(emphasis, shares):
-    level, _ = sample_training_mask(torch.ones(6000, 1, dtype=torch.bool), 3, torch.Generator().manual_seed(1), emphasis)
+    level, _ = sample_training_mask(
+        torch.ones(6000, 1, dtype=torch.bool), 3, torch.Generator().manual_seed(1), emphasis
+    )
     assert (level.bincount(minlength=3) / 6000).tolist() == pytest.approx(shares, abs=0.02)
 
 
@@ -114,14 +133,20 @@ def test_largest_draw_below_1_still_masks_a_token():
 
 def test_schedule_of_a_tensor_is_that_of_its_numbers():
     r = torch.linspace(0, 1, 11, dtype=torch.float64)
-    assert cosine_schedule(r).tolist() == pytest.approx([cosine_schedule(x) for x in r.tolist()], abs=1e-12)
+    assert cosine_schedule(r).tolist() == pytest.approx(
+        [cosine_schedule(x) for x in r.tolist()], abs=1e-12
+    )
 
 
 def test_prompt_masks_keep_what_they_name_and_compose():
     assert keep_prompt(2, 5, 2).tolist() == [[[True, True, False, False, False]] * 2]
     assert keep_outside(2, 5, 1, 3).tolist() == [[[True, False, False, True, True]] * 2]
-    assert (keep_prompt(1, 5, 2) & keep_outside(1, 5, 1, 3)).tolist() == [[[True, False, False, False, False]]]
-    assert (keep_prompt(1, 5, 2) | keep_outside(1, 5, 1, 3)).tolist() == [[[True, True, False, True, True]]]
+    assert (keep_prompt(1, 5, 2) & keep_outside(1, 5, 1, 3)).tolist() == [
+        [[True, False, False, False, False]]
+    ]
+    assert (keep_prompt(1, 5, 2) | keep_outside(1, 5, 1, 3)).tolist() == [
+        [[True, True, False, True, True]]
+    ]
 
 
 @settings(deadline=None)

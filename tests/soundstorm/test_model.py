@@ -13,7 +13,9 @@ from ssenv_core.soundstorm.conformer import ConvModule, rotary_angles, rotate
 from ssenv_core.soundstorm.masking import apply_training_mask, sample_training_mask
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
-TINY = SoundStormConfig(n_q=3, codebook_size=16, num_classes=4, dim=32, depth=2, heads=2, kernel_size=5, dropout=0.1)
+TINY = SoundStormConfig(
+    n_q=3, codebook_size=16, num_classes=4, dim=32, depth=2, heads=2, kernel_size=5, dropout=0.1
+)
 
 
 @pytest.fixture
@@ -27,7 +29,11 @@ def batch(items=4, n_frames=12, seed=0):
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randint(TINY.codebook_size, (items, TINY.n_q, n_frames), generator=generator)
     labels = torch.randint(TINY.num_classes + 1, (items,), generator=generator)
-    return codes, labels, *sample_training_mask(torch.ones(items, n_frames, dtype=torch.bool), TINY.n_q, generator)
+    return (
+        codes,
+        labels,
+        *sample_training_mask(torch.ones(items, n_frames, dtype=torch.bool), TINY.n_q, generator),
+    )
 
 
 def test_paper_size_counts_22_to_24_million_parameters():
@@ -38,18 +44,33 @@ def test_first_loss_on_random_codes_is_that_of_guessing():
     torch.manual_seed(0)
     model = SoundStorm(SoundStormConfig(dim=64, heads=2, num_classes=2))
     level, mask = sample_training_mask(torch.ones(8, 64, dtype=torch.bool), 8)
-    loss = model.masked_loss(torch.randint(1024, (8, 8, 64)), torch.zeros(8, dtype=torch.int64), level, mask).loss
+    loss = model.masked_loss(
+        torch.randint(1024, (8, 8, 64)), torch.zeros(8, dtype=torch.int64), level, mask
+    ).loss
     assert loss.mean().item() == pytest.approx(math.log(1024), abs=0.1)
 
 
 def test_tiny_model_overfits_one_clip():
     torch.manual_seed(0)
-    model = SoundStorm(SoundStormConfig(n_q=3, codebook_size=16, num_classes=4, dim=32, depth=1, heads=2, kernel_size=5, dropout=0.0))
+    model = SoundStorm(
+        SoundStormConfig(
+            n_q=3,
+            codebook_size=16,
+            num_classes=4,
+            dim=32,
+            depth=1,
+            heads=2,
+            kernel_size=5,
+            dropout=0.0,
+        )
+    )
     codes, labels, *_ = batch(items=1, n_frames=12)
     codes, labels = codes.expand(8, -1, -1), labels.expand(8)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(60):
-        loss = model.masked_loss(codes, labels, *sample_training_mask(torch.ones(8, 12, dtype=torch.bool), 3)).loss.mean()
+        loss = model.masked_loss(
+            codes, labels, *sample_training_mask(torch.ones(8, 12, dtype=torch.bool), 3)
+        ).loss.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -65,7 +86,9 @@ def test_loss_is_cross_entropy_at_the_masked_positions_of_each_items_level(model
     for item, q in enumerate(level.tolist()):
         logits, target = model.logits(hidden[item][mask[item]], q), codes[item, q][mask[item]]
         mine = result.item == item
-        torch.testing.assert_close(result.loss[mine], F.cross_entropy(logits, target, reduction="none"))
+        torch.testing.assert_close(
+            result.loss[mine], F.cross_entropy(logits, target, reduction="none")
+        )
         assert torch.equal(result.correct[mine], logits.argmax(-1) == target)
 
 
@@ -73,7 +96,10 @@ def test_loss_cannot_see_the_hidden_codes(model):
     """With code c at every hidden place the loss is -ln p(c); the p of all c add up to 1 only if the model's input never contained c."""
     codes, labels, level, mask = batch()
     hidden = apply_training_mask(codes, level, mask, TINY.mask_token) == TINY.mask_token
-    total = sum((-model.masked_loss(codes.masked_fill(hidden, c), labels, level, mask).loss).exp() for c in range(TINY.codebook_size))
+    total = sum(
+        (-model.masked_loss(codes.masked_fill(hidden, c), labels, level, mask).loss).exp()
+        for c in range(TINY.codebook_size)
+    )
     torch.testing.assert_close(total, torch.ones_like(total))
 
 
@@ -112,15 +138,19 @@ def test_positions_are_relative(model):
 
 def test_padding_does_influence_when_it_is_not_declared(model):
     codes, labels, *_ = batch(items=3)
-    assert not torch.allclose(model(codes, labels)[:, :7], model(codes[:, :, :7], labels), atol=1e-3)
+    assert not torch.allclose(
+        model(codes, labels)[:, :7], model(codes[:, :, :7], labels), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_item_is_independent_of_its_batch(training):
     torch.manual_seed(0)
-    model = SoundStorm(SoundStormConfig(n_q=3, codebook_size=16, num_classes=4, dim=32, heads=2, kernel_size=5, dropout=0.0)).train(
-        training
-    )
+    model = SoundStorm(
+        SoundStormConfig(
+            n_q=3, codebook_size=16, num_classes=4, dim=32, heads=2, kernel_size=5, dropout=0.0
+        )
+    ).train(training)
     codes, labels, *_ = batch()
     torch.testing.assert_close(model(codes, labels)[1:2], model(codes[1:2], labels[1:2]))
 
@@ -133,7 +163,9 @@ def test_frames_see_both_directions_and_their_order(model):
         difference = (model(changed, labels) - model(codes, labels)).abs().amax(dim=-1)[0]
         assert (difference > 1e-6).all()
     swapped = codes[..., [1, 0, *range(2, 12)]]
-    assert not torch.allclose(model(swapped, labels)[:, [1, 0]], model(codes, labels)[:, :2], atol=1e-3)
+    assert not torch.allclose(
+        model(swapped, labels)[:, [1, 0]], model(codes, labels)[:, :2], atol=1e-3
+    )
 
 
 def test_every_level_of_codes_and_the_class_reach_the_frames(model):
@@ -183,9 +215,17 @@ def test_rotary_scores_depend_on_distance_alone():
 def test_depthwise_convolution_is_that_of_conv1d():
     module = ConvModule(dim=4, kernel_size=5, dropout=0.0)
     seen = {}
-    module.depthwise.register_forward_hook(lambda _, inputs, output: seen.update(x=inputs[0], y=output))
+    module.depthwise.register_forward_hook(
+        lambda _, inputs, output: seen.update(x=inputs[0], y=output)
+    )
     module(torch.randn(2, 9, 4), None)
-    expected = F.conv1d(seen["x"].squeeze(3), module.depthwise.weight.squeeze(3), module.depthwise.bias, padding=2, groups=8)
+    expected = F.conv1d(
+        seen["x"].squeeze(3),
+        module.depthwise.weight.squeeze(3),
+        module.depthwise.bias,
+        padding=2,
+        groups=8,
+    )
     torch.testing.assert_close(seen["y"].squeeze(3), expected)
 
 
@@ -214,7 +254,9 @@ def test_impossible_sizes_are_refused_by_name(change, named):
 def started(codebooks, dim=128, depth=2):
     torch.manual_seed(0)
     n_q, size, _ = codebooks.shape
-    config = SoundStormConfig(n_q=n_q, codebook_size=size, num_classes=3, dim=dim, depth=depth, heads=2, kernel_size=9)
+    config = SoundStormConfig(
+        n_q=n_q, codebook_size=size, num_classes=3, dim=dim, depth=depth, heads=2, kernel_size=9
+    )
     model = SoundStorm(config).eval()
     model.start_from_codebooks(codebooks)
     return model
@@ -238,7 +280,11 @@ def test_a_model_starts_by_repeating_what_surrounds_a_hidden_frame():
     codebooks[..., 0] *= 10
     model = started(codebooks)
     codes = torch.randint(64, (16, 2, 1)).expand(-1, -1, 40)
-    labels, level, mask = torch.zeros(16, dtype=torch.int64), torch.zeros(16, dtype=torch.int64), torch.rand(16, 40) < 0.5
+    labels, level, mask = (
+        torch.zeros(16, dtype=torch.int64),
+        torch.zeros(16, dtype=torch.int64),
+        torch.rand(16, 40) < 0.5,
+    )
     assert model.masked_loss(codes, labels, level, mask).correct.float().mean() > 0.9
 
 
@@ -285,7 +331,9 @@ def test_loudness_is_heard_as_a_continuous_curve_that_goes_on_flat_beyond_its_ra
         return controlled.control_embedding(torch.tensor([value, 0.0]))
 
     between = [rows(value) for value in (0.4, 0.41, 0.42)]
-    torch.testing.assert_close(between[1], (between[0] + between[2]) / 2)  # 0.4 and 0.42 lie between the same two of the 16 knots
+    torch.testing.assert_close(
+        between[1], (between[0] + between[2]) / 2
+    )  # 0.4 and 0.42 lie between the same two of the 16 knots
     assert torch.equal(rows(1.5), rows(1.0))
     assert torch.equal(rows(-1.0), rows(0.0))
 

@@ -84,7 +84,13 @@ def test_values_pass_unchanged_and_frozen():
 
 @pytest.mark.parametrize(
     ("name", "given", "kept"),
-    [("learning_rate", "1e-4", 1e-4), ("epochs", "7", 7), ("epochs", 7.0, 7), ("warmup", 0, 0.0), ("checkpoint_minutes", "0.5", 0.5)],
+    [
+        ("learning_rate", "1e-4", 1e-4),
+        ("epochs", "7", 7),
+        ("epochs", 7.0, 7),
+        ("warmup", 0, 0.0),
+        ("checkpoint_minutes", "0.5", 0.5),
+    ],
 )
 def test_what_yaml_mistypes_is_coerced(name, given, kept):
     value = getattr(TrainParams.from_cell(TRAIN | {name: given}), name)
@@ -94,7 +100,11 @@ def test_what_yaml_mistypes_is_coerced(name, given, kept):
 
 def test_a_yaml_list_becomes_a_tuple():
     assert GenerateParams.from_cell(GENERATE).steps == (12, 1, 1)
-    assert GenerateParams.from_cell(GENERATE | {"temperature": [1, 0.5, "0"]}).temperature == (1.0, 0.5, 0.0)
+    assert GenerateParams.from_cell(GENERATE | {"temperature": [1, 0.5, "0"]}).temperature == (
+        1.0,
+        0.5,
+        0.0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,16 +187,23 @@ TOKENIZE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value", "known"), [("dataset", "esc100", "esc10"), ("codec", "encodec_32khz", "melrvq_24khz")])
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [("dataset", "esc100", "esc10"), ("codec", "encodec_32khz", "melrvq_24khz")],
+)
 def test_unknown_data_sets_and_codecs_are_refused(name, value, known):
     assert TokenizeParams.from_cell(TOKENIZE).dataset == "esc50"
     with refused(f"parameter {name} = '{value}': input should be ", f"'{known}'"):
         TokenizeParams.from_cell(TOKENIZE | {name: value})
 
 
-@pytest.mark.parametrize("version", ["melrvq_24khz", "melrvq_24khz@", "melrvq@6", "encodec_24khz@six"])
+@pytest.mark.parametrize(
+    "version", ["melrvq_24khz", "melrvq_24khz@", "melrvq@6", "encodec_24khz@six"]
+)
 def test_a_codec_to_compare_is_written_name_at_kbps(version):
-    assert TokenizeParams.from_cell(TOKENIZE | {"compare": ["encodec_48khz@3"]}).compare == ("encodec_48khz@3",)
+    assert TokenizeParams.from_cell(TOKENIZE | {"compare": ["encodec_48khz@3"]}).compare == (
+        "encodec_48khz@3",
+    )
     with refused("parameter compare"):
         TokenizeParams.from_cell(TOKENIZE | {"compare": ["encodec_24khz@1.5", version]})
 
@@ -207,7 +224,10 @@ def test_the_papers_files_are_named_or_not_here():
 
 
 def test_the_embeddings_of_04_are_known_ones():
-    assert MetricsParams.from_cell(METRICS | {"embeddings": ["clap", "vggish"]}).embeddings == ("clap", "vggish")
+    assert MetricsParams.from_cell(METRICS | {"embeddings": ["clap", "vggish"]}).embeddings == (
+        "clap",
+        "vggish",
+    )
     with refused("parameter embeddings", "'encodec', 'clap' or 'vggish'"):
         MetricsParams.from_cell(METRICS | {"embeddings": ["clap", "pann"]})
 
@@ -223,7 +243,9 @@ def test_a_missing_value_is_named():
 
 
 def test_a_cell_may_hold_other_names():
-    assert TrainParams.from_cell(TRAIN | {"np": object(), "_i1": "import numpy"}) == TrainParams.from_cell(TRAIN)
+    assert TrainParams.from_cell(
+        TRAIN | {"np": object(), "_i1": "import numpy"}
+    ) == TrainParams.from_cell(TRAIN)
 
 
 def test_every_notebook_has_a_study_and_a_seed():
@@ -234,7 +256,9 @@ def test_every_notebook_has_a_study_and_a_seed():
 def test_an_unknown_name_gets_the_nearest():
     known = [field.name for field in fields(TrainParams)]
     refuse_unknown(["epochs", "seed"], known, "params/demo.yaml")
-    with refused(r"unknown parameter 'learnig_rate' in params/demo\.yaml: did you mean 'learning_rate'\?"):
+    with refused(
+        r"unknown parameter 'learnig_rate' in params/demo\.yaml: did you mean 'learning_rate'\?"
+    ):
         refuse_unknown(["epochs", "learnig_rate"], known, "params/demo.yaml")
     with refused("unknown parameter 'xyz' in --set; known: .*epochs"):
         refuse_unknown(["xyz"], known, "--set")
@@ -242,17 +266,26 @@ def test_an_unknown_name_gets_the_nearest():
 
 def test_a_study_file_is_read(tmp_path):
     (tmp_path / "demo.yaml").write_text("study: demo\nlearning_rate: 1e-4\nsteps: [12, 1]\n")
-    assert read_params(tmp_path / "demo.yaml") == {"study": "demo", "learning_rate": "1e-4", "steps": [12, 1]}
+    assert read_params(tmp_path / "demo.yaml") == {
+        "study": "demo",
+        "learning_rate": "1e-4",
+        "steps": [12, 1],
+    }
 
 
-@pytest.mark.parametrize("content", [b"", b"- a\n- b\n", b"just text", b"train:\n  epochs: 2\n", b"1: 2\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"- a\n- b\n", b"just text", b"train:\n  epochs: 2\n", b"1: 2\n"]
+)
 def test_a_study_file_that_is_no_flat_mapping_is_refused(tmp_path, content):
     (tmp_path / "demo.yaml").write_bytes(content)
     with refused(r"demo\.yaml must be one flat mapping"):
         read_params(tmp_path / "demo.yaml")
 
 
-@pytest.mark.parametrize("content", [b"a: [1, 2\nb: 3\n", b"a: 'x\n", b"\xff\xfe\x00", b"a: !!python/object/apply:os.getcwd []\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"a: [1, 2\nb: 3\n", b"a: 'x\n", b"\xff\xfe\x00", b"a: !!python/object/apply:os.getcwd []\n"],
+)
 def test_a_study_file_that_is_no_yaml_is_refused(tmp_path, content):
     (tmp_path / "demo.yaml").write_bytes(content)
     with refused(r"demo\.yaml is not valid YAML"):

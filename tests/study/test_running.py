@@ -51,9 +51,21 @@ PARAMS = "notebooks: [10_make, 20_use]\nstudy: tiny\nseed: 1\ncount: 2\ncolour: 
 
 
 def write_notebook(path, parameters, *cells):
-    tagged = new_code_cell("\n".join(["study = 'tiny'  # name", "seed = 0  # integer", *parameters]), metadata={"tags": ["parameters"]})
-    python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}, "language_info": {"name": "python"}}
-    nbformat.write(new_notebook(cells=[new_markdown_cell("# Title"), tagged, *map(new_code_cell, cells)], metadata=python), path)
+    tagged = new_code_cell(
+        "\n".join(["study = 'tiny'  # name", "seed = 0  # integer", *parameters]),
+        metadata={"tags": ["parameters"]},
+    )
+    python = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+    }
+    nbformat.write(
+        new_notebook(
+            cells=[new_markdown_cell("# Title"), tagged, *map(new_code_cell, cells)],
+            metadata=python,
+        ),
+        path,
+    )
 
 
 @pytest.fixture
@@ -61,7 +73,9 @@ def project(tmp_path, monkeypatch):
     for folder in ("notebooks", "params"):
         (tmp_path / folder).mkdir()
     write_notebook(tmp_path / "notebooks" / "10_make.ipynb", ["count = 1  # files"], FIRST)
-    write_notebook(tmp_path / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], SECOND)
+    write_notebook(
+        tmp_path / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], SECOND
+    )
     (tmp_path / "params" / "tiny.yaml").write_text(PARAMS)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -110,8 +124,14 @@ def test_wrong_parameters_are_refused_before_anything_runs(project, in_process, 
 
 
 def test_a_dataset_that_is_not_there_is_refused_before_anything_runs(project, in_process):
-    data = ["dataset = 'esc50'  # which", "data_root = 'data'  # where", "clips_per_class = 1  # of synthetic"]
-    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text", *data], SECOND)
+    data = [
+        "dataset = 'esc50'  # which",
+        "data_root = 'data'  # where",
+        "clips_per_class = 1  # of synthetic",
+    ]
+    write_notebook(
+        project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text", *data], SECOND
+    )
     with pytest.raises(SsenvError, match=r"no ESC-50 at .*data .*: run `ssenv download esc50`"):
         run()
     assert in_process == []
@@ -119,7 +139,9 @@ def test_a_dataset_that_is_not_there_is_refused_before_anything_runs(project, in
 
 def test_a_fold_that_is_not_there_is_refused_before_anything_runs(project, in_process):
     data = ["dataset = 'synthetic'", "data_root = ''", "clips_per_class = 5", "fold = 1"]
-    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text", *data], SECOND)
+    write_notebook(
+        project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text", *data], SECOND
+    )
     with pytest.raises(SsenvError, match=r"synthetic has no fold 9 here: it has 1, 2, 3, 4, 5$"):
         run(overrides={"fold": 9})
     assert in_process == []
@@ -133,8 +155,12 @@ def test_a_key_of_the_file_that_no_listed_notebook_declares_is_refused(project, 
 
 def test_values_are_checked_by_the_dataclass_of_their_notebook(project, in_process):
     write_notebook(project / "notebooks" / "90_summary.ipynb", ["studies = ['tiny']  # names"], "1")
-    (project / "params" / "tiny.yaml").write_text("notebooks: [10_make, 90_summary]\nstudy: tiny\nseed: 1\nstudies: 3\n")
-    with pytest.raises(SsenvError, match="90_summary: parameter studies = 3: must be a list, as in --set"):
+    (project / "params" / "tiny.yaml").write_text(
+        "notebooks: [10_make, 90_summary]\nstudy: tiny\nseed: 1\nstudies: 3\n"
+    )
+    with pytest.raises(
+        SsenvError, match="90_summary: parameter studies = 3: must be a list, as in --set"
+    ):
         run()
     assert in_process == []
 
@@ -142,16 +168,28 @@ def test_values_are_checked_by_the_dataclass_of_their_notebook(project, in_proce
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"bandwidth": 3}, r"steps = \[12, 1, 1, 1, 1, 1, 1, 1\]: melrvq_24khz has 4 levels at 3 kbps, .* --set 'steps=\[12,1,1,1\]'$"),
+        (
+            {"bandwidth": 3},
+            r"steps = \[12, 1, 1, 1, 1, 1, 1, 1\]: melrvq_24khz has 4 levels at 3 kbps, .* --set 'steps=\[12,1,1,1\]'$",
+        ),
         ({"steps": [12, 1]}, r"steps = \[12, 1\]: melrvq_24khz has 8 levels at 6 kbps"),
         ({"codec": "encodec_48khz"}, r"encodec_48khz has 5 levels at 6 kbps"),
         ({"bandwidth": 5}, "melrvq_24khz has no 5 kbps"),
-        ({"controls": False}, "plan = True asks for loudness and onsets: --set controls=true, or --set plan=false"),
-        ({"temperature": [1, 0]}, r"temperature \(1\.0, 0\.0\) must be one number, or one for each of 8 levels"),
+        (
+            {"controls": False},
+            "plan = True asks for loudness and onsets: --set controls=true, or --set plan=false",
+        ),
+        (
+            {"temperature": [1, 0]},
+            r"temperature \(1\.0, 0\.0\) must be one number, or one for each of 8 levels",
+        ),
         ({"compare": ["melrvq_24khz@5"]}, "melrvq_24khz has no 5 kbps"),
         ({"mushra_codecs": ["melrvq_24khz@5"]}, "melrvq_24khz has no 5 kbps"),
         ({"generator": "nowhere.safetensors"}, r"no .* file at .*nowhere\.safetensors"),
-        ({"generator": "shipped", "fold": 2}, "fold 2 is not held out: the generator was trained on folds 2, 3, 4, 5"),
+        (
+            {"generator": "shipped", "fold": 2},
+            "fold 2 is not held out: the generator was trained on folds 2, 3, 4, 5",
+        ),
         ({"classifier_layer": 99}, "classifier_layer = 99: the generator has 3 blocks"),
     ],
 )
@@ -163,33 +201,47 @@ def test_what_a_step_would_refuse_after_hours_is_refused_before_the_first(overri
 
 def test_iterations_that_fit_and_studies_without_both_notebooks_pass():
     root = code.PACKAGE.parent
-    reading.read_study(root / "params" / "demo.yaml", {"bandwidth": 3, "steps": [12, 1, 1, 1]}, root)
+    reading.read_study(
+        root / "params" / "demo.yaml", {"bandwidth": 3, "steps": [12, 1, 1, 1]}, root
+    )
     reading.read_study(root / "params" / "demo.yaml", {"controls": False, "plan": False}, root)
     reading.read_study(root / "params" / "codec.yaml", {}, root)
 
 
 def test_a_summary_that_names_no_study_is_of_its_own(project, in_process):
     root = code.PACKAGE.parent
-    (project / "notebooks" / "90_summary.ipynb").write_text((root / "notebooks" / "90_summary.ipynb").read_text())
+    (project / "notebooks" / "90_summary.ipynb").write_text(
+        (root / "notebooks" / "90_summary.ipynb").read_text()
+    )
     source = FIRST.replace("10_make", "01_make")
     write_notebook(project / "notebooks" / "01_make.ipynb", ["count = 1  # files"], source)
-    (project / "params" / "tiny.yaml").write_text("notebooks: [01_make, 90_summary]\nstudy: mine\nseed: 1\nstudies: []\n")
+    (project / "params" / "tiny.yaml").write_text(
+        "notebooks: [01_make, 90_summary]\nstudy: mine\nseed: 1\nstudies: []\n"
+    )
     run()
     record = json.loads((project / "outputs" / "mine" / "metrics" / "90_summary.json").read_text())
     assert record["headline"] == {"studies": 1, "numbers": 1}
     assert list(record["inputs"]) == ["metrics/01_make.json"]
 
 
-def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lacks(project, in_process, monkeypatch, capsys):
+def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lacks(
+    project, in_process, monkeypatch, capsys
+):
     root = code.PACKAGE.parent
-    (project / "notebooks" / "01_tokenize.ipynb").write_text((root / "notebooks" / "01_tokenize.ipynb").read_text())
+    (project / "notebooks" / "01_tokenize.ipynb").write_text(
+        (root / "notebooks" / "01_tokenize.ipynb").read_text()
+    )
     (project / "params" / "tiny.yaml").write_text(
         "notebooks: [01_tokenize]\nstudy: tiny\nseed: 1\ncompare: []\njudge_epochs: 1\ndevice: cpu\n"
     )
     sounds = load_dataset("synthetic", clips_per_class=2)
-    sounds = replace(sounds, clips=tuple(clip for clip in sounds.clips if clip.label < 2), missing_folds=(3, 5))
+    sounds = replace(
+        sounds, clips=tuple(clip for clip in sounds.clips if clip.label < 2), missing_folds=(3, 5)
+    )
     monkeypatch.setattr("ssenv_core.data.load_dataset", lambda *_, **__: sounds)
-    monkeypatch.setattr("ssenv_core.plots.pictures.save_figure", lambda figure, path: write_text(path, "a figure"))
+    monkeypatch.setattr(
+        "ssenv_core.plots.pictures.save_figure", lambda figure, path: write_text(path, "a figure")
+    )
     run()
     assert "This copy lacks the official folds 3, 5.\n" in capsys.readouterr().out
     folder = project / "outputs" / "tiny"
@@ -202,7 +254,10 @@ def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lack
 
 def test_each_notebook_gets_only_what_it_declares(project, in_process):
     _, steps = reading.read_study("params/tiny.yaml", {}, project)
-    assert [step.given for step in steps] == [{"study": "tiny", "seed": 1, "count": 2}, {"study": "tiny", "seed": 1, "colour": "red"}]
+    assert [step.given for step in steps] == [
+        {"study": "tiny", "seed": 1, "count": 2},
+        {"study": "tiny", "seed": 1, "colour": "red"},
+    ]
 
 
 def test_unchanged_steps_are_skipped(project, in_process, capsys):
@@ -214,17 +269,26 @@ def test_unchanged_steps_are_skipped(project, in_process, capsys):
 
 
 def test_a_skipped_step_says_what_it_lacked_when_it_ran(project, in_process, capsys):
-    lacking = FIRST.replace("outputs=[folder.generated])", "outputs=[folder.generated], missing={'AST': 'no weights'})")
+    lacking = FIRST.replace(
+        "outputs=[folder.generated])", "outputs=[folder.generated], missing={'AST': 'no weights'})"
+    )
     write_notebook(project / "notebooks" / "10_make.ipynb", ["count = 1  # files"], lacking)
     run()
     run()
     said = capsys.readouterr().out
-    assert "10_make: skipped, unchanged. When it ran it lacked: AST. Ask for the step with --only or --from if that is here now\n" in said
+    assert (
+        "10_make: skipped, unchanged. When it ran it lacked: AST. Ask for the step with --only or --from if that is here now\n"
+        in said
+    )
     assert "20_use: skipped, unchanged\n" in said
 
 
 def edit_cell(project):
-    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], SECOND + "\n# another word")
+    write_notebook(
+        project / "notebooks" / "20_use.ipynb",
+        ["colour = 'blue'  # of the text"],
+        SECOND + "\n# another word",
+    )
 
 
 def edit_prose(project):
@@ -303,13 +367,21 @@ finish_step(StudyFolder.of(study), "02_train", headline={}, inputs=[], outputs=[
         ({"only": "02"}, True, False),
         ({"only": "02"}, False, True),  # interrupted: goes on
         ({"only": "10"}, True, True),
-        ({"overrides": {"rate": 2}}, True, True),  # changed, not asked for: the training itself decides
+        (
+            {"overrides": {"rate": 2}},
+            True,
+            True,
+        ),  # changed, not asked for: the training itself decides
     ],
 )
-def test_a_training_that_is_asked_for_again_does_not_find_its_state(project, in_process, monkeypatch, options, finished, kept):
+def test_a_training_that_is_asked_for_again_does_not_find_its_state(
+    project, in_process, monkeypatch, options, finished, kept
+):
     monkeypatch.setitem(params.NOTEBOOK_PARAMS, "02_train", params.Params)
     write_notebook(project / "notebooks" / "02_train.ipynb", ["rate = 1  # rate"], TRAIN)
-    (project / "params" / "tiny.yaml").write_text("notebooks: [10_make, 02_train]\nstudy: tiny\nseed: 1\n")
+    (project / "params" / "tiny.yaml").write_text(
+        "notebooks: [10_make, 02_train]\nstudy: tiny\nseed: 1\n"
+    )
     run()
     folder = StudyFolder(project / "outputs" / "tiny")
     state = folder.generator.with_suffix(".state.safetensors")  # as training.train names it
@@ -326,14 +398,19 @@ def test_the_codec_s_training_states_are_those_its_notebook_names():
 def test_the_judge_s_training_state_is_the_one_its_notebook_names():
     notebook = (code.PACKAGE.parent / "notebooks" / "01_tokenize.ipynb").read_text()
     assert r"folder.judge.with_suffix(\".state.safetensors\")" in notebook
-    assert running.TRAINING_STATES["01_tokenize"] == (StudyFolder(Path()).judge.stem + ".state.safetensors",)
+    assert running.TRAINING_STATES["01_tokenize"] == (
+        StudyFolder(Path()).judge.stem + ".state.safetensors",
+    )
 
 
 def test_the_classifiers_training_states_are_those_their_notebook_names():
     notebook = (code.PACKAGE.parent / "notebooks" / "06_classify.ipynb").read_text()
     assert r"folder.classifier.with_suffix(\".state.safetensors\")" in notebook
     assert r"folder.classifier.with_name(\"ast.state.safetensors\")" in notebook
-    assert running.TRAINING_STATES["06_classify"] == (StudyFolder(Path()).classifier.stem + ".state.safetensors", "ast.state.safetensors")
+    assert running.TRAINING_STATES["06_classify"] == (
+        StudyFolder(Path()).classifier.stem + ".state.safetensors",
+        "ast.state.safetensors",
+    )
 
 
 def test_a_step_that_does_not_exist_cannot_be_asked_for(project, in_process):
@@ -348,7 +425,9 @@ def test_a_step_must_record_its_files(project, in_process):
         run()
 
 
-def test_a_step_whose_last_run_failed_runs_again_even_when_its_change_is_taken_back(project, in_process):
+def test_a_step_whose_last_run_failed_runs_again_even_when_its_change_is_taken_back(
+    project, in_process
+):
     run()
     with pytest.raises(TypeError):
         run(overrides={"colour": "red", "count": None})
@@ -373,20 +452,40 @@ def test_code_that_a_notebook_does_not_reach_does_not_count(tmp_path):
     (tmp_path / "pkg" / "sub" / "README.md").write_text("a model card")
     found = code.package_files("import numpy\nfrom pkg import used", tmp_path / "pkg")
     names = {path.relative_to(tmp_path / "pkg").as_posix() for path in found}
-    assert names == {"__init__.py", "used.py", "lazily.py", "sub/__init__.py", "sub/inner.py", "sub/weights.bin"}
+    assert names == {
+        "__init__.py",
+        "used.py",
+        "lazily.py",
+        "sub/__init__.py",
+        "sub/inner.py",
+        "sub/weights.bin",
+    }
 
 
 def test_the_package_has_no_relative_imports_which_fingerprints_do_not_follow():
     for path in code.PACKAGE.rglob("*.py"):
-        assert not any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(ast.parse(path.read_text()))), path
+        assert not any(
+            isinstance(node, ast.ImportFrom) and node.level
+            for node in ast.walk(ast.parse(path.read_text()))
+        ), path
 
 
-def test_a_run_in_kernels_leaves_a_manifest_and_names_the_cell_that_fails(project, capfd, monkeypatch):
+def test_a_run_in_kernels_leaves_a_manifest_and_names_the_cell_that_fails(
+    project, capfd, monkeypatch
+):
     monkeypatch.setenv("JPY_SESSION_NAME", "a front end that is not this kernel's")
     checks = "import os, sys\nprint('python', sys.executable, os.getcwd(), os.environ.get('JPY_SESSION_NAME'))"
     write_notebook(project / "notebooks" / "10_make.ipynb", ["count = 1  # files"], checks, FIRST)
-    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], "1", "raise ValueError('two\\nlines')")
-    with pytest.raises(SsenvError, match=r"^20_use, cell \[4\]: ValueError: two lines \(see .*notebooks/20_use.ipynb\)$"):
+    write_notebook(
+        project / "notebooks" / "20_use.ipynb",
+        ["colour = 'blue'  # of the text"],
+        "1",
+        "raise ValueError('two\\nlines')",
+    )
+    with pytest.raises(
+        SsenvError,
+        match=r"^20_use, cell \[4\]: ValueError: two lines \(see .*notebooks/20_use.ipynb\)$",
+    ):
         run()
     assert f"python {sys.executable} {project} None" in capfd.readouterr().out
     folder = StudyFolder(project / "outputs" / "tiny")
@@ -401,8 +500,16 @@ def test_a_run_in_kernels_leaves_a_manifest_and_names_the_cell_that_fails(projec
     assert record["seconds"] > 0
     assert record["peak_memory_mb"] > 30
     assert {"git", "python", "device", "packages"} <= record["environment"].keys()
-    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], "1", "import os; os._exit(1)", "1")
-    with pytest.raises(SsenvError, match=r"^20_use, cell \[4\]: the kernel died, .*notebooks/20_use.ipynb\)$"):
+    write_notebook(
+        project / "notebooks" / "20_use.ipynb",
+        ["colour = 'blue'  # of the text"],
+        "1",
+        "import os; os._exit(1)",
+        "1",
+    )
+    with pytest.raises(
+        SsenvError, match=r"^20_use, cell \[4\]: the kernel died, .*notebooks/20_use.ipynb\)$"
+    ):
         run()
 
 
@@ -425,20 +532,30 @@ def ended(pid):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_an_interrupted_or_killed_run_leaves_no_kernel_and_goes_on_where_it_stopped(project, in_process):
-    write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], WAIT, SECOND)
+def test_an_interrupted_or_killed_run_leaves_no_kernel_and_goes_on_where_it_stopped(
+    project, in_process
+):
+    write_notebook(
+        project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], WAIT, SECOND
+    )
     at, manifest = project / "at", project / "outputs" / "tiny" / "manifest.json"
     for sent, exit_code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         command = [sys.executable, "-m", "ssenv_core.cli", "run", "params/tiny.yaml"]
         # a shell that runs pytest in the background has it, and all that it starts, ignore SIGINT
         process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         wait_for(lambda: at.exists() and at.read_text())
         process.send_signal(sent)
         said = process.communicate(timeout=180)[1]
         assert process.returncode == exit_code
-        assert sent == signal.SIGKILL or said == "interrupted: what was finished is kept; run the same command again\n"
+        assert (
+            sent == signal.SIGKILL
+            or said == "interrupted: what was finished is kept; run the same command again\n"
+        )
         wait_for(lambda: ended(int(at.read_text())), seconds=60)
         at.unlink()
         assert list(json.loads(manifest.read_text())["steps"]) == ["10_make"]
@@ -447,9 +564,26 @@ def test_an_interrupted_or_killed_run_leaves_no_kernel_and_goes_on_where_it_stop
 
 
 def record_of(path, **more):
-    environment = {"git": "abc", "python": "3", "machine": "box", "device": "cpu", "packages": {"torch": "2"}}
-    common = {"started": "2024-01-01T00:00:00+00:00", "seconds": 75.0, "peak_memory_mb": 9, "headline": {"loss": 1.23456}, "notebook": path}
-    return {**common, "parameters": {"study": "tiny", "epochs": 3}, "environment": environment, **more}
+    environment = {
+        "git": "abc",
+        "python": "3",
+        "machine": "box",
+        "device": "cpu",
+        "packages": {"torch": "2"},
+    }
+    common = {
+        "started": "2024-01-01T00:00:00+00:00",
+        "seconds": 75.0,
+        "peak_memory_mb": 9,
+        "headline": {"loss": 1.23456},
+        "notebook": path,
+    }
+    return {
+        **common,
+        "parameters": {"study": "tiny", "epochs": 3},
+        "environment": environment,
+        **more,
+    }
 
 
 def test_the_report_needs_no_network_and_keeps_figures_sounds_and_links(tmp_path):
@@ -459,16 +593,33 @@ def test_the_report_needs_no_network_and_keeps_figures_sounds_and_links(tmp_path
     library = '<script>/**\n* plotly.js v3\n*/ 1</script><script type="module">import "https://cdn.plot.ly/p.js"</script>'
     outputs = [
         new_output(
-            "display_data", {"application/vnd.plotly.v1+json": figure, "text/html": "<script src='https://cdn.plot.ly/p.js'></script>"}
+            "display_data",
+            {
+                "application/vnd.plotly.v1+json": figure,
+                "text/html": "<script src='https://cdn.plot.ly/p.js'></script>",
+            },
         ),
-        new_output("display_data", {"text/html": f"{library}<div id='x'></div><script>Plotly.newPlot('x', [])</script>"}),
-        new_output("display_data", {"text/html": "<audio controls src='../generated/dog_1.wav'></audio><img src='http://x.org/a.png'>"}),
-        new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "IntSlider()"}),
+        new_output(
+            "display_data",
+            {"text/html": f"{library}<div id='x'></div><script>Plotly.newPlot('x', [])</script>"},
+        ),
+        new_output(
+            "display_data",
+            {
+                "text/html": "<audio controls src='../generated/dog_1.wav'></audio><img src='http://x.org/a.png'>"
+            },
+        ),
+        new_output(
+            "display_data",
+            {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "IntSlider()"},
+        ),
         new_output("stream", name="stdout", text="<loss> 0.5\n"),
         new_output("stream", name="stdout", text="and 0.4\n"),
     ]
     cells = [
-        new_markdown_cell("Next: [train](02_train.ipynb), [data](../tokens/t.json), [paper](https://arxiv.org/abs/2305.09636)"),
+        new_markdown_cell(
+            "Next: [train](02_train.ipynb), [data](../tokens/t.json), [paper](https://arxiv.org/abs/2305.09636)"
+        ),
         new_code_cell("secret_sauce = 1", outputs=outputs),
     ]
     for name in ("01_tokenize", "02_train"):
@@ -502,7 +653,9 @@ def test_a_step_runs_again_when_the_labels_of_its_dataset_change(project, in_pro
     (sounds / "labels.csv").write_text("filename,label\n" + "".join(rows))
     read = ["colour = 'blue'", "dataset = 'folder'", "data_root = 'sounds'", "clips_per_class = 1"]
     write_notebook(project / "notebooks" / "20_use.ipynb", read, SECOND)
-    (project / "params" / "tiny.yaml").write_text(PARAMS + "dataset: folder\ndata_root: sounds\nclips_per_class: 1\n")
+    (project / "params" / "tiny.yaml").write_text(
+        PARAMS + "dataset: folder\ndata_root: sounds\nclips_per_class: 1\n"
+    )
     run()
     run()
     assert in_process == ["10_make", "20_use"]
@@ -526,10 +679,15 @@ def test_a_notebook_cut_short_does_not_keep_the_report_from_being_written(projec
     executed = project / "outputs" / "tiny" / "notebooks" / "20_use.ipynb"
     executed.write_text(executed.read_text()[:100])
     run(only="10")
-    assert "notebooks/20_use.ipynb cannot be read: run this step again" in (project / "outputs" / "tiny" / "report.html").read_text()
+    assert (
+        "notebooks/20_use.ipynb cannot be read: run this step again"
+        in (project / "outputs" / "tiny" / "report.html").read_text()
+    )
 
 
-def test_a_step_whose_last_run_failed_or_whose_files_changed_shows_no_numbers(project, in_process, capsys):
+def test_a_step_whose_last_run_failed_or_whose_files_changed_shows_no_numbers(
+    project, in_process, capsys
+):
     run()
     report = project / "outputs" / "tiny" / "report.html"
     assert "length 0.5" in report.read_text()
@@ -537,7 +695,10 @@ def test_a_step_whose_last_run_failed_or_whose_files_changed_shows_no_numbers(pr
     assert "length 0.5" in report.read_text()
     run(only="10", overrides={"count": 3})
     assert "length 0.5" not in report.read_text()
-    assert "20_use (outdated: its last run did not end, or it read what has changed since)" in report.read_text()
+    assert (
+        "20_use (outdated: its last run did not end, or it read what has changed since)"
+        in report.read_text()
+    )
     run()
     assert "length 0.5" in report.read_text()
     write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'"], FAILING, SECOND)
@@ -550,13 +711,17 @@ def test_a_step_whose_last_run_failed_or_whose_files_changed_shows_no_numbers(pr
     assert "length 0.5" not in table
 
 
-def test_nothing_runs_again_where_the_outputs_lie_on_another_disk(project, in_process, tmp_path_factory):
+def test_nothing_runs_again_where_the_outputs_lie_on_another_disk(
+    project, in_process, tmp_path_factory
+):
     scratch = tmp_path_factory.mktemp("scratch") / "deep" / "down"
     scratch.mkdir(parents=True)
     (project / "outputs").symlink_to(scratch, target_is_directory=True)
     (project / "data").mkdir()
     (project / "data" / "clip.txt").write_text("a recording")
-    read = "from pathlib import Path\n" + SECOND.replace("inputs=[", 'inputs=[Path("data/clip.txt").resolve(), ')
+    read = "from pathlib import Path\n" + SECOND.replace(
+        "inputs=[", 'inputs=[Path("data/clip.txt").resolve(), '
+    )
     write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'"], read)
     run()
     in_process.clear()
@@ -567,15 +732,25 @@ def test_nothing_runs_again_where_the_outputs_lie_on_another_disk(project, in_pr
     assert in_process == ["20_use"]
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(4.24, "4.2 s"), (59.97, "1 min 00 s"), (200, "3 min 20 s"), (3899, "1 h 05 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(4.24, "4.2 s"), (59.97, "1 min 00 s"), (200, "3 min 20 s"), (3899, "1 h 05 min")],
+)
 def test_times_are_readable(seconds, text):
     assert format_seconds(seconds) == text
 
 
-def test_a_sweep_runs_every_combination_and_makes_once_what_does_not_change(project, in_process, capsys):
+def test_a_sweep_runs_every_combination_and_makes_once_what_does_not_change(
+    project, in_process, capsys
+):
     choices = every_combination({"count": [1, 3], "colour": ["red", "light blue"]})
     names = run_sweep("params/tiny.yaml", choices, root=project)
-    assert names == ["tiny_count=1_colour=red", "tiny_count=1_colour=lightblue", "tiny_count=3_colour=red", "tiny_count=3_colour=lightblue"]
+    assert names == [
+        "tiny_count=1_colour=red",
+        "tiny_count=1_colour=lightblue",
+        "tiny_count=3_colour=red",
+        "tiny_count=3_colour=lightblue",
+    ]
     assert in_process == ["10_make", "20_use", "20_use", "10_make", "20_use", "20_use"]
     folders = [project / "outputs" / name for name in names]
     assert [(folder / "figures" / "all.txt").read_text() for folder in folders] == [
@@ -591,12 +766,16 @@ def test_a_sweep_runs_every_combination_and_makes_once_what_does_not_change(proj
     in_process.clear()
     run_sweep("params/tiny.yaml", choices, root=project)
     assert in_process == []
-    run_study("params/tiny.yaml", {"count": 1, "colour": "light blue", "study": names[1]}, root=project)
+    run_study(
+        "params/tiny.yaml", {"count": 1, "colour": "light blue", "study": names[1]}, root=project
+    )
     assert in_process == []
 
 
 def test_ablations_are_the_study_as_it_is_and_each_value_alone(project, in_process):
-    names = run_sweep("params/tiny.yaml", one_at_a_time({"count": [3], "colour": ["light blue"]}), root=project)
+    names = run_sweep(
+        "params/tiny.yaml", one_at_a_time({"count": [3], "colour": ["light blue"]}), root=project
+    )
     assert names == ["tiny", "tiny_count=3", "tiny_colour=lightblue"]
     assert in_process == ["10_make", "20_use", "10_make", "20_use", "20_use"]
     assert [(project / "outputs" / name / "figures" / "all.txt").read_text() for name in names] == [
@@ -609,7 +788,11 @@ def test_ablations_are_the_study_as_it_is_and_each_value_alone(project, in_proce
 def test_a_study_that_fails_does_not_stop_the_sweep(project, in_process, capsys):
     write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'"], FAILING, SECOND)
     with pytest.raises(SsenvError, match=r"^1 of 3 studies failed: tiny_colour=blue$"):
-        run_sweep("params/tiny.yaml", every_combination({"colour": ["red", "blue", "green"]}), root=project)
+        run_sweep(
+            "params/tiny.yaml",
+            every_combination({"colour": ["red", "blue", "green"]}),
+            root=project,
+        )
     assert (project / "outputs" / "tiny_colour=green" / "figures" / "all.txt").exists()
     assert "no blue" in capsys.readouterr().err
 
@@ -621,7 +804,11 @@ def test_a_study_that_fails_does_not_stop_the_sweep(project, in_process, capsys)
         ({"count": [1], "seed": [1, "often"]}, {}, "parameter seed = 'often'"),
         ({"count": [1]}, {"count": 2}, "sweep count: it cannot be swept and set"),
         ({"study": ["a", "b"]}, {}, "sweep study: it cannot be swept$"),
-        ({"colour": ["light blue", "lightblue"]}, {}, "two studies would both be called tiny_colour=lightblue"),
+        (
+            {"colour": ["light blue", "lightblue"]},
+            {},
+            "two studies would both be called tiny_colour=lightblue",
+        ),
     ],
 )
 def test_a_sweep_is_checked_before_anything_runs(project, in_process, grid, overrides, message):

@@ -15,7 +15,10 @@ def tiny_codec(bandwidth: float = 6.0, seed: int = 0) -> MelRVQ:
     codec = MelRVQ(TINY, bandwidth).eval().requires_grad_(False)
     codec.encoder.mean.fill_(-4.0)  # about the log amplitudes of noise at 0.1
     codec.encoder.codebooks[:, 1:].normal_()
-    for part in (codec.encoder.backbone, codec.encoder.correction):  # whose context an untrained correction leaves out
+    for part in (
+        codec.encoder.backbone,
+        codec.encoder.correction,
+    ):  # whose context an untrained correction leaves out
         for parameter in part.parameters():
             parameter.normal_(std=0.3)
     for tensor in codec.state_dict().values():

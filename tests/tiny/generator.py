@@ -23,13 +23,31 @@ def tiny_session(folder: Path, *, controls: bool = True, judged: bool = True) ->
     torch.manual_seed(0)
     codec = tiny_codec(bandwidth=1.5)
     config = SoundStormConfig(
-        n_q=2, codebook_size=1024, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3, dropout=0.0, controls=controls
+        n_q=2,
+        codebook_size=1024,
+        num_classes=3,
+        dim=16,
+        depth=1,
+        heads=2,
+        kernel_size=3,
+        dropout=0.0,
+        controls=controls,
     )
     model = SoundStorm(config).eval()
     for head in model.heads:  # so that the class and what is asked for matter
         torch.nn.init.normal_(head.weight, std=0.5)
-    metadata = {"codec": codec.name, "token_hash": codec.token_hash, "n_q": 2, "bandwidth": 1.5, "frame_rate": 75.0, "duration": 0.4}
+    metadata = {
+        "codec": codec.name,
+        "token_hash": codec.token_hash,
+        "n_q": 2,
+        "bandwidth": 1.5,
+        "frame_rate": 75.0,
+        "duration": 0.4,
+    }
     plans = Plans(torch.tensor([0, 1, 1, 2]), torch.rand(4, 30, 2).round()) if controls else None
-    path = save_generator(folder / "generator.safetensors", TrainedGenerator(model, CLASSES, metadata, {"folds": [2]}, plans))
+    path = save_generator(
+        folder / "generator.safetensors",
+        TrainedGenerator(model, CLASSES, metadata, {"folds": [2]}, plans),
+    )
     judge = Judge(LogMelCNN(3), CLASSES, {}, "cpu") if judged else None
     return AuditionSession(path, load_generator(path, "cpu"), codec, judge, device="cpu")

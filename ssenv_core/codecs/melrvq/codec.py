@@ -13,8 +13,23 @@ from torch import nn
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.tensors import load_tensors, save_tensors
 from ssenv_core.codecs.melrvq.decoder import Decoder, DecoderConfig
-from ssenv_core.codecs.melrvq.encoder import BEAM, CODEBOOK_SIZE, MAX_LEVELS, SETTLED, Encoder, EncoderConfig
-from ssenv_core.codecs.melrvq.features import FLOOR, FRAMES_SEEN, HOP, NUM_FEATURES, SAMPLE_RATE, Features, silent_frames
+from ssenv_core.codecs.melrvq.encoder import (
+    BEAM,
+    CODEBOOK_SIZE,
+    MAX_LEVELS,
+    SETTLED,
+    Encoder,
+    EncoderConfig,
+)
+from ssenv_core.codecs.melrvq.features import (
+    FLOOR,
+    FRAMES_SEEN,
+    HOP,
+    NUM_FEATURES,
+    SAMPLE_RATE,
+    Features,
+    silent_frames,
+)
 from ssenv_core.codecs.protocol import chunks, each_alone, levels_for_bandwidth, weights_hash
 
 KIND = "melrvq codec"
@@ -60,7 +75,9 @@ class MelRVQ(nn.Module):
     @property
     def token_hash(self) -> str:
         """Hash of the features' definition, the search and the encoder's weights: a new decoder leaves tokens valid."""
-        return weights_hash(f"{self.name} {SAMPLE_RATE} {HOP} {NUM_FEATURES} {FLOOR} {BEAM} {SETTLED}", self.encoder)
+        return weights_hash(
+            f"{self.name} {SAMPLE_RATE} {HOP} {NUM_FEATURES} {FLOOR} {BEAM} {SETTLED}", self.encoder
+        )
 
     @property
     def codebooks(self) -> torch.Tensor:
@@ -87,7 +104,9 @@ class MelRVQ(nn.Module):
     @torch.inference_mode()
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """codes (B, q, T) of the first q levels -> wav (B, 1, 320 T)."""
-        wav = self.decoder.synthesize(self.decoder.spectra(self.encoder.dequantize(codes), codes.shape[1]), generator)
+        wav = self.decoder.synthesize(
+            self.decoder.spectra(self.encoder.dequantize(codes), codes.shape[1]), generator
+        )
         return (self.decoder.gain[codes.shape[1]] * wav * audible(codes)).unsqueeze(1)
 
     @torch.inference_mode()
@@ -109,12 +128,19 @@ class MelRVQ(nn.Module):
         """
         tensors, metadata = load_tensors(path, KIND)
         try:
-            config = MelRVQConfig(EncoderConfig(**metadata["config"]["encoder"]), DecoderConfig(**metadata["config"]["decoder"]))
+            config = MelRVQConfig(
+                EncoderConfig(**metadata["config"]["encoder"]),
+                DecoderConfig(**metadata["config"]["decoder"]),
+            )
             codec = cls(config, bandwidth)
             codec.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-            codec.card = {name: value for name, value in metadata.items() if name not in ("kind", "config")}
+            codec.card = {
+                name: value for name, value in metadata.items() if name not in ("kind", "config")
+            }
         except (KeyError, TypeError, RuntimeError):
-            raise SsenvError(f"{path} holds another codec than this version of ssenv builds: train it again") from None
+            raise SsenvError(
+                f"{path} holds another codec than this version of ssenv builds: train it again"
+            ) from None
         return codec.eval().requires_grad_(False)
 
     def _latents(self, wav: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,7 +158,9 @@ def melrvq_levels(bandwidth: float) -> int:
     Raises:
         SsenvError: no such bandwidth.
     """
-    return levels_for_bandwidth(bandwidth, MelRVQ.frame_rate, CODEBOOK_SIZE, MAX_LEVELS, MelRVQ.name)
+    return levels_for_bandwidth(
+        bandwidth, MelRVQ.frame_rate, CODEBOOK_SIZE, MAX_LEVELS, MelRVQ.name
+    )
 
 
 def audible(codes: torch.Tensor) -> torch.Tensor:

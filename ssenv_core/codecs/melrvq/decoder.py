@@ -16,7 +16,15 @@ from vocos.models import VocosBackbone
 
 from ssenv_core.codecs.inverse_stft import InverseSTFT
 from ssenv_core.codecs.melrvq.encoder import MAX_LEVELS
-from ssenv_core.codecs.melrvq.features import HOP, NUM_FEATURES, NUM_MELS, SUB_BANDS, SUB_FRAMES, WINDOW, interpolation
+from ssenv_core.codecs.melrvq.features import (
+    HOP,
+    NUM_FEATURES,
+    NUM_MELS,
+    SUB_BANDS,
+    SUB_FRAMES,
+    WINDOW,
+    interpolation,
+)
 
 LOUDEST = 8.0  # natural log of an STFT magnitude; beyond it nothing is meant
 BINS_AROUND = 2.0  # how far an oscillator's frequency may lie from its bin's
@@ -51,12 +59,16 @@ class Resolution(nn.Module):
         # 0.886 s sqrt(6 / WINDOW) there and needs the power 3/8 n_fft^2 / hop s^2 here; each resolution begins with half of that power.
         power = 0.375 * n_fft**2 / hop / 2
         self.log_noise = 0.5 * math.log(power / 2 * WINDOW / 6) - math.log(0.886)
-        self.log_sine = math.log(n_fft / 4) - 2.0  # of a sine, well below it: tones are to be learned, noise is the rule
+        self.log_sine = (
+            math.log(n_fft / 4) - 2.0
+        )  # of a sine, well below it: tones are to be learned, noise is the rule
 
     def forward(self, envelope: torch.Tensor, raw: torch.Tensor) -> Spectrum:
         """envelope (B, T, bins) natural log, raw (B, T, 3, bins) -> its Spectrum (B, bins, T)."""
         magnitude, phase, gain = raw.unbind(2)
-        deterministic = torch.polar((envelope + magnitude + self.log_sine).clamp_max(LOUDEST).exp(), self.phase(phase))
+        deterministic = torch.polar(
+            (envelope + magnitude + self.log_sine).clamp_max(LOUDEST).exp(), self.phase(phase)
+        )
         gain = (envelope + gain + self.log_noise).clamp_max(LOUDEST).exp()
         return Spectrum(deterministic.transpose(1, 2), gain.transpose(1, 2))
 
@@ -67,7 +79,9 @@ class Resolution(nn.Module):
     def draw(self, spectrum: Spectrum, generator: torch.Generator | None) -> torch.Tensor:
         """One waveform (B, S) of a spectrum; without a generator the noise is from PyTorch's own."""
         gain = spectrum.gain
-        noise = torch.view_as_complex(torch.randn(*gain.shape, 2, generator=generator, device=gain.device))
+        noise = torch.view_as_complex(
+            torch.randn(*gain.shape, 2, generator=generator, device=gain.device)
+        )
         return self.istft(spectrum.deterministic + gain * noise)
 
 
@@ -82,7 +96,9 @@ class Oscillators(Resolution):
 
     def phase(self, raw: torch.Tensor) -> torch.Tensor:
         frame = torch.arange(raw.shape[1], device=raw.device)[:, None]
-        centre = frame * self.index * self.hop % self.n_fft / self.n_fft  # in integers: a long clip's product is no float32
+        centre = (
+            frame * self.index * self.hop % self.n_fft / self.n_fft
+        )  # in integers: a long clip's product is no float32
         deviation = BINS_AROUND * torch.tanh(raw) * self.cycles_per_bin
         half_turn = 0.5 * (self.index % 2)  # the frame's middle, not its start, is time 0
         return 2 * math.pi * (centre + deviation.cumsum(1) + half_turn)
@@ -96,14 +112,26 @@ class Decoder(nn.Module):
         self.config = config
         self.register_buffer("mean", torch.zeros(NUM_FEATURES))
         self.register_buffer("std", torch.ones(NUM_FEATURES))
-        self.register_buffer("gain", torch.ones(MAX_LEVELS + 1))  # of the waveform, by number of levels
+        self.register_buffer(
+            "gain", torch.ones(MAX_LEVELS + 1)
+        )  # of the waveform, by number of levels
         self.projection = nn.Linear(latent_dim, NUM_FEATURES, bias=False)
-        self.feature_backbone = VocosBackbone(latent_dim, config.feature_dim, 2 * config.feature_dim, config.feature_layers)
+        self.feature_backbone = VocosBackbone(
+            latent_dim, config.feature_dim, 2 * config.feature_dim, config.feature_layers
+        )
         self.correction = nn.Linear(config.feature_dim, NUM_FEATURES)
-        self.backbone = VocosBackbone(NUM_FEATURES, config.dim, 3 * config.dim, config.num_layers, adanorm_num_embeddings=MAX_LEVELS + 1)
+        self.backbone = VocosBackbone(
+            NUM_FEATURES,
+            config.dim,
+            3 * config.dim,
+            config.num_layers,
+            adanorm_num_embeddings=MAX_LEVELS + 1,
+        )
         self.long, self.short = Oscillators(WINDOW, HOP), Resolution(256, HOP // SUB_FRAMES)
         self.head = nn.Linear(config.dim, 3 * (self.long.bins + SUB_FRAMES * self.short.bins))
-        self.register_buffer("sub_bands_to_bins", interpolation(SUB_BANDS, self.short.bins), persistent=False)
+        self.register_buffer(
+            "sub_bands_to_bins", interpolation(SUB_BANDS, self.short.bins), persistent=False
+        )
         nn.init.zeros_(self.correction.weight)
         nn.init.normal_(self.head.weight, std=0.2 / math.sqrt(config.dim))
         nn.init.zeros_(self.head.bias)
@@ -123,17 +151,32 @@ class Decoder(nn.Module):
         """
         features = self.features(latents)
         condition = torch.full((len(features), 1), levels, device=features.device)
-        hidden = self.backbone(((features - self.mean) / self.std).transpose(1, 2), bandwidth_id=condition)
-        long, short = self.head(hidden).float().split([3 * self.long.bins, 3 * SUB_FRAMES * self.short.bins], dim=-1)
-        bands, sub_frames = features[..., :NUM_MELS], features[..., NUM_MELS:].unflatten(-1, (SUB_FRAMES, SUB_BANDS))
-        course = sub_frames - 0.5 * sub_frames.mul(2).exp().mean(2, keepdim=True).log()  # how the energy moves within the frame
-        within = (bands @ self.short.bands_to_bins).repeat_interleave(SUB_FRAMES, dim=1) + course.flatten(1, 2) @ self.sub_bands_to_bins
+        hidden = self.backbone(
+            ((features - self.mean) / self.std).transpose(1, 2), bandwidth_id=condition
+        )
+        long, short = (
+            self.head(hidden)
+            .float()
+            .split([3 * self.long.bins, 3 * SUB_FRAMES * self.short.bins], dim=-1)
+        )
+        bands, sub_frames = (
+            features[..., :NUM_MELS],
+            features[..., NUM_MELS:].unflatten(-1, (SUB_FRAMES, SUB_BANDS)),
+        )
+        course = (
+            sub_frames - 0.5 * sub_frames.mul(2).exp().mean(2, keepdim=True).log()
+        )  # how the energy moves within the frame
+        within = (bands @ self.short.bands_to_bins).repeat_interleave(
+            SUB_FRAMES, dim=1
+        ) + course.flatten(1, 2) @ self.sub_bands_to_bins
         return (
             self.long(bands @ self.long.bands_to_bins, long.unflatten(-1, (3, self.long.bins))),
             self.short(within, short.unflatten(-1, (SUB_FRAMES, 3, self.short.bins)).flatten(1, 2)),
         )
 
-    def synthesize(self, spectra: tuple[Spectrum, Spectrum], generator: torch.Generator | None = None) -> torch.Tensor:
+    def synthesize(
+        self, spectra: tuple[Spectrum, Spectrum], generator: torch.Generator | None = None
+    ) -> torch.Tensor:
         """One draw of the waveform (B, 320 T) from `spectra`; `generator` as for `torch.randn`."""
         long, short = spectra
         return self.long.draw(long, generator) + self.short.draw(short, generator)

@@ -72,19 +72,33 @@ class Encoder(nn.Module):
         stacked = torch.cat(codes, dim=1)[:, :levels].unflatten(0, silent.shape).transpose(1, 2)
         return stacked.masked_fill(silent[:, None], 0)
 
-    def _search(self, vectors: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _search(
+        self, vectors: torch.Tensor, first: int, last: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, D) -> the codes (N, last - first) of levels first to last, and what they leave (N, D)."""
         left, codes = vectors[:, None], vectors.new_zeros(len(vectors), 1, 0, dtype=torch.int64)
         for codebook in self.codebooks[first:last, 1:]:
-            distance = left.square().sum(-1, keepdim=True) - 2 * left @ codebook.T + codebook.square().sum(1)
+            distance = (
+                left.square().sum(-1, keepdim=True)
+                - 2 * left @ codebook.T
+                + codebook.square().sum(1)
+            )
             chosen = distance.flatten(1).topk(BEAM, largest=False).indices  # (N, BEAM)
             path, entry = chosen // len(codebook), chosen % len(codebook)
             left = left.gather(1, path[..., None].expand(-1, -1, left.shape[2])) - codebook[entry]
-            codes = torch.cat([codes.gather(1, path[..., None].expand(-1, -1, codes.shape[2])), 1 + entry[..., None]], dim=2)
+            codes = torch.cat(
+                [
+                    codes.gather(1, path[..., None].expand(-1, -1, codes.shape[2])),
+                    1 + entry[..., None],
+                ],
+                dim=2,
+            )
         best = left.square().sum(-1).argmin(1)
         item = torch.arange(len(vectors), device=vectors.device)
         return codes[item, best], left[item, best]
 
     def dequantize(self, codes: torch.Tensor) -> torch.Tensor:
         """codes (B, q, T) of the first q levels -> latents (B, T, D): the sum of the entries, 0 for silence."""
-        return sum(F.embedding(codes[:, level], self.codebooks[level]) for level in range(codes.shape[1]))
+        return sum(
+            F.embedding(codes[:, level], self.codebooks[level]) for level in range(codes.shape[1])
+        )

@@ -32,14 +32,24 @@ class LogBands(nn.Module):
         self.n_fft, self.window_length, self.hop = n_fft, window, hop
         hann = torch.hann_window(window)
         self.register_buffer("window", hann * 2 / hann.sum(), persistent=False)
-        filters = melscale_fbanks(n_fft // 2 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE, mel_scale="slaney")
-        self.register_buffer("filters", filters / filters.sum(dim=0, keepdim=True), persistent=False)
+        filters = melscale_fbanks(
+            n_fft // 2 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE, mel_scale="slaney"
+        )
+        self.register_buffer(
+            "filters", filters / filters.sum(dim=0, keepdim=True), persistent=False
+        )
 
     def forward(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (B, S), S a multiple of hop -> (B, S / hop, bands)."""
         margin = (self.n_fft - self.hop) // 2
         spectrum = torch.stft(
-            F.pad(wav, (margin, margin)), self.n_fft, self.hop, self.window_length, self.window, center=False, return_complex=True
+            F.pad(wav, (margin, margin)),
+            self.n_fft,
+            self.hop,
+            self.window_length,
+            self.window,
+            center=False,
+            return_complex=True,
         )
         return torch.log((spectrum.abs().transpose(1, 2) @ self.filters).clamp_min(FLOOR))
 
@@ -66,7 +76,9 @@ def silent_frames(wav: torch.Tensor) -> torch.Tensor:
 
 def band_centres(bands: int) -> torch.Tensor:
     """(bands,) Hz: where the triangles of `bands` slaney mel bands up to 12 kHz peak."""
-    filters = melscale_fbanks(16_384 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE, mel_scale="slaney")
+    filters = melscale_fbanks(
+        16_384 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE, mel_scale="slaney"
+    )
     return filters.argmax(0) * (SAMPLE_RATE / 2 / 16_384)
 
 
@@ -74,5 +86,7 @@ def interpolation(bands: int, bins: int) -> torch.Tensor:
     """(bands, bins): weights that read values at the band centres off at each STFT bin, linearly between two of them."""
     centres, frequencies = band_centres(bands), torch.linspace(0, SAMPLE_RATE / 2, bins)
     upper = torch.searchsorted(centres, frequencies).clamp(1, bands - 1)
-    weight = ((frequencies - centres[upper - 1]) / (centres[upper] - centres[upper - 1])).clamp(0, 1)
+    weight = ((frequencies - centres[upper - 1]) / (centres[upper] - centres[upper - 1])).clamp(
+        0, 1
+    )
     return F.one_hot(upper - 1, bands).T * (1 - weight) + F.one_hot(upper, bands).T * weight

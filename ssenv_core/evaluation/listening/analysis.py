@@ -46,11 +46,17 @@ def analyse(ratings: pd.DataFrame, seed: int) -> Verdict:
         if len(rated):
             summaries[test, scale] = summarise(rated, seed)
             found = compare_conditions(rated)
-            differences.append(found.assign(test=test, scale=scale)[["test", "scale", *found.columns]])
-            words.append(_words(test, scale, rated["listener"].nunique(), rated["page"].nunique(), found))
+            differences.append(
+                found.assign(test=test, scale=scale)[["test", "scale", *found.columns]]
+            )
+            words.append(
+                _words(test, scale, rated["listener"].nunique(), rated["page"].nunique(), found)
+            )
     listeners = ratings["listener"].nunique()
     if not listeners:
-        words = ["Nobody has rated anything yet, so there is nothing to say about what listeners hear."]
+        words = [
+            "Nobody has rated anything yet, so there is nothing to say about what listeners hear."
+        ]
     elif len(screening):
         names = f" ({', '.join(sorted(excluded))})" if excluded else ""
         words.insert(
@@ -58,7 +64,10 @@ def analyse(ratings: pd.DataFrame, seed: int) -> Verdict:
             f"{listeners} listener{'s' * (listeners > 1)}; {len(excluded)} of the {len(screening)} in mushra excluded{names}: "
             f"the hidden reference below {REFERENCE_SCORE} on more than {MOST_BELOW:.0%} of the pages.",
         )
-    empty_summary, empty_differences = summarise(ratings.iloc[:0], seed), compare_conditions(ratings.iloc[:0])
+    empty_summary, empty_differences = (
+        summarise(ratings.iloc[:0], seed),
+        compare_conditions(ratings.iloc[:0]),
+    )
     return Verdict(
         "\n".join(words),
         screening,
@@ -97,17 +106,31 @@ def summarise(rated: pd.DataFrame, seed: int, resamples: int = 2000) -> pd.DataF
     count = rated.groupby("condition").size()
     rng = np.random.default_rng(seed)
     listeners, pages = cells.shape[:2]
-    draws = [(rng.integers(listeners, size=listeners), rng.integers(pages, size=pages)) for _ in range(resamples * bool(len(rated)))]
+    draws = [
+        (rng.integers(listeners, size=listeners), rng.integers(pages, size=pages))
+        for _ in range(resamples * bool(len(rated)))
+    ]
     rows = {}
     for k, condition in enumerate(conditions):
         values = cells[:, :, k]
         present = np.isfinite(values)
         resampled = [values[np.ix_(a, b)] for a, b in draws] if present.sum() > 1 else []
-        medians = [np.median(drawn[np.isfinite(drawn)]) for drawn in resampled if np.isfinite(drawn).any()]
+        medians = [
+            np.median(drawn[np.isfinite(drawn)]) for drawn in resampled if np.isfinite(drawn).any()
+        ]
         low, high = np.quantile(medians, (0.025, 0.975)) if medians else (np.nan, np.nan)
-        rows[condition] = [present.any(1).sum(), present.any(0).sum(), count[condition], np.median(values[present]), low, high]
+        rows[condition] = [
+            present.any(1).sum(),
+            present.any(0).sum(),
+            count[condition],
+            np.median(values[present]),
+            low,
+            high,
+        ]
     columns = ["listeners", "pages", "ratings", "median", "low", "high"]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float).rename_axis("condition")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float).rename_axis(
+        "condition"
+    )
     return table.astype(dict.fromkeys(columns[:3], int))
 
 
@@ -124,8 +147,12 @@ def compare_conditions(rated: pd.DataFrame) -> pd.DataFrame:
         gap = np.array([row[np.isfinite(row)].mean() for row in gap if np.isfinite(row).any()])
         p = np.nan
         if len(gap) >= least:
-            p = wilcoxon(gap[gap != 0]).pvalue if gap.any() else 1.0  # which leaves zeros out itself, but then approximates
-        rows.append([conditions[a], conditions[b], len(gap), np.median(gap) if len(gap) else np.nan, p])
+            p = (
+                wilcoxon(gap[gap != 0]).pvalue if gap.any() else 1.0
+            )  # which leaves zeros out itself, but then approximates
+        rows.append(
+            [conditions[a], conditions[b], len(gap), np.median(gap) if len(gap) else np.nan, p]
+        )
     table = pd.DataFrame(rows, columns=["first", "second", "n", "difference", "p"])
     return table.assign(p_holm=holm(table["p"].to_numpy(float)))
 
@@ -142,4 +169,6 @@ def _cells(rated: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     means = rated.groupby(["listener", "page", "condition"])["score"].mean()
     listeners, pages = (list(rated[name].unique()) for name in ("listener", "page"))
     full = pd.MultiIndex.from_product([listeners, pages, conditions], names=means.index.names)
-    return means.reindex(full).to_numpy(float).reshape(len(listeners), len(pages), len(conditions)), conditions
+    return means.reindex(full).to_numpy(float).reshape(
+        len(listeners), len(pages), len(conditions)
+    ), conditions

@@ -27,7 +27,11 @@ ANCHORS = {"low anchor 3.5 kHz": 3500.0, "mid anchor 7 kHz": 7000.0}  # Hz
 MOST_STIMULI = 12  # on a page: BS.1534-3, section 6
 LETTERS = "ABCDEFGHIJKL"
 
-SCALES = {"mushra": ("quality",), "fit": ("fit", "quality"), "diversity": ("diversity",)}  # what is rated in each test
+SCALES = {
+    "mushra": ("quality",),
+    "fit": ("fit", "quality"),
+    "diversity": ("diversity",),
+}  # what is rated in each test
 WORDS = {  # for the fifths of a scale, from 0 on
     "quality": ("bad", "poor", "fair", "good", "excellent"),
     "fit": ("none", "little", "some", "good", "perfect"),
@@ -63,7 +67,11 @@ class Stimulus:
     @property
     def files(self) -> tuple[str, ...]:
         """The name of the file of each sound."""
-        return (f"{self.name}.wav",) if len(self.wavs) == 1 else tuple(f"{self.name}-{i}.wav" for i in range(1, len(self.wavs) + 1))
+        return (
+            (f"{self.name}.wav",)
+            if len(self.wavs) == 1
+            else tuple(f"{self.name}-{i}.wav" for i in range(1, len(self.wavs) + 1))
+        )
 
 
 @dataclass(frozen=True)
@@ -98,13 +106,23 @@ class ListeningTest:
     def version(self) -> str:
         """Eight hex digits that change with any sound, page, question or word: ratings of one version are not pooled with another's."""
         pages = (self.training, *self.pages)
-        said = [[page.name, page.test, page.question, *(stimulus.name for stimulus in page.stimuli)] for page in pages]
+        said = [
+            [page.name, page.test, page.question, *(stimulus.name for stimulus in page.stimuli)]
+            for page in pages
+        ]
         return sha256_json([self.seed, self.sample_rate, SCALES, WORDS, said])[:8]
 
     def sounds(self) -> dict[str, np.ndarray]:
         """Every sound (S,) by the name of its file, in the order of these names, which says nothing."""
-        stimuli = [stimulus for page in (self.training, *self.pages) for stimulus in (page.reference, *page.stimuli) if stimulus]
-        played = [pair for stimulus in stimuli for pair in zip(stimulus.files, stimulus.wavs, strict=True)]
+        stimuli = [
+            stimulus
+            for page in (self.training, *self.pages)
+            for stimulus in (page.reference, *page.stimuli)
+            if stimulus
+        ]
+        played = [
+            pair for stimulus in stimuli for pair in zip(stimulus.files, stimulus.wavs, strict=True)
+        ]
         return dict(sorted(played, key=lambda pair: pair[0]))
 
 
@@ -127,7 +145,13 @@ class Choice(NamedTuple):
 
 
 def choose_recordings(
-    real: Sequence[Recording], generated: Sequence[Recording], *, mushra_items: int, fit_classes: int, fit_clips: int, seed: int
+    real: Sequence[Recording],
+    generated: Sequence[Recording],
+    *,
+    mushra_items: int,
+    fit_classes: int,
+    fit_clips: int,
+    seed: int,
 ) -> Choice:
     """Draw the recordings of a test: for mushra one real clip of each of `mushra_items` classes and of one more, to train with; for the
     other test at most `fit_clips` real ones, of those left, and as many generated ones, of each of at most `fit_classes` classes.
@@ -143,19 +167,33 @@ def choose_recordings(
         if not is_silent(real[i].wav):
             by_class.setdefault(real[i].label, []).append(real[i])
     if len(by_class) <= mushra_items:
-        raise SsenvError(f"mushra_items = {mushra_items}, and one to train with: only {len(by_class)} classes have a clip that sounds")
-    rated = [by_class[label].pop() for label in rng.permutation(sorted(by_class))[: mushra_items + 1]]
+        raise SsenvError(
+            f"mushra_items = {mushra_items}, and one to train with: only {len(by_class)} classes have a clip that sounds"
+        )
+    rated = [
+        by_class[label].pop() for label in rng.permutation(sorted(by_class))[: mushra_items + 1]
+    ]
     made: dict[str, list[Recording]] = {}
     for recording in generated:
         made.setdefault(recording.label, []).append(recording)
-    both = [str(label) for label in rng.permutation(sorted(made)) if by_class.get(label)][:fit_classes]
+    both = [str(label) for label in rng.permutation(sorted(made)) if by_class.get(label)][
+        :fit_classes
+    ]
     if not both:
-        raise SsenvError(f"no class has a generated clip and a real one beside the {mushra_items + 1} of mushra: lower mushra_items")
+        raise SsenvError(
+            f"no class has a generated clip and a real one beside the {mushra_items + 1} of mushra: lower mushra_items"
+        )
     count = {label: min(fit_clips, len(by_class[label]), len(made[label])) for label in both}
-    return Choice(rated[0], rated[1:], {label: (by_class[label][: count[label]], made[label][: count[label]]) for label in both})
+    return Choice(
+        rated[0],
+        rated[1:],
+        {label: (by_class[label][: count[label]], made[label][: count[label]]) for label in both},
+    )
 
 
-def make_test(choice: Choice, through: Mapping[str, Coded], sample_rate: int, seed: int) -> ListeningTest:
+def make_test(
+    choice: Choice, through: Mapping[str, Coded], sample_rate: int, seed: int
+) -> ListeningTest:
     """Pages of recordings that are all at `sample_rate` (Hz).
 
     Args:
@@ -168,25 +206,48 @@ def make_test(choice: Choice, through: Mapping[str, Coded], sample_rate: int, se
     def mushra(name: str, item: Recording) -> Page:
         stimuli = [_stimulus(seed, name, REFERENCE, [item])]
         for anchor, cutoff in ANCHORS.items():
-            stimuli.append(replace(_stimulus(seed, name, anchor, [item]), wavs=(low_pass(item.wav, sample_rate, cutoff),)))
+            stimuli.append(
+                replace(
+                    _stimulus(seed, name, anchor, [item]),
+                    wavs=(low_pass(item.wav, sample_rate, cutoff),),
+                )
+            )
         for condition, coded in through.items():
-            stimuli.append(replace(_stimulus(seed, name, condition, [item], coded.identity), wavs=(coded.wavs[item.name],)))
+            stimuli.append(
+                replace(
+                    _stimulus(seed, name, condition, [item], coded.identity),
+                    wavs=(coded.wavs[item.name],),
+                )
+            )
         return _page(name, "mushra", "", stimuli, _stimulus(seed, name, "open", [item]))
 
     pages = [mushra(f"mushra-{i}", item) for i, item in enumerate(choice.items, 1)]
     for i, (label, sides) in enumerate(choice.classes.items(), 1):
-        shortest = min(len(recording.wav) for recordings in sides for recording in recordings)  # a length would tell which is which
-        cut = ([recording._replace(wav=recording.wav[:shortest]) for recording in recordings] for recordings in sides)
+        shortest = min(
+            len(recording.wav) for recordings in sides for recording in recordings
+        )  # a length would tell which is which
+        cut = (
+            [recording._replace(wav=recording.wav[:shortest]) for recording in recordings]
+            for recordings in sides
+        )
         named = list(zip(("real", "generated"), cut, strict=True))
-        clips = [_stimulus(seed, f"fit-{i}", side, [recording]) for side, recordings in named for recording in recordings]
+        clips = [
+            _stimulus(seed, f"fit-{i}", side, [recording])
+            for side, recordings in named
+            for recording in recordings
+        ]
         pages.append(_page(f"fit-{i}", "fit", label, clips))
         if len(sides[0]) > 1:  # one sound alone has no variety
-            sets = [_stimulus(seed, f"diversity-{i}", side, recordings) for side, recordings in named]
+            sets = [
+                _stimulus(seed, f"diversity-{i}", side, recordings) for side, recordings in named
+            ]
             pages.append(_page(f"diversity-{i}", "diversity", label, sets))
     return ListeningTest(seed, sample_rate, mushra("training", choice.training), tuple(pages))
 
 
-def _page(name: str, test: str, label: str, stimuli: Sequence[Stimulus], reference: Stimulus | None = None) -> Page:
+def _page(
+    name: str, test: str, label: str, stimuli: Sequence[Stimulus], reference: Stimulus | None = None
+) -> Page:
     if len(stimuli) > MOST_STIMULI:
         raise SsenvError(
             f"page {name} would have {len(stimuli)} sounds to rate, and {MOST_STIMULI} is the most: take fewer codecs or clips"
@@ -202,13 +263,18 @@ def _page(name: str, test: str, label: str, stimuli: Sequence[Stimulus], referen
     return Page(name, test, question, reference, tuple(named[own] for own in sorted(named)))
 
 
-def _stimulus(seed: int, page: str, condition: str, recordings: Sequence[Recording], codec: str = "") -> Stimulus:
+def _stimulus(
+    seed: int, page: str, condition: str, recordings: Sequence[Recording], codec: str = ""
+) -> Stimulus:
     """Recordings as they are, under a name that is a hash of their sound, of their place in the test, and of the codec they are to pass:
     the same sound has another name wherever it is used again."""
     digest = hashlib.sha256(f"{seed}/{page}/{condition}/{codec}".encode())
     for recording in recordings:
         digest.update(np.asarray(recording.wav, np.float32).tobytes())
-    names, wavs = tuple(recording.name for recording in recordings), tuple(recording.wav for recording in recordings)
+    names, wavs = (
+        tuple(recording.name for recording in recordings),
+        tuple(recording.wav for recording in recordings),
+    )
     return Stimulus(digest.hexdigest()[:12], condition, names, wavs)
 
 
@@ -223,7 +289,9 @@ def low_pass(wav: np.ndarray, sample_rate: int, cutoff: float) -> np.ndarray:
     """
     width = cutoff / 7
     if cutoff + width >= sample_rate / 2:
-        raise SsenvError(f"an anchor at {cutoff:g} Hz needs sound at more than {2 * (cutoff + width):g} Hz, not {sample_rate} Hz")
+        raise SsenvError(
+            f"an anchor at {cutoff:g} Hz needs sound at more than {2 * (cutoff + width):g} Hz, not {sample_rate} Hz"
+        )
     taps, beta = kaiserord(60.0, width / (sample_rate / 2))
     kernel = firwin(taps | 1, cutoff + width / 2, window=("kaiser", beta), fs=sample_rate)
     return fftconvolve(np.pad(wav, len(kernel) // 2), kernel, mode="valid").astype(np.float32)

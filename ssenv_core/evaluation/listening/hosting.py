@@ -54,9 +54,18 @@ def configuration(test: ListeningTest) -> dict:
     """What config.json holds: all that the page needs, and no condition."""
 
     def described(page: Page) -> dict:
-        stimuli = [{"name": stimulus.name, "files": [f"{AUDIO}/{file}" for file in stimulus.files]} for stimulus in page.stimuli]
+        stimuli = [
+            {"name": stimulus.name, "files": [f"{AUDIO}/{file}" for file in stimulus.files]}
+            for stimulus in page.stimuli
+        ]
         reference = page.reference and [f"{AUDIO}/{file}" for file in page.reference.files]
-        return {"name": page.name, "test": page.test, "question": page.question, "reference": reference, "stimuli": stimuli}
+        return {
+            "name": page.name,
+            "test": page.test,
+            "question": page.question,
+            "reference": reference,
+            "stimuli": stimuli,
+        }
 
     return {
         "version": test.version,
@@ -78,5 +87,14 @@ def write_key(folder: str | Path, test: ListeningTest) -> Path:
     writer.writerow(KEY_COLUMNS)
     for page in test.pages:
         for stimulus in page.stimuli:
-            writer.writerow([test.version, page.test, page.name, stimulus.name, stimulus.condition, " ".join(stimulus.clips)])
+            writer.writerow(
+                [
+                    test.version,
+                    page.test,
+                    page.name,
+                    stimulus.name,
+                    stimulus.condition,
+                    " ".join(stimulus.clips),
+                ]
+            )
     return write_text(Path(folder) / f"key-{test.version}.csv", text.getvalue())

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
-from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from ssenv_core.base.errors import SsenvError
@@ -24,7 +32,18 @@ from ssenv_core.base.files import atomic_path
 from ssenv_core.evaluation.listening.design import SCALES
 
 LISTENER = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,31}"  # also what the pages let a listener be called
-COLUMNS = ("listener", "test", "version", "page", "trial", "stimulus", "scale", "score", "seconds", "time")
+COLUMNS = (
+    "listener",
+    "test",
+    "version",
+    "page",
+    "trial",
+    "stimulus",
+    "scale",
+    "score",
+    "seconds",
+    "time",
+)
 ONCE = ["listener", "version", "page", "stimulus", "scale"]  # what is rated once
 
 
@@ -60,7 +79,9 @@ class Rating:
     @classmethod
     def _of_the_test(cls, scale: str, info: ValidationInfo) -> str:
         if scale not in SCALES.get(info.data.get("test"), (scale,)):
-            raise ValueError(f"{info.data['test']} is rated for {', '.join(SCALES[info.data['test']])}")
+            raise ValueError(
+                f"{info.data['test']} is rated for {', '.join(SCALES[info.data['test']])}"
+            )
         return scale
 
 
@@ -98,7 +119,9 @@ def read_ratings(paths: Sequence[str | Path]) -> pd.DataFrame:
         SsenvError: a file cannot be read or has other columns, a row is no `Rating` (file, line and value are named), or two rows rate the
             same thing differently.
     """
-    table = _table([rating for path in paths for rating in _read(Path(path))]).drop_duplicates(ignore_index=True)
+    table = _table([rating for path in paths for rating in _read(Path(path))]).drop_duplicates(
+        ignore_index=True
+    )
     _refuse_twice(table, " and ".join(map(str, paths)))
     return table
 
@@ -130,7 +153,9 @@ def _read(path: Path) -> list[Rating]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SsenvError(f"cannot read the ratings {path}: {error}") from None
     if header != COLUMNS:
-        raise SsenvError(f"{path} holds no ratings: its columns are {','.join(header) or 'missing'}, not {','.join(COLUMNS)}")
+        raise SsenvError(
+            f"{path} holds no ratings: its columns are {','.join(header) or 'missing'}, not {','.join(COLUMNS)}"
+        )
     return [_checked(row, f"{path}, row {line}") for line, row in enumerate(rows, 2)]
 
 
@@ -142,7 +167,9 @@ def _checked(row: dict, where: str) -> Rating:
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
-        raise SsenvError(f"{where}: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {message[0].lower()}{message[1:]}") from None
+        raise SsenvError(
+            f"{where}: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+        ) from None
 
 
 def _table(ratings: Sequence[Rating]) -> pd.DataFrame:
@@ -154,14 +181,19 @@ def _refuse_twice(table: pd.DataFrame, where: str) -> None:
     twice = table[table.duplicated(ONCE)]
     if len(twice):
         row = twice.iloc[0]
-        raise SsenvError(f"{where}: listener {row['listener']} has rated {row['stimulus']} on page {row['page']} twice: keep one of them")
+        raise SsenvError(
+            f"{where}: listener {row['listener']} has rated {row['stimulus']} on page {row['page']} twice: keep one of them"
+        )
 
 
 def _write(path: Path, ratings: Sequence[Rating]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([value.isoformat() if isinstance(value, datetime) else value for value in astuple(rating)] for rating in ratings)
+    writer.writerows(
+        [value.isoformat() if isinstance(value, datetime) else value for value in astuple(rating)]
+        for rating in ratings
+    )
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         file.write(text.getvalue())
         file.flush()

@@ -49,19 +49,34 @@ class SpectralDistance(nn.Module):
     def spectrograms(self, wav: torch.Tensor) -> list[torch.Tensor]:
         """wav (B, S) -> amplitudes (B, bins, frames) at each resolution."""
         return [
-            torch.stft(wav, n, n // 4, n, getattr(self, f"window_{n}"), return_complex=True).abs().clamp_min(FLOOR) for n in RESOLUTIONS
+            torch.stft(wav, n, n // 4, n, getattr(self, f"window_{n}"), return_complex=True)
+            .abs()
+            .clamp_min(FLOOR)
+            for n in RESOLUTIONS
         ]
 
-    def forward(self, x: list[torch.Tensor], y: list[torch.Tensor], scale: list[torch.Tensor]) -> torch.Tensor:
+    def forward(
+        self, x: list[torch.Tensor], y: list[torch.Tensor], scale: list[torch.Tensor]
+    ) -> torch.Tensor:
         """Spectrograms of two batches and the scale (B, 1, 1) of the linear term at each resolution -> (B,)."""
         total = 0.0
         for a, b, level in zip(x, y, scale, strict=True):
             log = a.log() - b.log()
-            total = total + (log.square().mean(1) + 1e-8).sqrt().mean(1) + log.abs().mean((1, 2)) + ((a - b).abs() / level).mean((1, 2))
+            total = (
+                total
+                + (log.square().mean(1) + 1e-8).sqrt().mean(1)
+                + log.abs().mean((1, 2))
+                + ((a - b).abs() / level).mean((1, 2))
+            )
         return total / len(x)
 
 
-def energy(distance: Callable[[Described, Described], torch.Tensor], x: Described, y: Described, other: Described) -> torch.Tensor:
+def energy(
+    distance: Callable[[Described, Described], torch.Tensor],
+    x: Described,
+    y: Described,
+    other: Described,
+) -> torch.Tensor:
     """Generalized energy distance (B,) of two draws y and other from x: d(x, y) + d(x, other) - d(y, other)."""
     return distance(x, y) + distance(x, other) - distance(y, other)
 
@@ -93,8 +108,12 @@ def train_decoder(
     decoder, distance = codec.decoder.train().requires_grad_(True), SpectralDistance().to(device)
     if hearing is not None:
         hearing.to(device)
-    optimizer = torch.optim.AdamW(decoder.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup, cycle_momentum=True)
+    optimizer = torch.optim.AdamW(
+        decoder.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+    )
+    scheduler = one_cycle(
+        optimizer, settings.learning_rate, settings.steps, settings.warmup, cycle_momentum=True
+    )
     average = AveragedModel(decoder, multi_avg_fn=warmed_up_average(EMA_DECAY))
 
     def take_step(rng: torch.Generator) -> float:
@@ -120,10 +139,25 @@ def train_decoder(
         return score.item()
 
     parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
-    about = {"clips": sounds.fingerprint, "precision": precision, "tokens": codec.token_hash, "config": str(codec.config.decoder)}
-    about |= {"start": weights_hash("decoder", decoder), "hearing": hearing and weights_hash("hearing", hearing)}
+    about = {
+        "clips": sounds.fingerprint,
+        "precision": precision,
+        "tokens": codec.token_hash,
+        "config": str(codec.config.decoder),
+    }
+    about |= {
+        "start": weights_hash("decoder", decoder),
+        "hearing": hearing and weights_hash("hearing", hearing),
+    }
     rows = run(
-        settings, take_step, parts, state_file, name="decoder", data={"code": code_of(__name__), **about}, device=device, report=report
+        settings,
+        take_step,
+        parts,
+        state_file,
+        name="decoder",
+        data={"code": code_of(__name__), **about},
+        device=device,
+        report=report,
     )
     decoder.load_state_dict(average.module.state_dict())
     codec.eval().requires_grad_(False)
@@ -139,10 +173,15 @@ def match_loudness(codec: MelRVQ, sounds: Sounds, settings: Training) -> None:
     rng, device = torch.Generator().manual_seed(settings.seed), codec.decoder.gain.device
     margin = FRAMES_SEEN + codec.config.encoder.frames_seen
     own = slice(margin, -margin)
-    asked, drawn = torch.zeros((), dtype=torch.float64), torch.zeros(MAX_LEVELS + 1, dtype=torch.float64)
+    asked, drawn = (
+        torch.zeros((), dtype=torch.float64),
+        torch.zeros(MAX_LEVELS + 1, dtype=torch.float64),
+    )
     codec.decoder.gain.fill_(1.0)
     noise = torch.Generator(device).manual_seed(settings.seed)
-    for _ in track(range(GAIN_SEGMENTS // GAIN_BATCH), GAIN_SEGMENTS // GAIN_BATCH, "match loudness", "batch"):
+    for _ in track(
+        range(GAIN_SEGMENTS // GAIN_BATCH), GAIN_SEGMENTS // GAIN_BATCH, "match loudness", "batch"
+    ):
         wide = sounds.draw(GAIN_BATCH, settings.segment_frames, margin, rng, device)
         latents, silent = codec.encoder(codec.features(wide))[:, own], silent_frames(wide)[:, own]
         codes = codec.encoder.quantize(latents, silent, MAX_LEVELS)

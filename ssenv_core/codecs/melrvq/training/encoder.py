@@ -53,13 +53,19 @@ def train_encoder(
     codec.to(device)
     books.to(device).train()
     encoder, decoder = codec.encoder.train().requires_grad_(True), codec.decoder
-    learning = nn.ModuleList([encoder, decoder.projection, decoder.feature_backbone.train(), decoder.correction]).requires_grad_(True)
-    optimizer = torch.optim.AdamW(learning.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    learning = nn.ModuleList(
+        [encoder, decoder.projection, decoder.feature_backbone.train(), decoder.correction]
+    ).requires_grad_(True)
+    optimizer = torch.optim.AdamW(
+        learning.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+    )
     scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup)
 
     def take_step(rng: torch.Generator) -> float:
         wav = sounds.draw(settings.batch_size, settings.segment_frames, FRAMES_SEEN, rng, device)
-        features, live = (part[:, FRAMES_SEEN:-FRAMES_SEEN] for part in (codec.features(wav), ~silent_frames(wav)))
+        features, live = (
+            part[:, FRAMES_SEEN:-FRAMES_SEEN] for part in (codec.features(wav), ~silent_frames(wav))
+        )
         levels = draw_levels(rng, FAVOURED)
         with autocast(precision, device):
             latents = encoder(features)
@@ -80,7 +86,14 @@ def train_encoder(
     parts = {"learning": learning, "books": books, "optimizer": optimizer, "scheduler": scheduler}
     about = {"clips": sounds.fingerprint, "precision": precision, "config": str(codec.config)}
     rows = run(
-        settings, take_step, parts, state_file, name="encoder", data={"code": code_of(__name__), **about}, device=device, report=report
+        settings,
+        take_step,
+        parts,
+        state_file,
+        name="encoder",
+        data={"code": code_of(__name__), **about},
+        device=device,
+        report=report,
     )
     codec.eval().requires_grad_(False).cpu()
     encoder.codebooks[:, 1:] = torch.stack([book.embed for book in books]).cpu()
@@ -98,18 +111,32 @@ def _start(codec: MelRVQ, sounds: Sounds, settings: Training) -> nn.ModuleList:
         Codebooks (without silence) of those components, ready to move with the latents.
     """
     frames = torch.cat([codec.features(wavs)[live].half() for wavs, live in sounds.batches()])
-    frames = frames[torch.randperm(len(frames), generator=torch.Generator().manual_seed(settings.seed))[:FIRST_FRAMES]].float()
+    frames = frames[
+        torch.randperm(len(frames), generator=torch.Generator().manual_seed(settings.seed))[
+            :FIRST_FRAMES
+        ]
+    ].float()
     mean = frames.mean(0).half().float()
     codec.encoder.mean.copy_(mean)
     codec.decoder.mean.copy_(mean)
     codec.decoder.std.copy_(frames.std(0))
-    components = torch.linalg.svd(frames - mean, full_matrices=False)[2][: codec.config.encoder.latent_dim]
+    components = torch.linalg.svd(frames - mean, full_matrices=False)[2][
+        : codec.config.encoder.latent_dim
+    ]
     codec.encoder.projection.weight.copy_(components)
     codec.decoder.projection.weight.copy_(components.T)
-    entries = fit_codebooks((frames - mean) @ components.T, levels=MAX_LEVELS, iterations=FIRST_ITERATIONS, seed=settings.seed)
+    entries = fit_codebooks(
+        (frames - mean) @ components.T,
+        levels=MAX_LEVELS,
+        iterations=FIRST_ITERATIONS,
+        seed=settings.seed,
+    )
     use = settings.batch_size * settings.segment_frames / entries.shape[1]  # of a code, in a batch
     books = nn.ModuleList(
-        EuclideanCodebook(entries.shape[2], entries.shape[1], decay=DECAY, threshold_ema_dead_code=0) for _ in range(MAX_LEVELS)
+        EuclideanCodebook(
+            entries.shape[2], entries.shape[1], decay=DECAY, threshold_ema_dead_code=0
+        )
+        for _ in range(MAX_LEVELS)
     )
     for book, first in zip(books, entries, strict=True):
         book.embed.copy_(first)
@@ -140,7 +167,10 @@ def _revive(book: EuclideanCodebook, vectors: torch.Tensor) -> None:
 
 def draw_levels(rng: torch.Generator, favoured: tuple[int, ...]) -> int:
     """One of the favoured numbers or, as often as each of them, any number, so that one codec serves every bandwidth."""
-    pick, any_levels = torch.rand((), generator=rng) * (len(favoured) + 1), int(torch.randint(1, MAX_LEVELS + 1, (), generator=rng))
+    pick, any_levels = (
+        torch.rand((), generator=rng) * (len(favoured) + 1),
+        int(torch.randint(1, MAX_LEVELS + 1, (), generator=rng)),
+    )
     return (*favoured, any_levels)[int(pick)]
 
 

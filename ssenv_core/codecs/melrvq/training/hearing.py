@@ -21,7 +21,9 @@ class Hearing(nn.Module):
         super().__init__()
         self.spectrogram, self.network = spectrogram, network.eval().requires_grad_(False)
         with torch.no_grad():
-            self.scales = [float(part.std((0, 2)).square().mean().sqrt()) for part in self._parts(sounds)]
+            self.scales = [
+                float(part.std((0, 2)).square().mean().sqrt()) for part in self._parts(sounds)
+            ]
 
     def forward(self, wavs: torch.Tensor) -> list[torch.Tensor]:
         """wavs (B, S), S >= 15 * 480 -> what is heard, (B, D, T) each."""
@@ -31,8 +33,15 @@ class Hearing(nn.Module):
         maps = self.network.maps(self.spectrogram(wavs))
         last = maps[-1].mean(2)
         pooled = torch.cat([last.mean(2), last.amax(2)], dim=1)
-        return [*(part.flatten(1, 2) for part in maps), last, pooled[..., None], self.network.head(pooled)[..., None]]
+        return [
+            *(part.flatten(1, 2) for part in maps),
+            last,
+            pooled[..., None],
+            self.network.head(pooled)[..., None],
+        ]
 
     def distance(self, x: list[torch.Tensor], y: list[torch.Tensor]) -> torch.Tensor:
         """What is heard of two batches -> (B,)."""
-        return sum(((a - b).square().mean(1) + EPSILON).sqrt().mean(1) for a, b in zip(x, y, strict=True)) / len(x)
+        return sum(
+            ((a - b).square().mean(1) + EPSILON).sqrt().mean(1) for a, b in zip(x, y, strict=True)
+        ) / len(x)

@@ -42,18 +42,29 @@ class Sounds:
         for wavs, live in zip(self.wavs.split(BATCH), self.live.split(BATCH), strict=True):
             yield from_pcm(wavs), live
 
-    def segments(self, count: int, frames: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def segments(
+        self, count: int, frames: int, rng: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The clips (count, 1) and frames (count, frames) of random segments, each around a frame that is not silent."""
         places = self.live.nonzero()
         picks = places[torch.randint(len(places), (count,), generator=rng)]
         starts = picks[:, 1] - torch.randint(frames, (count,), generator=rng)
-        return picks[:, :1], starts.clamp(0, max(0, self.live.shape[1] - frames))[:, None] + torch.arange(frames)
+        return picks[:, :1], starts.clamp(0, max(0, self.live.shape[1] - frames))[
+            :, None
+        ] + torch.arange(frames)
 
     def waveforms(self, clip: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
         """The sound (count, 320 frames) float in [-1, 1] of `segments`."""
         return from_pcm(self.wavs.unflatten(1, (-1, HOP))[clip, frame].flatten(1))
 
-    def draw(self, count: int, frames: int, margin: int, rng: torch.Generator, device: str | torch.device = "cpu") -> torch.Tensor:
+    def draw(
+        self,
+        count: int,
+        frames: int,
+        margin: int,
+        rng: torch.Generator,
+        device: str | torch.device = "cpu",
+    ) -> torch.Tensor:
         """Random segments as of `segments`, varied (see `augmentation`), in 16-bit steps.
 
         Args:
@@ -66,7 +77,9 @@ class Sounds:
         samples = HOP * (frames + 2 * margin)
         needed = -(-samples * speed[0] // speed[1])
         clip, frame = self.segments(count, frames, rng)
-        index = (HOP * (frame[:, 0] - margin) - (needed - samples) // 2)[:, None] + torch.arange(needed)
+        index = (HOP * (frame[:, 0] - margin) - (needed - samples) // 2)[:, None] + torch.arange(
+            needed
+        )
         inside = (index >= 0) & (index < self.wavs.shape[1])
         cut = self.wavs[clip, index.clamp(0, self.wavs.shape[1] - 1)] * inside
         varied = vary(mix(change_speed(from_pcm(cut.to(device)), speed)[:, :samples], rng), rng)
@@ -79,7 +92,13 @@ def read_sounds(clips: Sequence, read: Callable[[Any, int], np.ndarray]) -> Soun
     Args:
         read: from a clip and a sampling rate (Hz) to its waveform (S,), the same S for all.
     """
-    pcm = torch.stack(list(on_all_cores(lambda clip: to_pcm(torch.from_numpy(read(clip, SAMPLE_RATE))), clips, "read")))
+    pcm = torch.stack(
+        list(
+            on_all_cores(
+                lambda clip: to_pcm(torch.from_numpy(read(clip, SAMPLE_RATE))), clips, "read"
+            )
+        )
+    )
     return of_pcm(pcm[:, : pcm.shape[1] // HOP * HOP])
 
 
