@@ -661,7 +661,8 @@ def test_download_refuses_an_unknown_data_set_and_passes_on_a_known_one(tmp_path
     assert re.fullmatch("error: .*esc51.*esc50.*\n", result.stderr)
     asked = []
     monkeypatch.setattr(
-        datasets, "download", lambda name, root: asked.append((name, root)) or tmp_path / "ESC-50"
+        "ssenv_core.data.download.download",
+        lambda name, root: asked.append((name, root)) or tmp_path / "ESC-50",
     )
     result = ssenv("download", "esc50", "--data-root", tmp_path)
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'ESC-50'}\n")

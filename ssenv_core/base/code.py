@@ -25,8 +25,8 @@ def code_of(module: str) -> str:
 def package_files(source: str, package: Path = PACKAGE) -> set[Path]:
     """The files of `package` that Python source imports, directly or through other modules, with their data files.
 
-    Data files are those named like an imported module, but for the suffix, and those in folders without Python below an imported
-    sub-package (a codec's weights); prose is none.
+    Data files are those beside the modules of an imported sub-package and in its folders without Python (a codec's weights), but for
+    prose and for those named like a module that is not imported.
     """
     found: set[Path] = set()
     sources = [source]
@@ -41,21 +41,22 @@ def package_files(source: str, package: Path = PACKAGE) -> set[Path]:
                 if file.is_file() and file not in found:
                     found.add(file)
                     sources.append(file.read_text())
-    beside = {data for file in found for data in file.parent.glob(f"{file.stem}.*")}
     folders = [
         file.parent for file in found if file.name == "__init__.py" and file.parent != package
     ]
-    below = {
-        data
-        for folder in folders
-        for data in folder.glob("*/*")
-        if not any(data.parent.glob("*.py"))
-    }
-    return found | {
-        data
-        for data in beside | below
-        if data.is_file() and data.suffix not in (".py", ".pyc", ".md")
-    }
+    data = {file for folder in folders for file in (*folder.glob("*.*"), *folder.glob("*/*"))}
+    return found | {file for file in data if _is_data(file, found)}
+
+
+def _is_data(file: Path, modules: set[Path]) -> bool:
+    """Whether a file in or below a reached package is data of the reached modules."""
+    if not file.is_file() or file.suffix in (".py", ".pyc", ".md"):
+        return False
+    namesake = file.parent / f"{file.name.split('.')[0]}.py"
+    beside = (file.parent / "__init__.py") in modules
+    return (beside or not any(file.parent.glob("*.py"))) and (
+        namesake in modules or not namesake.exists()
+    )
 
 
 def _imported(source: str) -> list[str]:

@@ -27,17 +27,17 @@ def load_codec(name: str, bandwidth: float = 6.0, device: str | torch.device = "
     """Make a frozen codec.
 
     Args:
-        name: one of CODEC_NAMES.
+        name: a key of CODECS.
         bandwidth: kbps; 0.75 per level for the 24 kHz codecs, 1.5 for encodec_48khz, 0.86 for dac_44khz (8 is all of its levels).
         device: where its weights go.
 
     Raises:
         SsenvError: no codec of this name, no such bandwidth, or its weights or package are missing or damaged.
     """
-    if name not in _CODECS:
-        hint = did_you_mean(name, CODEC_NAMES) or "there are"
-        raise SsenvError(f"unknown codec {name!r}: {hint} ({', '.join(CODEC_NAMES)})")
-    return _CODECS[name][0](bandwidth).to(device)
+    if name not in CODECS:
+        hint = did_you_mean(name, CODECS) or "there are"
+        raise SsenvError(f"unknown codec {name!r}: {hint} ({', '.join(CODECS)})")
+    return CODECS[name][0](bandwidth).to(device)
 
 
 def knows_fold(codec: Codec, dataset: str, fold: int) -> bool:
@@ -48,12 +48,12 @@ def knows_fold(codec: Codec, dataset: str, fold: int) -> bool:
 
 
 def codec_levels(name: str, bandwidth: float) -> int:
-    """The quantizer levels `n_q` of one of CODEC_NAMES at a bandwidth (kbps); needs neither weights nor the codec's package.
+    """The quantizer levels `n_q` of a key of CODECS at a bandwidth (kbps); needs neither weights nor the codec's package.
 
     Raises:
         SsenvError: no such bandwidth.
     """
-    return _CODECS[name][1](bandwidth)
+    return CODECS[name][1](bandwidth)
 
 
 def _load_melrvq(bandwidth: float) -> MelRVQ:
@@ -65,7 +65,7 @@ def _levels_of(untrained: Callable[..., Codec], bandwidth: float) -> int:
 
 
 # Each codec: with its weights at a bandwidth, and the levels it has there.
-_CODECS: dict[str, tuple[Callable[[float], nn.Module], Callable[[float], int]]] = {
+CODECS: dict[str, tuple[Callable[[float], nn.Module], Callable[[float], int]]] = {
     MelRVQ.name: (_load_melrvq, melrvq_levels),
     "encodec_24khz": (
         partial(load_encodec, "encodec_24khz"),
@@ -78,6 +78,3 @@ _CODECS: dict[str, tuple[Callable[[float], nn.Module], Callable[[float], int]]] 
     VOCOS_NAME: (load_vocos_encodec, vocos_levels),
     DAC_NAME: (load_dac, dac_levels),
 }
-
-
-CODEC_NAMES: tuple[str, ...] = tuple(_CODECS)

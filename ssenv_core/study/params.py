@@ -7,29 +7,29 @@ string) and bounds every value; a wrong one becomes one line that says which par
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from ssenv_core.base.errors import SsenvError, did_you_mean
+from ssenv_core.codecs import CODECS
+from ssenv_core.soundstorm.sampling import SAMPLERS
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
-Dataset = Literal[
-    "esc50", "esc10", "urbansound8k", "folder", "synthetic"
-]  # the names that datasets/ and codecs/, a floor above, know
-SamplerName = Literal["confidence", "halton", "random"]
+Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]
+SamplerName = Literal[tuple(SAMPLERS)]
 Precision = Literal["auto", "bf16", "fp32"]
 Schedule = Literal["constant", "rising", "falling"]
 Codec = Literal[
     "melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"
 ]
-CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Codec))})@\d+(\.\d+)?$")]
+CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(CODECS)})@\d+(\.\d+)?$")]
 EmbeddingName = Literal["encodec", "clap", "vggish"]  # likewise embeddings.py
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 

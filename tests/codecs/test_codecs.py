@@ -12,7 +12,7 @@ from tiny import tiny_codec
 from ssenv_core import codecs
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import sha256_file
-from ssenv_core.codecs import CODEC_NAMES, codec_levels, knows_fold, load_codec
+from ssenv_core.codecs import CODECS, codec_levels, knows_fold, load_codec
 from ssenv_core.codecs.encodec import untrained_encodec
 from ssenv_core.codecs.melrvq.codec import MelRVQ
 from ssenv_core.codecs.reconstruction import reconstruct, reconstructions
@@ -54,7 +54,7 @@ def test_the_embedded_codec_knows_the_folds_that_it_was_fitted_to(dataset, fold,
 
 
 def test_the_names_are_the_documented_ones():
-    assert CODEC_NAMES == (
+    assert tuple(CODECS) == (
         "melrvq_24khz",
         "encodec_24khz",
         "encodec_48khz",

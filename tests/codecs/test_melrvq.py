@@ -241,7 +241,7 @@ def test_another_search_makes_other_tokens(
 ) -> None:
     codec = tiny_codec()
     before = codec.token_hash
-    monkeypatch.setattr(f"ssenv_core.codecs.melrvq.{name}", value)
+    monkeypatch.setattr(f"ssenv_core.codecs.melrvq.codec.{name}", value)
     assert codec.token_hash != before
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.data import DATASET_NAMES, load_dataset
+from ssenv_core.data import DATASETS, load_dataset
 from ssenv_core.data.recordings import with_variations
 
 RATE = 8000
@@ -266,7 +266,7 @@ def test_fingerprint_changes_with_content_and_with_nothing_else(tmp_path):
     ],
 )
 def test_an_unknown_name_gets_the_nearest(name, nearest):
-    one_line(lambda: load_dataset(name), repr(name), f"did you mean {nearest}?")
+    one_line(lambda: load_dataset(name), repr(name), f"did you mean {nearest!r}?")
 
 
 @pytest.mark.parametrize("name", ["esc50", "esc10", "urbansound8k"])
@@ -336,7 +336,7 @@ def test_a_clip_that_is_not_audio_is_one_line(tmp_path):
 def test_every_name_is_known_to_the_loader(tmp_path):
     write_esc50(tmp_path)
     write_urbansound8k(tmp_path)
-    for name in DATASET_NAMES:
+    for name in DATASETS:
         dataset = load_dataset(name, tmp_path, clips_per_class=1)
         assert dataset.name == name
         assert all(

@@ -88,7 +88,7 @@ def test_in_bf16_too_an_item_is_independent_of_its_batch(generator):
     seen = set()
     used = lambda *_: seen.add(
         torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-    )  # noqa: E731
+    )
     model.register_forward_hook(used)
     wide, sampling = replace(generator, model=model), Sampling((3, 2))
     for precision, dtype in (("bf16", torch.bfloat16), ("fp32", None)):

@@ -151,7 +151,7 @@ def test_a_process_killed_twice_at_any_moment_resumes_to_the_same_losses_and_wei
         command = [sys.executable, "-c", IN_A_PROCESS, str(tmp_path)]
         with subprocess.Popen(
             command,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -222,10 +222,7 @@ def test_two_processes_have_the_mean_loss_of_all_their_masked_tokens(tmp_path):
         str(script),
         str(tmp_path),
     ]
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     subprocess.run(launch, check=True, env=environment, capture_output=True)
     sums, counts = [], []
     for rank in range(2):

@@ -23,6 +23,7 @@ from ssenv_core.plots import (
     classes,
     codes,
     failure_modes,
+    masks,
     metrics,
     pictures,
     spectrograms,
@@ -316,10 +317,10 @@ def test_every_token_shows_the_iteration_that_decided_it_and_given_ones_stay_bla
         torch.zeros(2, 3, 5, dtype=torch.int64),
         torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=torch.bool),
     )
-    masks = {(0, 1): [0, 1, 1, 1, 0], (0, 2): [0, 0, 0, 1, 0], (0, 3): [0] * 5, (2, 1): [0] * 5}
+    left = {(0, 1): [0, 1, 1, 1, 0], (0, 2): [0, 0, 0, 1, 0], (0, 3): [0] * 5, (2, 1): [0] * 5}
     trace = [
         Iteration(level, i, codes, torch.tensor([[1] * 5, mask], dtype=torch.bool), free)
-        for (level, i), mask in masks.items()
+        for (level, i), mask in left.items()
     ]
     fig = masks.mask_trace(trace, 75, item=1)
     np.testing.assert_array_equal(

@@ -1,17 +1,12 @@
 """Parameters: what YAML mistypes is coerced, what is wrong is one line that names the parameter and says why."""
 
 from dataclasses import FrozenInstanceError, fields
-from typing import get_args
 
 import pytest
 
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.codecs import CODEC_NAMES
-from ssenv_core.data import DATASET_NAMES
 from ssenv_core.study.params import (
     NOTEBOOK_PARAMS,
-    Codec,
-    Dataset,
     GenerateParams,
     ListeningParams,
     MetricsParams,
@@ -230,11 +225,6 @@ def test_the_embeddings_of_04_are_known_ones():
     )
     with refused("parameter embeddings", "'encodec', 'clap' or 'vggish'"):
         MetricsParams.from_cell(METRICS | {"embeddings": ["clap", "pann"]})
-
-
-def test_the_names_are_those_that_can_be_loaded():
-    assert set(get_args(Dataset)) == set(DATASET_NAMES)
-    assert set(get_args(Codec)) == set(CODEC_NAMES)
 
 
 def test_a_missing_value_is_named():

@@ -20,7 +20,6 @@ import pytest
 import soundfile
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from ssenv_core import study
 from ssenv_core.base import code
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import write_text
@@ -32,19 +31,21 @@ from ssenv_core.study.report import format_seconds, write_report
 from ssenv_core.study.running import run_study
 from ssenv_core.study.sweep import every_combination, one_at_a_time, parse_axis, run_sweep
 
-FIRST = """from ssenv_core.artifacts import StudyFolder, finish_step
+FIRST = """from ssenv_core.base.folders import StudyFolder
+from ssenv_core.study.records import finish_step
 folder = StudyFolder.of(study)
 for i in range(count):
     folder.generated.mkdir(parents=True, exist_ok=True)
     (folder.generated / f"{i}.txt").write_text(f"sound {i}")
 finish_step(folder, "10_make", headline={"clips": count}, inputs=[], outputs=[folder.generated])"""
-SECOND = """from ssenv_core.artifacts import StudyFolder, finish_step
+SECOND = """from ssenv_core.base.folders import StudyFolder
+from ssenv_core.study.records import finish_step
 folder = StudyFolder.of(study)
 folder.figures.mkdir(parents=True, exist_ok=True)
 text = " ".join(path.read_text() for path in sorted(folder.generated.iterdir()))
 (folder.figures / "all.txt").write_text(f"{colour} {text}")
 finish_step(folder, "20_use", headline={"length": 0.5}, inputs=[folder.generated], outputs=[folder.figures / "all.txt"])"""
-FAILING = """from ssenv_core.errors import SsenvError
+FAILING = """from ssenv_core.base.errors import SsenvError
 if colour == "blue":
     raise SsenvError("no blue")"""
 PARAMS = "notebooks: [10_make, 20_use]\nstudy: tiny\nseed: 1\ncount: 2\ncolour: red\n"
@@ -97,7 +98,7 @@ def in_process(monkeypatch):
         executed.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, executed)
 
-    monkeypatch.setattr(study, "_execute", execute)
+    monkeypatch.setattr(running, "_execute", execute)
     return ran
 
 
@@ -355,7 +356,8 @@ def test_steps_can_be_asked_for(project, in_process, options, expected):
     assert in_process == expected
 
 
-TRAIN = """from ssenv_core.artifacts import StudyFolder, finish_step
+TRAIN = """from ssenv_core.base.folders import StudyFolder
+from ssenv_core.study.records import finish_step
 finish_step(StudyFolder.of(study), "02_train", headline={}, inputs=[], outputs=[])"""
 
 
@@ -444,12 +446,15 @@ def test_code_that_a_notebook_does_not_reach_does_not_count(tmp_path):
         "unused": "",
         "sub/__init__": "from pkg.sub.inner import h",
         "sub/inner": "",
+        "sub/other": "",
     }.items():
         path = tmp_path / "pkg" / f"{name}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(source)
-    (tmp_path / "pkg" / "sub" / "weights.bin").write_bytes(b"w")
-    (tmp_path / "pkg" / "sub" / "README.md").write_text("a model card")
+    for name in ("weights.bin", "inner.html", "other.html", "README.md", "folder/more.bin"):
+        path = tmp_path / "pkg" / "sub" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("data")
     found = code.package_files("import numpy\nfrom pkg import used", tmp_path / "pkg")
     names = {path.relative_to(tmp_path / "pkg").as_posix() for path in found}
     assert names == {
@@ -459,6 +464,8 @@ def test_code_that_a_notebook_does_not_reach_does_not_count(tmp_path):
         "sub/__init__.py",
         "sub/inner.py",
         "sub/weights.bin",
+        "sub/inner.html",
+        "sub/folder/more.bin",
     }
 
 
