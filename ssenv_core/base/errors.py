@@ -24,5 +24,6 @@ def one_line(error: Exception) -> str:
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """What an error adds about a name that is not known: a question with the nearest one that is; "" where none is near."""
-    nearest = difflib.get_close_matches(str(name), known, n=1)
-    return f"did you mean {nearest[0]!r}?" if nearest else ""
+    spellings = {str(other).lower(): other for other in known}
+    nearest = difflib.get_close_matches(str(name).lower(), spellings, n=1)
+    return f"did you mean {spellings[nearest[0]]!r}?" if nearest else ""

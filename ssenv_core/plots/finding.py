@@ -1,6 +1,7 @@
-"""A finding: the answer to one question of a notebook, as a sentence, a figure, a table and numbers.
+"""A finding: the answer to one question of a notebook, as sentence, figure, table and numbers.
 
-Functions that compute results return findings; `study.step.NotebookStep.show` displays them, writes their files and keeps their numbers.
+Functions that compute results return findings. `study.step.NotebookStep.show` displays a finding,
+writes its files and keeps its numbers.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,11 @@ class Number(NamedTuple):
 
     value: float
     better: Better = ""
+
+    @classmethod
+    def rounded(cls, value: float, better: Better = "") -> "Number":
+        """A number to four significant digits; whole numbers stay whole."""
+        return cls(value if isinstance(value, int) else float(f"{value:.4g}"), better)
 
 
 @dataclass(frozen=True, kw_only=True)

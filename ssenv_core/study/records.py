@@ -7,43 +7,47 @@ from pathlib import Path
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import files_in, sha256_file, write_json
 from ssenv_core.base.folders import StudyFolder
+from ssenv_core.plots.finding import Number
 
 
 def finish_step(
     folder: StudyFolder,
     step: str,
     *,
-    headline: dict[str, float],
-    inputs: list[Path],
-    outputs: list[Path],
+    numbers: Mapping[str, Number],
+    inputs: Iterable[Path],
+    outputs: Iterable[Path],
+    sentences: Iterable[str] = (),
     missing: Iterable[str] = (),
 ) -> None:
-    """Record what a notebook made: its headline numbers, its input and output files with their hashes, and what it had to do without.
+    """Record a step that ended well: its numbers and sentences, the files it read and wrote with their hashes, and what it lacked.
 
-    A folder among `inputs` or `outputs` stands for every file in it, one among `inputs` also for there being no others; the figures that
-    begin with the step's number are outputs, too. Written last, so its presence says that the step ended well.
+    A folder among `inputs` or `outputs` stands for every file in it; a file added later to a folder
+    among `inputs` makes the step outdated. Figures named with the step's number are outputs, too.
 
     Raises:
         SsenvError: a declared file is missing.
     """
 
-    def hashes(paths: list[Path]) -> dict[str, str]:
+    def hashes(paths: Iterable[Path]) -> dict[str, str]:
         files = [file for path in paths for file in (files_in(path) if path.is_dir() else [path])]
         for file in files:
             if not file.exists():
                 raise SsenvError(f"{step} declared {file} but it is missing")
         return {os.path.relpath(file, folder.root): sha256_file(file) for file in files}
 
+    inputs = list(inputs)
     figures = sorted(folder.figures.glob(f"{step.split('_')[0]}_*"))
+    folders = [path for path in inputs if path.is_dir()]
     record = {
         "step": step,
-        "headline": headline,
+        "headline": {name: number.value for name, number in numbers.items()},
+        "better": {name: number.better for name, number in numbers.items()},
+        "sentences": [*sentences],
         "inputs": hashes(inputs),
         "outputs": hashes([*outputs, *figures]),
         "missing": [*missing],
-    }
-    record["folders"] = {
-        os.path.relpath(path, folder.root): len(files_in(path)) for path in inputs if path.is_dir()
+        "folders": {os.path.relpath(path, folder.root): len(files_in(path)) for path in folders},
     }
     write_json(folder.step_record(step), record)
 

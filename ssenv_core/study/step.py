@@ -1,4 +1,4 @@
-"""One notebook of a study while it runs: its parameters and folder, the findings it has shown, and the record it leaves."""
+"""A notebook of a study while it runs: its parameters, the findings it shows, and its record."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,9 @@ class NotebookStep:
 
     @classmethod
     def begin(cls, name: str, namespace: Mapping[str, object]) -> "NotebookStep":
-        """Check the parameters in a notebook's namespace (`globals()`), and show its figures with pictures where no front end draws them.
+        """Check the parameters in a notebook's namespace (`globals()`).
+
+        Figures are shown with a PNG beside them where no front end draws them.
 
         Raises:
             SsenvError: a parameter has the wrong type or is out of bounds.
@@ -51,7 +53,7 @@ class NotebookStep:
         return cls(name, params, folder, resolve_device(getattr(params, "device", "cpu")))
 
     def show(self, *findings: Finding) -> None:
-        """Display findings, write their figures and tables, and keep their numbers and sentences for the record.
+        """Display findings, write their files, and keep their numbers and sentences.
 
         Raises:
             SsenvError: a file cannot be written.
@@ -79,7 +81,13 @@ class NotebookStep:
     def finish(
         self, *, inputs: Iterable[Path], outputs: Iterable[Path], missing: Iterable[str] = ()
     ) -> None:
-        """Write the step's record: numbers and sentences shown, files read and written, and what was missing; see `finish_step`."""
+        """Write the step's record; see `finish_step`.
+
+        Args:
+            inputs: files and folders that the step read.
+            outputs: files and folders that it wrote, besides those of its findings.
+            missing: what it had to leave out, each with the reason.
+        """
         finish_step(
             self.folder,
             self.name,

@@ -32,19 +32,21 @@ from ssenv_core.study.running import run_study
 from ssenv_core.study.sweep import every_combination, one_at_a_time, parse_axis, run_sweep
 
 FIRST = """from ssenv_core.base.folders import StudyFolder
+from ssenv_core.plots.finding import Number
 from ssenv_core.study.records import finish_step
 folder = StudyFolder.of(study)
 for i in range(count):
     folder.generated.mkdir(parents=True, exist_ok=True)
     (folder.generated / f"{i}.txt").write_text(f"sound {i}")
-finish_step(folder, "10_make", headline={"clips": count}, inputs=[], outputs=[folder.generated])"""
+finish_step(folder, "10_make", numbers={"clips": Number(count)}, inputs=[], outputs=[folder.generated])"""
 SECOND = """from ssenv_core.base.folders import StudyFolder
+from ssenv_core.plots.finding import Number
 from ssenv_core.study.records import finish_step
 folder = StudyFolder.of(study)
 folder.figures.mkdir(parents=True, exist_ok=True)
 text = " ".join(path.read_text() for path in sorted(folder.generated.iterdir()))
 (folder.figures / "all.txt").write_text(f"{colour} {text}")
-finish_step(folder, "20_use", headline={"length": 0.5}, inputs=[folder.generated], outputs=[folder.figures / "all.txt"])"""
+finish_step(folder, "20_use", numbers={"length": Number(0.5)}, inputs=[folder.generated], outputs=[folder.figures / "all.txt"])"""
 FAILING = """from ssenv_core.base.errors import SsenvError
 if colour == "blue":
     raise SsenvError("no blue")"""
@@ -357,8 +359,9 @@ def test_steps_can_be_asked_for(project, in_process, options, expected):
 
 
 TRAIN = """from ssenv_core.base.folders import StudyFolder
+from ssenv_core.plots.finding import Number
 from ssenv_core.study.records import finish_step
-finish_step(StudyFolder.of(study), "02_train", headline={}, inputs=[], outputs=[])"""
+finish_step(StudyFolder.of(study), "02_train", numbers={}, inputs=[], outputs=[])"""
 
 
 @pytest.mark.parametrize(
