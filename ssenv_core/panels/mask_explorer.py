@@ -1,6 +1,6 @@
-"""How a clip comes about, to be looked at and listened to: the mask after every iteration of a decoding, and the sound of what is decided.
+"""The mask explorer: the mask and the sound after every iteration of a recorded decoding.
 
-Live a slider goes through the iterations; headless there is a table of some of them. All is read from what a recorded decoding left.
+With a live front end a slider goes through the iterations; without, a table shows some of them.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ import torch
 from IPython.display import HTML
 from scipy.ndimage import uniform_filter1d
 
+from ssenv_core.base.audio import write_folder
 from ssenv_core.base.progress import live_front_end, track
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.generator.generation import decode_clip
-from ssenv_core.metrics.diversity import evenly
 from ssenv_core.panels.clips import (
     AuditionClip,
     audition_table,
@@ -25,30 +25,45 @@ from ssenv_core.panels.clips import (
     spectrogram_picture,
 )
 from ssenv_core.panels.widgets import Slider
-from ssenv_core.plots.masks import mask_stages, stage_name
+from ssenv_core.plots.masks import mask_stages, stage_name, stages
 from ssenv_core.plots.spectrograms import colour_top, mel_levels
 from ssenv_core.soundstorm.decoding import Iteration
 
-STAGES = 6  # that stand for all where there is no slider
 WIDTH, HEIGHT = 640, 120  # px of a spectrogram
 LEFT, RIGHT = 80, 165  # px beside the mask, which is as wide
 
 
-def stages(trace: Sequence[Iteration]) -> list[int]:
-    """The places in a trace of at most STAGES iterations, the first and the last among them."""
-    return evenly(len(trace), min(STAGES, len(trace))).tolist()
+def explore_mask(
+    codec: Codec, trace: Sequence[Iteration], folder: Path, class_name: str, *, seed: int
+) -> ipywidgets.Widget | HTML:
+    """Decode and write the sound after each iteration, and show the `mask_explorer` of it.
+
+    Args:
+        folder: where the files iteration_1.wav and so on go.
+        class_name: of the clip.
+        seed: of the noise that the codec draws.
+    """
+    wavs = sounds_so_far(codec, trace, seed=seed)
+    named = ((f"iteration_{i}", wav) for i, wav in enumerate(wavs, 1))
+    paths = write_folder(folder, named, codec.sample_rate)
+    rates = {"sample_rate": codec.sample_rate, "frame_rate": codec.frame_rate}
+    return mask_explorer(trace, wavs, paths, class_name, **rates)
 
 
 def sounds_so_far(
     codec: Codec, trace: Sequence[Iteration], *, seed: int, item: int = 0
 ) -> list[np.ndarray]:
-    """What one item sounds like after each iteration: of every frame the levels decided until then, silence where none is.
+    """Decode one item after each iteration: every frame has the levels decided by then.
 
-    A masked token takes no part: the codec needs some code there, and gets that of the nearest decided frame, but what it makes of it is
-    faded out, over one frame, to the sound of the levels below, or to silence at the first. `seed` is of what the codec draws.
+    Frames without a decided level are silent. The codec needs some code at a masked token and gets
+    that of the nearest decided frame, but its sound is faded, over one frame, to that of the levels
+    below, or to silence at level 1.
+
+    Args:
+        seed: of the noise that the codec draws.
 
     Returns:
-        For each iteration (S,) float32 at the codec's rate.
+        One waveform (S,) float32 at the codec's rate per iteration.
     """
     return [
         _sound(codec, iteration, item, seed)
@@ -57,21 +72,20 @@ def sounds_so_far(
 
 
 def _sound(codec: Codec, iteration: Iteration, item: int, seed: int) -> np.ndarray:
-    codes, decided, level = (
-        iteration.codes[item],
-        ~iteration.masked[item].cpu().numpy(),
-        iteration.level,
-    )
-    frames, hop = np.arange(len(decided)), round(codec.sample_rate / codec.frame_rate)
-    below = (
-        decode_clip(codec, codes[:level], seed=seed, index=item)
-        if level
-        else np.zeros(len(frames) * hop, np.float32)
-    )
+    codes = iteration.codes[item]
+    level = iteration.level
+    decided = ~iteration.masked[item].cpu().numpy()
+    frames = np.arange(len(decided))
+    hop = round(codec.sample_rate / codec.frame_rate)
+    if level:
+        below = decode_clip(codec, codes[:level], seed=seed, index=item)
+    else:
+        below = np.zeros(len(frames) * hop, np.float32)
     known = np.flatnonzero(decided)
     if not len(known):
         return below
-    whole, nearest = codes[: level + 1].clone(), known[np.abs(frames[:, None] - known).argmin(1)]
+    whole = codes[: level + 1].clone()
+    nearest = known[np.abs(frames[:, None] - known).argmin(1)]
     whole[level] = whole[level, torch.from_numpy(nearest).to(whole.device)]
     share = uniform_filter1d(decided.repeat(hop).astype(np.float32), hop, mode="nearest")
     return share * decode_clip(codec, whole, seed=seed, index=item) + (1 - share) * below
@@ -87,15 +101,16 @@ def mask_explorer(
     frame_rate: float,
     item: int = 0,
 ) -> ipywidgets.Widget | HTML:
-    """The iterations of a decoding, with what can be heard after each.
+    """Show the iterations of a decoding with their sounds.
 
-    Live: a slider, by pointer or arrow keys, through all of them, with the mask, the spectrogram and a player that starts as it moves.
-    Headless: a table of `stages`, whose players link to the files as those of `audition_table` do.
+    With a live front end: a slider (pointer or arrow keys) with the mask, the spectrogram and a
+    player that starts when the slider moves. Without: a table of the `stages`, whose players link
+    to the files like those of `audition_table`.
 
     Args:
         wavs: of `sounds_so_far`.
-        paths: the files that hold them, in their order.
-        class_name: that the item was to be of.
+        paths: the files that hold them, in the same order.
+        class_name: of the item.
     """
     names = [stage_name(trace, at) for at in range(len(trace))]
     if not live_front_end():
@@ -121,9 +136,9 @@ def mask_explorer(
         with figure.batch_update():
             figure.data[0].update(z=stage.data[0].z, text=stage.data[0].text)
             figure.layout.annotations[0].text = names[at]
-        heard = player(embedded(wavs[at], sample_rate), names[at], autoplay=play)
+        playing = player(embedded(wavs[at], sample_rate), names[at], autoplay=play)
         picture = spectrogram_picture(levels[at], top, names[at], WIDTH, HEIGHT)
-        sound.value = f'<div style="margin-left: {LEFT}px">{picture}<br>{heard}</div>'
+        sound.value = f'<div style="margin-left: {LEFT}px">{picture}<br>{playing}</div>'
 
     slider.observe(lambda change: show(round(change["new"]) - 1, play=True), names="value")
     show(0, play=False)

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ssenv_core.metrics.diversity import evenly
 from ssenv_core.plots.style import COLOURS, styled
 from ssenv_core.soundstorm.decoding import Iteration
 
@@ -15,6 +16,14 @@ STATES = {
     "decided now": COLOURS["generated"],
     "given": "#F3E3BD",
 }
+
+
+STAGES = 6  # iterations that stand for all of them in a static picture
+
+
+def stages(trace: Sequence[Iteration]) -> list[int]:
+    """The positions in a trace of up to STAGES iterations, the first and the last among them."""
+    return evenly(len(trace), min(STAGES, len(trace))).tolist()
 
 
 def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> go.Figure:

@@ -14,7 +14,7 @@ from tiny.pages import Page
 from ssenv_core.base.audio import write_folder
 from ssenv_core.generator.canvas import Canvas
 from ssenv_core.generator.generation import decode_clip
-from ssenv_core.panels.mask_explorer import mask_explorer, sounds_so_far, stages
+from ssenv_core.panels.mask_explorer import mask_explorer, sounds_so_far
 from ssenv_core.panels.session import AuditionSession
 from ssenv_core.plots.masks import mask_stages, stage_name
 from ssenv_core.plots.pictures import save_figure
