@@ -1,6 +1,6 @@
 """Sounds that a panel begins with: recordings with their coded versions, and takes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,12 @@ from ssenv_core.base.audio import write_folder
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.data.recordings import Dataset
 from ssenv_core.evaluation.ceiling import reconstruct_clip
+from ssenv_core.generator.canvas import Canvas
+from ssenv_core.generator.file import class_index
+from ssenv_core.generator.generation import generate_codes, generate_waveforms
 from ssenv_core.panels.clips import AuditionClip
-from ssenv_core.panels.session import AuditionSession, Take
+from ssenv_core.panels.session import DURATION, AuditionSession, Take
+from ssenv_core.soundstorm.sampling import Sampling
 
 AUDIBLE = 0.001  # peak of the quietest recording whose loudness a take can follow
 
@@ -68,3 +72,16 @@ def example_takes(
         follow = {"duration": duration, "settings": settings, "envelope": audible[0]}
         takes.append(session.generate(class_name, seed=seed, **follow))
     return takes
+
+
+def generate_classes(
+    session: AuditionSession, class_names: Sequence[str], seed: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """Generate one clip of each class with a plan: waveforms by class, as version "generated"."""
+    generator = session.generator
+    labels = [class_index(generator.class_names, name) for name in class_names]
+    canvas = Canvas.blank(generator, len(labels), DURATION).with_plans(generator, labels, seed)
+    sampling = Sampling.of(session.default_settings)
+    codes = generate_codes(generator, labels, sampling, canvas, seed=seed, device=session.device)
+    wavs = generate_waveforms(generator, session.codec, codes, seed=seed)
+    return {name: {"generated": wav} for name, wav in zip(class_names, wavs, strict=True)}

@@ -16,7 +16,7 @@ from ssenv_core.generator.canvas import Canvas
 from ssenv_core.generator.generation import decode_clip
 from ssenv_core.panels.mask_explorer import mask_explorer, sounds_so_far
 from ssenv_core.panels.session import AuditionSession
-from ssenv_core.plots.masks import mask_stages, stage_name
+from ssenv_core.plots.masks import mask_stages, stage_name, stages
 from ssenv_core.plots.pictures import save_figure
 from ssenv_core.soundstorm.decoding import Iteration, decode
 from ssenv_core.soundstorm.sampling import Sampling
