@@ -80,10 +80,10 @@ def run_sweep(
         raise SsenvError(
             f"sweep {both[0]}: it cannot be swept" + " and set" * (both[0] in overrides)
         )
-    base, _ = read_study(params_path, overrides, root)
+    original, _ = read_study(params_path, overrides, root)
     studies: dict[str, Mapping[str, object]] = {}
     for chosen in choices:
-        study = "_".join([base, *(f"{name}={_spelled(value)}" for name, value in chosen.items())])
+        study = "_".join([original, *(f"{name}={_spelled(value)}" for name, value in chosen.items())])
         if study in studies:
             raise SsenvError(
                 f"sweep: two studies would both be called {study}: "
@@ -151,7 +151,7 @@ def _adopt(folder: StudyFolder, steps: Sequence[Step], others: Sequence[StudyFol
 
 
 def _is_result_of(record: dict, step: Step, folder: StudyFolder) -> bool:
-    """Whether a record is of this step: finished, equal parameters but the name, all files there."""
+    """Whether a record is a finished run of this step whose files exist, whatever the study."""
     if record["fingerprint"] is None:
         return False
     if not all((folder.root / name).is_file() for name in (*record["outputs"], record["notebook"])):
