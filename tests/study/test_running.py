@@ -315,7 +315,7 @@ def test_unchanged_steps_are_skipped(project, in_process, capsys):
     assert "10_make: skipped, unchanged" in capsys.readouterr().out
 
 
-def test_a_skipped_step_says_what_it_lacked_when_it_ran(project, in_process, capsys):
+def test_a_skipped_step_says_what_was_missing_when_it_ran(project, in_process, capsys):
     lacking = FIRST.replace(
         "outputs=[folder.generated])", "outputs=[folder.generated], missing={'AST': 'no weights'})"
     )
@@ -370,7 +370,7 @@ def remove_executed_notebook(project):
         (None, {"count": 3}, ["10_make", "20_use"]),  # a folder that grew is a changed input
         (edit_cell, {}, ["20_use"]),
         (edit_prose, {}, []),
-        (change_input, {}, ["10_make"]),  # whose output it is, and who makes it as it was
+        (change_input, {}, ["10_make"]),  # its output, which it writes again as it was
         (add_input, {}, ["20_use"]),  # of a folder that it reads
         (remove_output, {}, ["20_use"]),
         (remove_step_record, {}, ["20_use"]),
@@ -395,7 +395,7 @@ def test_what_changed_runs_again_and_nothing_else(project, in_process, change, o
         ({"only": "20_use"}, ["20_use"]),
     ],
 )
-def test_steps_can_be_asked_for(project, in_process, options, expected):
+def test_steps_can_be_requested(project, in_process, options, expected):
     run()
     in_process.clear()
     run(**options)
@@ -419,10 +419,10 @@ finish_step(StudyFolder.of(study), "02_train", headline={}, inputs=[], outputs=[
             {"overrides": {"rate": 2}},
             True,
             True,
-        ),  # changed, not asked for: the training itself decides
+        ),  # changed, not requested: the training itself decides
     ],
 )
-def test_a_training_that_is_asked_for_again_does_not_find_its_state(
+def test_a_requested_training_starts_anew_unless_it_was_interrupted(
     project, in_process, monkeypatch, options, finished, kept
 ):
     monkeypatch.setitem(params.NOTEBOOK_PARAMS, "02_train", params.Params)
@@ -461,7 +461,7 @@ def test_the_classifiers_training_states_are_those_their_notebook_names():
     )
 
 
-def test_a_step_that_does_not_exist_cannot_be_asked_for(project, in_process):
+def test_a_step_that_does_not_exist_cannot_be_requested(project, in_process):
     with pytest.raises(SsenvError, match="no step '30' in this study: there are 10_make, 20_use"):
         run(only="30")
 
@@ -469,9 +469,7 @@ def test_a_step_that_does_not_exist_cannot_be_asked_for(project, in_process):
 def test_a_step_must_record_its_files(project, in_process):
     run()
     write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], "1")
-    with pytest.raises(
-        SsenvError, match="20_use wrote no record: its last cell must call"
-    ):
+    with pytest.raises(SsenvError, match="20_use wrote no record: its last cell must call"):
         run()
 
 
