@@ -83,7 +83,8 @@ def run_sweep(
     original, _ = read_study(params_path, overrides, root)
     studies: dict[str, Mapping[str, object]] = {}
     for chosen in choices:
-        study = "_".join([original, *(f"{name}={_spelled(value)}" for name, value in chosen.items())])
+        parts = [f"{name}={_spelled(value)}" for name, value in chosen.items()]
+        study = "_".join([original, *parts])
         if study in studies:
             raise SsenvError(
                 f"sweep: two studies would both be called {study}: "
