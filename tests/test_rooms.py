@@ -11,8 +11,9 @@ from ssenv_core.base.code import PACKAGE
 FLOORS = [  # from the top down; rooms on one floor do not know each other
     ["cli"],
     ["panels"],
+    ["study"],
     ["evaluation"],
-    ["study", "classification"],
+    ["classification"],
     ["generator"],
     ["plots", "data"],
     ["soundstorm", "metrics", "codecs"],
@@ -87,7 +88,5 @@ def test_an_init_holds_a_docstring_and_registries_what_chooses_by_name() -> None
 
 def test_no_module_is_over_350_lines() -> None:
     assert [
-        file
-        for file in PACKAGE.rglob("*.py")
-        if len(file.read_text().splitlines()) > 350 and file.name != "cli.py"
+        file for file in PACKAGE.rglob("*.py") if len(file.read_text().splitlines()) > 350
     ] == []

@@ -7,7 +7,10 @@ from ssenv_core.base.errors import SsenvError
 
 
 def project_root(start: Path | None = None) -> Path:
-    """The nearest folder at or above `start` (the working directory) that holds notebooks/ and params/.
+    """Find the project: the nearest folder at or above `start` with notebooks/ and params/.
+
+    Args:
+        start: by default the working directory.
 
     Raises:
         SsenvError: there is none.
@@ -17,19 +20,20 @@ def project_root(start: Path | None = None) -> Path:
         if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
             return folder
     raise SsenvError(
-        f"no ssenv project at or above {start}: run from the checkout that holds notebooks/ and params/"
+        f"no ssenv project at or above {start}: "
+        "run from the checkout that holds notebooks/ and params/"
     )
 
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Where a study keeps its files: outputs/<study>/ and what lies below it."""
+    """The files of a study: outputs/<study>/ and everything below it."""
 
     root: Path
 
     @classmethod
     def of(cls, study: str) -> "StudyFolder":
-        """The folder of a study of this name in the project around the working directory."""
+        """Find the folder of a study in the project around the working directory."""
         return cls(project_root() / "outputs" / study)
 
     @property
@@ -61,8 +65,11 @@ class StudyFolder:
 
     @property
     def step_records(self) -> list[Path]:
-        """The records of finished steps, in order, without those of summaries, which are made of the others."""
-        return sorted(self.metrics.glob("0[0-9]_*.json"))
+        """The records of finished steps in order, without summaries (notebooks 90 to 99).
+
+        A summary reads the records of the other steps.
+        """
+        return sorted(self.metrics.glob("[0-8][0-9]_*.json"))
 
     @property
     def figures(self) -> Path:

@@ -1,4 +1,4 @@
-"""Hashes of a notebook's code cells and of the part of this package they import."""
+"""Hashes of a notebook's code cells and of the part of this package that they import."""
 
 from pathlib import Path
 
@@ -11,7 +11,10 @@ from ssenv_core.base.files import sha256_files, sha256_json
 
 
 def code_hashes(notebook: Path) -> dict[str, str]:
-    """Hex SHA-256 of a notebook's code cells ("notebook") and of the part of this package that they import ("code").
+    """Hash a notebook's code cells and the part of this package that they import.
+
+    Returns:
+        Hex SHA-256: "notebook" of the cells, "code" of the files.
 
     Raises:
         SsenvError: the file is not a notebook, or a cell is not valid Python.

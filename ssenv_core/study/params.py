@@ -1,36 +1,40 @@
-"""The parameters of each notebook: names, types, units and bounds, in one frozen dataclass a notebook.
+"""The parameters of each notebook: names, types and bounds, one frozen dataclass per notebook.
 
-Values live in the notebooks' `parameters` cells and in params/*.yaml, not here. pydantic coerces what YAML mistypes (`1e-4` arrives as a
-string) and bounds every value; a wrong one becomes one line that says which parameter and why.
+Values stand in the notebooks' `parameters` cells and in params/*.yaml, not here. pydantic converts
+what YAML reads with the wrong type (`1e-4` arrives as a string) and checks every bound; a wrong
+value becomes one line that names the parameter and the reason.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar, get_type_hints
 
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from ssenv_core.base.errors import SsenvError, did_you_mean
+from ssenv_core.base.errors import SsenvError
+from ssenv_core.base.folders import project_root
 from ssenv_core.codecs import CODECS
-from ssenv_core.soundstorm.sampling import SAMPLERS
+from ssenv_core.data import DATASETS, load_dataset
+from ssenv_core.data.recordings import Dataset
+from ssenv_core.evaluation.embeddings import EMBEDDINGS
+from ssenv_core.soundstorm.sampling import SAMPLERS, Sampling
+
+Settings = TypeVar("Settings")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.=,-]*$")]
-Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]
+DatasetName = Literal[tuple(DATASETS)]
 SamplerName = Literal[tuple(SAMPLERS)]
 Precision = Literal["auto", "bf16", "fp32"]
-Schedule = Literal["constant", "rising", "falling"]
-Codec = Literal[
-    "melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"
-]
+Schedule = get_type_hints(Sampling)["guidance_schedule"]
+CodecName = Literal[tuple(CODECS)]
 CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(CODECS)})@\d+(\.\d+)?$")]
-EmbeddingName = Literal["encodec", "clap", "vggish"]  # likewise embeddings.py
+EmbeddingName = Literal[tuple(EMBEDDINGS)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 frozen = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -38,28 +42,103 @@ frozen = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 
 @frozen
 class Params:
-    """What every notebook has: the study's name, which is its folder under outputs/."""
+    """The parameters of every notebook: the study's name, which names its folder, and a seed."""
 
     study: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
     @classmethod
     def from_cell(cls, namespace: Mapping[str, object]) -> Self:
-        """Take this notebook's parameters out of its namespace (`globals()`), coerced and checked.
+        """Take a notebook's parameters from its namespace (`globals()`), convert and check them.
 
         Raises:
-            SsenvError: a value has the wrong type or is out of bounds.
+            SsenvError: a value is missing, has the wrong type or is out of bounds.
         """
+        names = [field.name for field in fields(cls) if field.name in namespace]
         try:
-            return cls(
-                **{
-                    field.name: namespace[field.name]
-                    for field in fields(cls)
-                    if field.name in namespace
-                }
-            )
+            return cls(**{name: namespace[name] for name in names})
         except ValidationError as error:
             raise SsenvError(_one_line(error)) from None
+
+    def into(self, settings: type[Settings], prefix: str = "", **values: object) -> Settings:
+        """Build a settings dataclass from the parameters named like its fields.
+
+        Args:
+            settings: the dataclass; a field that no parameter names keeps its default.
+            prefix: the parameter `prefix` + field name comes before the one of the field's name.
+            values: fields given here, in place of any parameter.
+
+        Raises:
+            ValueError: no parameter has the prefix.
+        """
+        given = vars(self)
+        if not any(name.startswith(prefix) for name in given):
+            raise ValueError(f"{type(self).__name__} has no parameter that begins with {prefix!r}")
+        for field in fields(settings):
+            for name in (prefix + field.name, field.name):
+                if name in given:
+                    values.setdefault(field.name, given[name])
+        return settings(**values)
+
+
+@frozen
+class FoldParams(Params):
+    """Parameters of notebooks that hold a fold out and compute on a device."""
+
+    fold: Count
+    device: Device
+
+
+@frozen
+class CheckpointParams(Params):
+    """Parameters of notebooks with a training that can resume."""
+
+    checkpoint_minutes: Positive
+
+
+@frozen
+class JudgeParams(CheckpointParams):
+    """Parameters of notebooks that train a judge."""
+
+    judge_epochs: Count
+
+
+@frozen
+class PrecisionParams(Params):
+    """Parameters of notebooks that choose the precision of a network."""
+
+    precision: Precision
+
+
+@frozen
+class SoundParams(Params):
+    """Parameters of notebooks that read a dataset."""
+
+    dataset: DatasetName
+    data_root: str
+    clips_per_class: Count
+
+    def load_dataset(self, root: Path | None = None) -> Dataset:
+        """Load the dataset that the parameters name.
+
+        Args:
+            root: what `data_root` is relative to; by default the project around the working
+                directory.
+
+        Raises:
+            SsenvError: its files are missing or damaged.
+        """
+        return load_dataset(
+            self.dataset,
+            (root or project_root()) / self.data_root,
+            clips_per_class=self.clips_per_class,
+            seed=self.seed,
+        )
+
+
+@frozen
+class HeldOutParams(SoundParams, FoldParams):
+    """Parameters of notebooks that read clips of the held-out fold."""
 
 
 @frozen
@@ -68,27 +147,19 @@ class StartParams(Params):
 
 
 @frozen
-class TokenizeParams(Params):
+class TokenizeParams(HeldOutParams, JudgeParams):
     """01_tokenize."""
 
-    dataset: Dataset
-    data_root: str
-    clips_per_class: Count
-    fold: Count
-    codec: Codec
+    codec: CodecName
     bandwidth: Positive
     variations: Annotated[int, Field(ge=0)]
     compare: tuple[CodecAtRate, ...]
-    judge_epochs: Count
-    checkpoint_minutes: Positive
-    device: Device
 
 
 @frozen
-class TrainParams(Params):
+class TrainParams(FoldParams, CheckpointParams, PrecisionParams):
     """02_train."""
 
-    fold: Count
     dim: Annotated[int, Field(ge=8)]
     depth: Count
     heads: Count
@@ -98,7 +169,7 @@ class TrainParams(Params):
     label_dropout: Fraction
     control_dropout: Fraction
     crop_frames: Count | None
-    coarse_emphasis: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    coarse_emphasis: NotNegative
     epochs: Count
     batch_size: Count
     accumulate: Count
@@ -106,16 +177,14 @@ class TrainParams(Params):
     warmup: Fraction
     grad_clip: Positive
     ema_decay: Fraction
-    precision: Precision
-    checkpoint_minutes: Positive
-    device: Device
 
     @field_validator("heads")
     @classmethod
     def _divide_dim(cls, heads: int, info: ValidationInfo) -> int:
         if info.data.get("dim", 0) % (2 * heads):
             raise ValueError(
-                f"dim {info.data['dim']} must be a multiple of 2 x heads = {2 * heads} (rotary positions)"
+                f"dim {info.data['dim']} must be a multiple of 2 x heads = {2 * heads} "
+                "(rotary positions)"
             )
         return heads
 
@@ -123,23 +192,12 @@ class TrainParams(Params):
     @classmethod
     def _odd(cls, kernel_size: int) -> int:
         if kernel_size % 2 == 0:
-            raise ValueError("must be odd, so that frames stay aligned")
+            raise ValueError("must be odd to keep frames aligned")
         return kernel_size
 
 
 @frozen
-class HeldOutParams(Params):
-    """What every notebook has that compares with the clips of the held-out fold."""
-
-    dataset: Dataset
-    data_root: str
-    clips_per_class: Count
-    fold: Count
-    device: Device
-
-
-@frozen
-class GenerateParams(HeldOutParams):
+class GenerateParams(HeldOutParams, PrecisionParams):
     """03_generate."""
 
     samples_per_class: Count
@@ -154,15 +212,14 @@ class GenerateParams(HeldOutParams):
     guidance_schedule: Schedule
     plan: bool
     long_clips: Count
-    precision: Precision
 
 
 @frozen
 class MetricsParams(HeldOutParams):
     """04_metrics."""
 
-    paper_root: str  # empty: the paper's files are not here
-    embeddings: tuple[EmbeddingName, ...]  # none: Fréchet distances of the codec's latents alone
+    paper_root: str  # empty: no comparison with the paper's files
+    embeddings: tuple[EmbeddingName, ...]  # none: only Fréchet distances of the codec's latents
 
 
 @frozen
@@ -173,13 +230,9 @@ class FailureModeParams(HeldOutParams):
 
 
 @frozen
-class ClassifyParams(Params):
+class ClassifyParams(HeldOutParams, CheckpointParams, PrecisionParams):
     """06_classify."""
 
-    dataset: Dataset
-    data_root: str
-    clips_per_class: Count
-    fold: Count
     generator: str
     classifier_epochs: Count
     classifier_batch_size: Count
@@ -194,9 +247,6 @@ class ClassifyParams(Params):
     classifier_level_masking: Fraction
     classifier_mixup: NotNegative
     ast_epochs: Annotated[int, Field(ge=0)]  # 0: no AST
-    precision: Precision
-    checkpoint_minutes: Positive
-    device: Device
 
 
 @frozen
@@ -204,21 +254,16 @@ class ListeningParams(HeldOutParams):
     """07_listening_test."""
 
     mushra_items: Count
-    mushra_codecs: Annotated[
-        tuple[CodecAtRate, ...], Field(min_length=1, max_length=9)
-    ]  # with reference and anchors, 12 on a page
+    # at most 12 sounds on a page: 9 codecs, the reference and two anchors; or 6 clips of each side
+    mushra_codecs: Annotated[tuple[CodecAtRate, ...], Field(min_length=1, max_length=9)]
     fit_classes: Count
-    fit_clips: Annotated[int, Field(ge=1, le=6)]  # of each side: 12 on a page
+    fit_clips: Annotated[int, Field(ge=1, le=6)]
 
 
 @frozen
-class CodecParams(Params):
+class CodecParams(HeldOutParams, JudgeParams):
     """08_train_codec."""
 
-    dataset: Dataset
-    data_root: str
-    clips_per_class: Count
-    fold: Count
     latent_dim: Annotated[int, Field(ge=1, le=160)]
     encoder_dim: Annotated[int, Field(ge=8)]
     encoder_layers: Count
@@ -232,18 +277,15 @@ class CodecParams(Params):
     decoder_steps: Count
     decoder_batch_size: Count
     decoder_learning_rate: Positive
-    judge_epochs: Count
     finish_steps: Annotated[int, Field(ge=0)]
     finish_learning_rate: Positive
-    checkpoint_minutes: Positive
-    device: Device
 
 
 @frozen
 class SummaryParams(Params):
     """90_summary."""
 
-    studies: tuple[Name, ...]  # none: the study itself
+    studies: tuple[Name, ...]  # none: only the study itself
 
 
 NOTEBOOK_PARAMS: dict[str, type[Params]] = {
@@ -260,57 +302,12 @@ NOTEBOOK_PARAMS: dict[str, type[Params]] = {
 }
 
 
-def read_params(path: str | Path) -> dict[str, object]:
-    """Read one study's flat YAML file.
-
-    Raises:
-        SsenvError: the file is missing, is not YAML, or is not a flat mapping.
-    """
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise SsenvError(f"no parameter file at {path}") from None
-    except OSError as error:
-        raise SsenvError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SsenvError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict) or any(
-        not isinstance(name, str) or isinstance(value, dict) for name, value in values.items()
-    ):
-        raise SsenvError(f"{path} must be one flat mapping of name: value")
-    return values
-
-
-def parse_override(text: str) -> tuple[str, object]:
-    """`name=value` from the command line, the value read as YAML.
-
-    Raises:
-        SsenvError: there is no `=`.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise SsenvError(f"--set {text}: write name=value")
-    try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise SsenvError(f"--set {text}: {value!r} is not a YAML value") from None
-
-
-def refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Raise SsenvError for the first name that is not known, with the nearest one that is."""
-    known = sorted(set(known))
-    for name in names:
-        if name not in known:
-            hint = did_you_mean(name, known)
-            said = f": {hint}" if hint else f"; known: {', '.join(known)}"
-            raise SsenvError(f"unknown parameter {name!r} in {where}{said}")
-
-
-SAID = {  # by a kind of pydantic's errors, or by a parameter's name
+MESSAGES = {  # by the type of a pydantic error, or by the name of a parameter
+    "string_type": "must be text: put it into quotes",
     "tuple_type": "must be a list, as in --set 'NAME=[a,b]'",
     "compare": "must be codecs at kbps, as in melrvq_24khz@12",
-    "device": "must be auto, cpu, cuda, or cuda:1 and the like",
-    "study": "must be letters and digits, and behind the first also _ . = , or -",
+    "device": "must be auto, cpu, cuda, or one of several GPUs such as cuda:1",
+    "study": "must be letters and digits, and after the first character also _ . = , or -",
 }
 
 
@@ -318,10 +315,9 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     value = "" if first["type"] == "missing" else f" = {first['input']!r}"
-    own = (
-        SAID.get(str(first["loc"][0]))
-        if first["type"] != "string_type"
-        else "must be text: put it into quotes"
-    )
-    message = SAID.get(first["type"], own or first["msg"].removeprefix("Value error, "))
+    if first["type"] in MESSAGES:
+        message = MESSAGES[first["type"]]
+    else:
+        reason = first["msg"].removeprefix("Value error, ")
+        message = MESSAGES.get(str(first["loc"][0]), reason)
     return f"parameter {name}{value}: {message[0].lower()}{message[1:]}"

@@ -1,4 +1,4 @@
-"""Run the notebooks of a study with papermill, skipping those whose result is already there."""
+"""Run the notebooks of a study with papermill, except those whose result is up to date."""
 
 import logging
 import sys
@@ -22,14 +22,13 @@ from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import files_in, read_json, sha256_file, sha256_json, write_json
 from ssenv_core.base.folders import StudyFolder, project_root
 from ssenv_core.base.tensors import can_be_resumed
-from ssenv_core.data import load_dataset
 from ssenv_core.study.fingerprint import code_hashes
+from ssenv_core.study.params import SoundParams
 from ssenv_core.study.reading import Step, nearest_name, read_study
 from ssenv_core.study.records import outdated_steps
 from ssenv_core.study.report import format_headline, format_result, format_seconds, write_report
 
-ASKED_FOR = "asked for"
-
+REQUESTED = "requested"
 
 TRAINING_STATES = {  # in checkpoints/
     "01_tokenize": ("judge.state.safetensors",),
@@ -56,20 +55,24 @@ def run_study(
     """Run a study into outputs/<study>/ and write its manifest.json and report.html.
 
     Args:
-        params_path: a flat YAML file: values by name, and `notebooks`, the names of the notebooks in order.
+        params_path: a flat YAML file: values by name, `notebooks` (the names of the notebooks in
+            order) and possibly `base` (a file whose values this one inherits).
         overrides: values that replace those of the file.
-        force: run every step, changed or not. A step that is asked for in this or one of the next two ways trains anew: the state of a
-            training that ended is removed. That of an interrupted one is kept, for the step to go on from.
-        start: run the step with this name or number ("03") and all after it, changed or not; leave those before it alone.
+        force: run every step, changed or not.
+        start: run the step with this name or number ("03") and all after it, changed or not; leave
+            those before it alone.
         only: run the step with this name or number, changed or not; leave all others alone.
         root: the project; by default the one around the working directory.
 
+    A step requested by `force`, `start` or `only` trains anew: the state of a finished training is
+    removed. The state of an interrupted training is kept, and the step resumes from it.
+
     Returns:
-        What became of each step: "run", "skipped" (unchanged) or "left alone".
+        The state of each step: "run", "skipped" (unchanged) or "left alone".
 
     Raises:
-        SsenvError: before anything runs, for a parameter that is unknown or wrong, or a dataset that is not there; or a step failed:
-            notebook, cell and reason.
+        SsenvError: before anything runs, a parameter is unknown or wrong or a dataset is missing;
+            or a step failed: notebook, cell and reason.
     """
     root = root or project_root()
     study, steps = read_study(params_path, overrides or {}, root)
@@ -96,32 +99,29 @@ def run_study(
             **code_hashes(step.notebook),
             "parameters": sha256_json(step.parameters),
             "files": sha256_json(earlier),
+            "dataset": datasets[step.name],
         }
-        fingerprint |= {"dataset": datasets[step.name]}
         reason = (
-            ASKED_FOR
+            REQUESTED
             if force or start or only
             else _why_run(records.get(step.name), fingerprint, folder)
         )
         if not reason:
-            print(f"{step.name}: skipped, unchanged{_say_missing(records[step.name])}", flush=True)
+            print(f"{step.name}: skipped, unchanged{_missing(records[step.name])}", flush=True)
             states[step.name] = "skipped"
             continue
         print(f"{step.name}: running ({reason})", flush=True)
-        if reason == ASKED_FOR:
+        if reason == REQUESTED:
             _forget_training(step.name, folder)
         if step.name in records:
-            records[step.name]["fingerprint"] = (
-                None  # until it ends well, its files may be of two runs
-            )
+            records[step.name]["fingerprint"] = None  # until it ends, its files may mix two runs
             write_json(folder.manifest, manifest)
         records[step.name] = {"fingerprint": fingerprint, **_run_step(step, folder, root)}
         write_json(folder.manifest, manifest)
         record = records[step.name]
-        print(
-            f"{step.name}: done in {format_seconds(record['seconds'])}  {format_headline(record['headline'])}".rstrip(),
-            flush=True,
-        )
+        headline = format_headline(record["headline"])
+        line = f"{step.name}: done in {format_seconds(record['seconds'])}  {headline}"
+        print(line.rstrip(), flush=True)
         states[step.name] = "run"
     outdated = outdated_steps(records)
     write_report(
@@ -148,37 +148,36 @@ def _choose(names: list[str], start: str | None, only: str | None) -> list[str]:
 
 
 def _dataset_of(parameters: Mapping[str, object], root: Path) -> str:
-    """The fingerprint of the dataset that a step reads, with its clips and their labels and folds; "" of a step that reads none."""
+    """Return the fingerprint of the dataset that a step reads, or "" if it reads none.
+
+    It covers the clips with their labels and folds.
+    """
     if "data_root" not in parameters:
         return ""
-    name, made = (
-        parameters["dataset"],
-        {"clips_per_class": parameters["clips_per_class"], "seed": parameters["seed"]},
-    )
-    sounds = load_dataset(name, root / parameters["data_root"], **made)
+    dataset = SoundParams.from_cell(parameters).load_dataset(root)
     if "fold" in parameters:
-        sounds.subset(folds=[parameters["fold"]])  # which refuses one that is not there
-    return sounds.fingerprint
+        dataset.subset(folds=[parameters["fold"]])  # raises if the fold is missing
+    return dataset.fingerprint
 
 
 def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFolder) -> str:
-    """Why a step has to run; "" if all that decides its result, and all that it made, is as its record in the manifest says."""
+    """Return why a step has to run, or "" if its inputs and outputs match the manifest."""
     if record is None:
         return "no result yet"
     if record["fingerprint"] is None:
-        return "its last run did not end"
+        return "its last run did not finish"
     words = {
         "notebook": "its code cells",
         "code": "ssenv_core",
         "parameters": "its parameters",
         "dataset": "the dataset",
+        "files": "the files of earlier steps",
     }
-    words["files"] = "the files of earlier steps"
     for part, value in fingerprint.items():
         if record["fingerprint"].get(part) != value:
             return f"{words[part]} changed"
     for name, digest in {**record["inputs"], **record["outputs"]}.items():
-        file = Path(path.normpath(folder.root / name))  # what it is relative to may be a link
+        file = Path(path.normpath(folder.root / name))  # the study folder may be a link
         if not file.is_file():
             return f"{name} is missing"
         if sha256_file(file) != digest:
@@ -191,18 +190,16 @@ def _why_run(record: dict | None, fingerprint: dict[str, str], folder: StudyFold
     )
 
 
-def _say_missing(record: dict) -> str:
-    """What the step had to do without when it ran, for one who can give it that by now."""
-    missing = "; ".join(record.get("missing", ()))
-    return (
-        f". When it ran it lacked: {missing}. Ask for the step with --only or --from if that is here now"
-        if missing
-        else ""
-    )
+def _missing(record: dict) -> str:
+    """Say what was missing when a skipped step ran, and how to run it again."""
+    if not record.get("missing"):
+        return ""
+    names = "; ".join(record["missing"])
+    return f". When it ran, this was missing: {names}. To run it again: --only or --from"
 
 
 def _forget_training(name: str, folder: StudyFolder) -> None:
-    """Remove the states of a step's trainings, without which it trains anew, but for one that was interrupted."""
+    """Remove the states of a step's trainings, except those of interrupted ones."""
     for file in TRAINING_STATES.get(name, ()):
         state = folder.generator.with_name(file)
         if state.exists() and not can_be_resumed(state):
@@ -211,15 +208,17 @@ def _forget_training(name: str, folder: StudyFolder) -> None:
 
 def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
     """Execute one notebook and return its entry of the manifest."""
-    executed, step_record = folder.notebooks / f"{step.name}.ipynb", folder.step_record(step.name)
+    executed = folder.notebooks / f"{step.name}.ipynb"
+    step_record = folder.step_record(step.name)
     before = step_record.stat().st_mtime_ns if step_record.exists() else None
-    started, clock = datetime.now(UTC), time.monotonic()
+    started = datetime.now(UTC)
+    clock = time.monotonic()
     with peak_memory(child_processes) as memory:
         _execute(step, executed, root)
     seconds = time.monotonic() - clock
     if not step_record.exists() or step_record.stat().st_mtime_ns == before:
         raise SsenvError(
-            f"{step.name} ended without calling finish_step({step.name!r}, ...): its last cell must"
+            f"{step.name} wrote no record: its last cell must call finish_step({step.name!r}, ...)"
         )
     record = read_json(step_record)
     return {
@@ -242,8 +241,11 @@ def _run_step(step: Step, folder: StudyFolder, root: Path) -> dict:
 
 
 class ThisInterpreter(AsyncKernelManager):
-    """Starts kernels in the interpreter that runs the study, whatever "python3" is registered as on this machine, and without the marks
-    of a live front end that an environment may carry over from Jupyter or VS Code."""
+    """Start kernels in the interpreter that runs the study.
+
+    The kernels named "python3" on this machine are ignored, and so are the environment variables
+    by which a notebook takes Jupyter or VS Code for its front end.
+    """
 
     transport_encryption = "auto"  # without it, ipykernel warns at every start
 
@@ -272,7 +274,7 @@ def _execute(step: Step, executed: Path, root: Path) -> None:
             language="python",
             kernel_manager_class=ThisInterpreter,
             start_timeout=300,  # s; a busy machine needs more than papermill's 60
-            shutdown_kernel="immediate",  # all is on disk by then, and an interrupted kernel would print a traceback first
+            shutdown_kernel="immediate",  # everything is on disk; an interrupt prints a traceback
             progress_bar=False,
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
@@ -289,7 +291,8 @@ def _execute(step: Step, executed: Path, root: Path) -> None:
         ]
         number = sum(cell.metadata.papermill.start_time is not None for cell in cells)
         raise SsenvError(
-            f"{step.name}, cell [{number}]: the kernel died, killed from outside or out of memory (see {executed})"
+            f"{step.name}, cell [{number}]: the kernel died, killed from outside or out of memory "
+            f"(see {executed})"
         ) from None
     except OSError as error:
         raise SsenvError(
@@ -304,9 +307,9 @@ def _print_table(
     print()
     for name, state in states.items():
         record = records.get(name)
-        made = (
+        result = (
             f"{format_seconds(record['seconds']):>10}  {format_result(record, name in outdated)}"
             if record
             else ""
         )
-        print(f"{name:<{width}}  {state:<10}  {made}".rstrip())
+        print(f"{name:<{width}}  {state:<10}  {result}".rstrip())

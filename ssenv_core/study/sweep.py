@@ -1,8 +1,8 @@
-"""Runs a study for several choices of some parameters' values, each as a study of its own whose name says which: for every combination
-of them, or for each alone beside the study as it is, as ablations are done.
+"""Run a study for several choices of parameter values, each as a study named after its values.
 
-Steps that the changed parameters do not reach are made once: a study begins with copies of what an earlier one of the sweep made with equal
-parameters, and `study.run_study` skips them as it skips whatever is unchanged.
+The choices are every combination of values, or the study as it is and each value alone (ablation).
+Steps that the changed parameters do not reach run once: a study starts with copies of what an
+earlier one of the sweep wrote with equal parameters, and `run_study` skips them as unchanged.
 """
 
 import itertools
@@ -24,30 +24,30 @@ from ssenv_core.study.summary import summarise_studies
 
 
 def parse_axis(text: str) -> tuple[str, list]:
-    """`name=value,value,...` from the command line, the values read as a YAML list.
+    """Parse `name=value,value,...` from the command line, the values as a YAML list.
 
     Raises:
-        SsenvError: there is no `=`, no value, or one twice.
+        SsenvError: there is no `=` or no value, or a value occurs twice.
     """
-    name, equals, values = text.partition("=")
+    name, equals, listed = text.partition("=")
     try:
-        found = yaml.safe_load(f"[{values}]")
+        values = yaml.safe_load(f"[{listed}]")
     except yaml.YAMLError:
-        found = []
-    if not equals or not name.strip() or not found:
+        values = []
+    if not equals or not name.strip() or not values:
         raise SsenvError(f"sweep {text}: write name=value,value,...")
-    if len({json.dumps(value, default=str) for value in found}) < len(found):
-        raise SsenvError(f"sweep {text}: each value is to be named once")
-    return name.strip(), found
+    if len({json.dumps(value, default=str) for value in values}) < len(values):
+        raise SsenvError(f"sweep {text}: name each value once")
+    return name.strip(), values
 
 
 def every_combination(axes: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
-    """Of the values of all axes; those of the last one change fastest."""
+    """Combine the values of all axes; the last axis changes fastest."""
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
 def one_at_a_time(axes: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
-    """No value, which leaves the study as it is, and then each one alone."""
+    """Choose no value, which leaves the study as it is, and then each value alone."""
     return [{}, *({name: value} for name, values in axes.items() for value in values)]
 
 
@@ -57,39 +57,44 @@ def run_sweep(
     overrides: Mapping[str, object] | None = None,
     root: Path | None = None,
 ) -> list[str]:
-    """Run a study for each of several choices of values, into outputs/<study>_<name>=<value>.../.
+    """Run a study for each choice of values, into outputs/<study>_<name>=<value>.../.
 
-    One that fails does not keep the others from running.
+    The others run even if one fails.
 
     Args:
-        params_path, overrides, root: as for `study.run_study`.
-        choices: values by parameter, as `every_combination` and `one_at_a_time` make them.
+        params_path, overrides, root: as for `run_study`.
+        choices: values by parameter, from `every_combination` or `one_at_a_time`.
 
     Returns:
         The names of the studies, in order.
 
     Raises:
-        SsenvError: before anything runs, for a parameter that is unknown, wrong, or both swept and set; or at the end, for what failed.
+        SsenvError: before anything runs, a parameter is unknown, wrong, or both swept and set; or
+            at the end, a study failed.
     """
-    root, overrides = root or project_root(), dict(overrides or {})
+    root = root or project_root()
+    overrides = dict(overrides or {})
     if both := sorted(
         {name for chosen in choices for name in chosen} & {*overrides, "study", "notebooks"}
     ):
         raise SsenvError(
             f"sweep {both[0]}: it cannot be swept" + " and set" * (both[0] in overrides)
         )
-    base, _ = read_study(params_path, overrides, root)
+    original, _ = read_study(params_path, overrides, root)
     studies: dict[str, Mapping[str, object]] = {}
     for chosen in choices:
-        study = "_".join([base, *(f"{name}={_spelled(value)}" for name, value in chosen.items())])
+        parts = [f"{name}={_spelled(value)}" for name, value in chosen.items()]
+        study = "_".join([original, *parts])
         if study in studies:
             raise SsenvError(
-                f"sweep: two studies would both be called {study}: sweep them one by one, with --set study=NAME"
+                f"sweep: two studies would both be called {study}: "
+                "sweep them one by one, with --set study=NAME"
             )
         studies[study] = chosen
     plans = {name: {**overrides, **chosen, "study": name} for name, chosen in studies.items()}
     steps = {name: read_study(params_path, plan, root)[1] for name, plan in plans.items()}
-    folders, failed = [StudyFolder(root / "outputs" / name) for name in plans], []
+    folders = [StudyFolder(root / "outputs" / name) for name in plans]
+    failed = []
     for number, (name, plan) in enumerate(plans.items(), start=1):
         print(f"[{number}/{len(plans)}] {name}", flush=True)
         try:
@@ -104,29 +109,35 @@ def run_sweep(
 
 
 def _spelled(value: object) -> str:
-    """A value as a part of a file's name."""
+    """Spell a value as part of a file name."""
     return re.sub(r"[^A-Za-z0-9.,-]", "", value if isinstance(value, str) else json.dumps(value))
 
 
 def _adopt(folder: StudyFolder, steps: Sequence[Step], others: Sequence[StudyFolder]) -> None:
-    """Copy into a study, from its first step on, what others made with the same parameters; steps that it has are left as they are."""
+    """Copy into a study the steps that others ran with equal parameters.
+
+    Stops at the first step that none of them has; steps that the study has are not replaced.
+    """
     manifest = (
         read_json(folder.manifest)
         if folder.manifest.exists()
         else {"study": folder.root.name, "steps": {}}
     )
-    made = [
+    candidates = [
         (other, read_json(other.manifest)["steps"]) for other in others if other.manifest.exists()
     ]
     for step in steps:
         if step.name in manifest["steps"]:
             continue
-        source = next(
-            (pair for pair in made if _is_of(pair[1].get(step.name), step, pair[0])), None
+        sources = (
+            (other, records[step.name])
+            for other, records in candidates
+            if step.name in records and _is_result_of(records[step.name], step, other)
         )
+        source = next(sources, None)
         if source is None:
             return
-        other, record = source[0], source[1][step.name]
+        other, record = source
         for name in (*record["outputs"], record["notebook"]):
             with atomic_path(folder.root / name) as path:
                 shutil.copyfile(other.root / name, path)
@@ -140,21 +151,21 @@ def _adopt(folder: StudyFolder, steps: Sequence[Step], others: Sequence[StudyFol
         write_json(folder.manifest, manifest)
 
 
-def _is_of(record: dict | None, step: Step, folder: StudyFolder) -> bool:
-    """Whether a record is of a step that ended well with these parameters, whatever the study is called, and its files are all there."""
-    if record is None or record["fingerprint"] is None:
+def _is_result_of(record: dict, step: Step, folder: StudyFolder) -> bool:
+    """Whether a record is a finished run of this step whose files exist, whatever the study."""
+    if record["fingerprint"] is None:
         return False
     if not all((folder.root / name).is_file() for name in (*record["outputs"], record["notebook"])):
         return False
-    found, asked = (
-        {name: value for name, value in given.items() if name != "study"}
+    recorded, wanted = (
+        sha256_json({name: value for name, value in given.items() if name != "study"})
         for given in (record["parameters"], step.parameters)
     )
-    return sha256_json(found) == sha256_json(asked)
+    return recorded == wanted
 
 
 def sweep_table(studies: Sequence[str]) -> str:
-    """The headline numbers of studies that differ, as text."""
+    """Format the headline numbers that differ between studies as text."""
     numbers = summarise_studies(studies).numbers
     numbers = numbers[numbers.nunique(axis=1, dropna=False) > 1]
     return numbers.to_string(float_format=lambda value: f"{value:.4g}")

@@ -10,8 +10,9 @@ import nbformat
 import pytest
 import yaml
 
-from ssenv_core.cli import download
-from ssenv_core.study.params import NOTEBOOK_PARAMS, parse_override, read_params
+from ssenv_core.cli.study import download
+from ssenv_core.study.params import NOTEBOOK_PARAMS
+from ssenv_core.study.params_files import parse_override, read_params
 from ssenv_core.study.reading import read_study
 
 ROOT = Path(__file__).parents[2]

@@ -1,20 +1,21 @@
-"""Parameters: what YAML mistypes is coerced, what is wrong is one line that names the parameter and says why."""
+"""Parameters convert what YAML mistypes; a wrong value is one line that names it and says why."""
 
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 
 import pytest
 
 from ssenv_core.base.errors import SsenvError
+from ssenv_core.data import load_dataset
 from ssenv_core.study.params import (
     NOTEBOOK_PARAMS,
+    CodecParams,
     GenerateParams,
     ListeningParams,
     MetricsParams,
+    Params,
+    SoundParams,
     TokenizeParams,
     TrainParams,
-    parse_override,
-    read_params,
-    refuse_unknown,
 )
 
 TRAIN = {
@@ -154,9 +155,18 @@ def test_generation_is_bounded(name, value):
 
 
 LISTENING = {
-    "study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "device": "cpu",
-    "mushra_items": 4, "mushra_codecs": ["melrvq_24khz@6"], "fit_classes": 4, "fit_clips": 2,
-}  # fmt: skip
+    "study": "demo",
+    "seed": 1,
+    "dataset": "esc50",
+    "data_root": "data",
+    "clips_per_class": 1,
+    "fold": 1,
+    "device": "cpu",
+    "mushra_items": 4,
+    "mushra_codecs": ["melrvq_24khz@6"],
+    "fit_classes": 4,
+    "fit_clips": 2,
+}
 
 
 @pytest.mark.parametrize(
@@ -177,9 +187,20 @@ def test_a_listening_page_holds_no_more_than_a_listener_can_compare(name, value)
 
 
 TOKENIZE = {
-    "study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "codec": "encodec_24khz",
-    "bandwidth": 6, "variations": 2, "compare": [], "judge_epochs": 1, "checkpoint_minutes": 5, "device": "cpu",
-}  # fmt: skip
+    "study": "demo",
+    "seed": 1,
+    "dataset": "esc50",
+    "data_root": "data",
+    "clips_per_class": 1,
+    "fold": 1,
+    "codec": "encodec_24khz",
+    "bandwidth": 6,
+    "variations": 2,
+    "compare": [],
+    "judge_epochs": 1,
+    "checkpoint_minutes": 5,
+    "device": "cpu",
+}
 
 
 @pytest.mark.parametrize(
@@ -204,9 +225,16 @@ def test_a_codec_to_compare_is_written_name_at_kbps(version):
 
 
 METRICS = {
-    "study": "demo", "seed": 1, "dataset": "esc50", "data_root": "data", "clips_per_class": 1, "fold": 1, "paper_root": "",
-    "embeddings": [], "device": "cpu",
-}  # fmt: skip
+    "study": "demo",
+    "seed": 1,
+    "dataset": "esc50",
+    "data_root": "data",
+    "clips_per_class": 1,
+    "fold": 1,
+    "paper_root": "",
+    "embeddings": [],
+    "device": "cpu",
+}
 
 
 def test_the_papers_files_are_named_or_not_here():
@@ -238,73 +266,82 @@ def test_a_cell_may_hold_other_names():
     ) == TrainParams.from_cell(TRAIN)
 
 
+@dataclass(frozen=True)
+class Settings:
+    steps: int
+    batch_size: int
+    seed: int = 0
+    warmup: float = 0.05
+
+
+CODEC = {
+    "study": "demo",
+    "seed": 7,
+    "dataset": "synthetic",
+    "data_root": "",
+    "clips_per_class": 2,
+    "fold": 1,
+    "latent_dim": 4,
+    "encoder_dim": 8,
+    "encoder_layers": 1,
+    "encoder_steps": 30,
+    "encoder_batch_size": 3,
+    "encoder_learning_rate": 1e-3,
+    "feature_dim": 8,
+    "feature_layers": 1,
+    "decoder_dim": 8,
+    "decoder_layers": 1,
+    "decoder_steps": 40,
+    "decoder_batch_size": 4,
+    "decoder_learning_rate": 1e-3,
+    "judge_epochs": 1,
+    "finish_steps": 5,
+    "finish_learning_rate": 1e-3,
+    "checkpoint_minutes": 5,
+    "device": "cpu",
+}
+
+
+def test_settings_are_built_from_the_parameters_of_their_fields_names():
+    params = CodecParams.from_cell(CODEC)
+    assert params.into(Settings, prefix="encoder_") == Settings(30, 3, seed=7)
+    assert params.into(Settings, prefix="decoder_", warmup=0.1) == Settings(40, 4, 7, 0.1)
+    assert params.into(Settings, prefix="finish_", batch_size=6) == Settings(5, 6, 7)
+    train = TrainParams.from_cell(TRAIN)
+    assert train.into(Settings, steps=9) == Settings(9, 8, 42, 0.3)
+
+
+def test_settings_are_not_built_without_a_value_or_with_a_prefix_that_no_parameter_has():
+    params = CodecParams.from_cell(CODEC)
+    with pytest.raises(TypeError, match="batch_size"):
+        params.into(Settings, prefix="finish_")
+    with pytest.raises(ValueError, match="CodecParams has no parameter that begins with 'coder_'"):
+        params.into(Settings, prefix="coder_", steps=1, batch_size=1)
+
+
+def test_the_dataset_of_the_parameters_is_loaded_below_the_project(tmp_path):
+    params = CodecParams.from_cell(CODEC)
+    expected = load_dataset("synthetic", clips_per_class=2, seed=7)
+    assert params.load_dataset(tmp_path).fingerprint == expected.fingerprint
+    missing = replace(params, dataset="esc50", data_root="sounds")
+    with refused(f"no ESC-50 at .*{tmp_path / 'sounds'}"):
+        missing.load_dataset(tmp_path)
+
+
+def test_each_parameter_is_declared_once():
+    declared = [
+        name
+        for kind in {base for params in NOTEBOOK_PARAMS.values() for base in params.__mro__}
+        for name in vars(kind).get("__annotations__", {})
+        if issubclass(kind, Params)
+    ]
+    assert sorted(declared) == sorted(set(declared))
+    assert all(
+        issubclass(params, SoundParams) == ("dataset" in params.__dataclass_fields__)
+        for params in NOTEBOOK_PARAMS.values()
+    )
+
+
 def test_every_notebook_has_a_study_and_a_seed():
     for params in NOTEBOOK_PARAMS.values():
         assert {"study", "seed"} <= {field.name for field in fields(params)}
-
-
-def test_an_unknown_name_gets_the_nearest():
-    known = [field.name for field in fields(TrainParams)]
-    refuse_unknown(["epochs", "seed"], known, "params/demo.yaml")
-    with refused(
-        r"unknown parameter 'learnig_rate' in params/demo\.yaml: did you mean 'learning_rate'\?"
-    ):
-        refuse_unknown(["epochs", "learnig_rate"], known, "params/demo.yaml")
-    with refused("unknown parameter 'xyz' in --set; known: .*epochs"):
-        refuse_unknown(["xyz"], known, "--set")
-
-
-def test_a_study_file_is_read(tmp_path):
-    (tmp_path / "demo.yaml").write_text("study: demo\nlearning_rate: 1e-4\nsteps: [12, 1]\n")
-    assert read_params(tmp_path / "demo.yaml") == {
-        "study": "demo",
-        "learning_rate": "1e-4",
-        "steps": [12, 1],
-    }
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"- a\n- b\n", b"just text", b"train:\n  epochs: 2\n", b"1: 2\n"]
-)
-def test_a_study_file_that_is_no_flat_mapping_is_refused(tmp_path, content):
-    (tmp_path / "demo.yaml").write_bytes(content)
-    with refused(r"demo\.yaml must be one flat mapping"):
-        read_params(tmp_path / "demo.yaml")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"a: [1, 2\nb: 3\n", b"a: 'x\n", b"\xff\xfe\x00", b"a: !!python/object/apply:os.getcwd []\n"],
-)
-def test_a_study_file_that_is_no_yaml_is_refused(tmp_path, content):
-    (tmp_path / "demo.yaml").write_bytes(content)
-    with refused(r"demo\.yaml is not valid YAML"):
-        read_params(tmp_path / "demo.yaml")
-
-
-def test_a_study_file_that_cannot_be_read_is_named(tmp_path):
-    with refused(r"no parameter file at .*demo\.yaml"):
-        read_params(tmp_path / "demo.yaml")
-    with refused(f"cannot read {tmp_path}"):
-        read_params(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("epochs=3", ("epochs", 3)),
-        (" epochs =3", ("epochs", 3)),
-        ("steps=[12, 1]", ("steps", [12, 1])),
-        ("study=a=b", ("study", "a=b")),
-        ("device=cuda:1", ("device", "cuda:1")),
-        ("learning_rate=1e-4", ("learning_rate", "1e-4")),
-    ],
-)
-def test_an_override_is_read_as_yaml(text, expected):
-    assert parse_override(text) == expected
-
-
-@pytest.mark.parametrize("text", ["epochs", "=3", " =3", "", "steps=[12"])
-def test_an_override_that_is_none_is_refused(text):
-    with refused("--set "):
-        parse_override(text)

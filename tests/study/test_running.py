@@ -1,6 +1,7 @@
-"""The runner skips what is unchanged and only that, checks parameters before anything runs, and survives failures and kills.
+"""The runner skips what is unchanged and only that, checks parameters first, and survives kills.
 
-Most tests run the notebooks' cells in this process, which is fast; two run them as `ssenv run` does, in kernels.
+Most tests run the notebooks' cells in this process, which is fast; two run them as `ssenv run`
+does, in kernels.
 """
 
 import ast
@@ -46,7 +47,10 @@ folder = StudyFolder.of(study)
 folder.figures.mkdir(parents=True, exist_ok=True)
 text = " ".join(path.read_text() for path in sorted(folder.generated.iterdir()))
 (folder.figures / "all.txt").write_text(f"{colour} {text}")
-finish_step(folder, "20_use", numbers={"length": Number(0.5)}, inputs=[folder.generated], outputs=[folder.figures / "all.txt"])"""
+outputs = [folder.figures / "all.txt"]
+finish_step(
+    folder, "20_use", numbers={"length": Number(0.5)}, inputs=[folder.generated], outputs=outputs
+)"""
 FAILING = """from ssenv_core.base.errors import SsenvError
 if colour == "blue":
     raise SsenvError("no blue")"""
@@ -173,14 +177,15 @@ def test_values_are_checked_by_the_dataclass_of_their_notebook(project, in_proce
     [
         (
             {"bandwidth": 3},
-            r"steps = \[12, 1, 1, 1, 1, 1, 1, 1\]: melrvq_24khz has 4 levels at 3 kbps, .* --set 'steps=\[12,1,1,1\]'$",
+            r"steps = \[12, 1, 1, 1, 1, 1, 1, 1\]: melrvq_24khz has 4 levels at 3 kbps, .* "
+            r"--set 'steps=\[12,1,1,1\]'$",
         ),
         ({"steps": [12, 1]}, r"steps = \[12, 1\]: melrvq_24khz has 8 levels at 6 kbps"),
         ({"codec": "encodec_48khz"}, r"encodec_48khz has 5 levels at 6 kbps"),
         ({"bandwidth": 5}, "melrvq_24khz has no 5 kbps"),
         (
             {"controls": False},
-            "plan = True asks for loudness and onsets: --set controls=true, or --set plan=false",
+            "plan = True needs a generator with controls: --set controls=true, or --set plan=false",
         ),
         (
             {"temperature": [1, 0]},
@@ -235,7 +240,8 @@ def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lack
         (root / "notebooks" / "01_tokenize.ipynb").read_text()
     )
     (project / "params" / "tiny.yaml").write_text(
-        "notebooks: [01_tokenize]\nstudy: tiny\nseed: 1\ncompare: []\njudge_epochs: 1\ndevice: cpu\n"
+        "notebooks: [01_tokenize]\nstudy: tiny\nseed: 1\n"
+        "compare: []\njudge_epochs: 1\ndevice: cpu\n"
     )
     sounds = load_dataset("synthetic", clips_per_class=2)
     sounds = replace(
@@ -251,8 +257,48 @@ def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lack
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     recorded = json.loads((folder / "manifest.json").read_text())["steps"]["01_tokenize"]["outputs"]
     assert left - recorded.keys() == {
-        "manifest.json", "report.html", "notebooks/01_tokenize.ipynb", "checkpoints/judge.state.safetensors"
-    }  # fmt: skip
+        "manifest.json",
+        "report.html",
+        "notebooks/01_tokenize.ipynb",
+        "checkpoints/judge.state.safetensors",
+    }
+
+
+def test_what_a_base_sets_and_no_listed_notebook_declares_is_left_out(project):
+    (project / "params" / "base.yaml").write_text(PARAMS)
+    (project / "params" / "tiny.yaml").write_text(
+        "study: derived\nbase: base.yaml\nnotebooks: [20_use]\nseed: 2\n"
+    )
+    name, steps = reading.read_study("params/tiny.yaml", {}, project)
+    assert name == "derived"
+    assert [step.given for step in steps] == [{"study": "derived", "seed": 2, "colour": "red"}]
+    (project / "params" / "tiny.yaml").write_text("base: base.yaml\n")
+    with pytest.raises(SsenvError, match=r"params/tiny\.yaml must name its study"):
+        reading.read_study("params/tiny.yaml", {}, project)
+
+
+def test_all_parameters_are_written_with_their_sources(project):
+    (project / "params" / "base.yaml").write_text(PARAMS.replace("count: 2\n", ""))
+    (project / "params" / "tiny.yaml").write_text("study: derived\nbase: base.yaml\n")
+    assert reading.params_as_yaml("params/tiny.yaml", {"colour": "no: red"}, project) == (
+        "notebooks: [10_make, 20_use]  # params/base.yaml\n"
+        "study: derived  # params/tiny.yaml\n"
+        "seed: 1  # params/base.yaml\n"
+        "count: 1  # default of 10_make\n"
+        "colour: 'no: red'  # --set\n"
+    )
+
+
+def test_defaults_that_differ_between_notebooks_are_commented_out(project):
+    for number, name in enumerate(("10_make", "20_use")):
+        write_notebook(project / "notebooks" / f"{name}.ipynb", [f"count = {number}  # of files"])
+    (project / "params" / "tiny.yaml").write_text(
+        "notebooks: [10_make, 20_use]\nstudy: tiny\nseed: 1\n"
+    )
+    assert reading.params_as_yaml("params/tiny.yaml", {}, project).splitlines()[3:] == [
+        "# count: 0  # default of 10_make",
+        "# count: 1  # default of 20_use",
+    ]
 
 
 def test_each_notebook_gets_only_what_it_declares(project, in_process):
@@ -271,19 +317,19 @@ def test_unchanged_steps_are_skipped(project, in_process, capsys):
     assert "10_make: skipped, unchanged" in capsys.readouterr().out
 
 
-def test_a_skipped_step_says_what_it_lacked_when_it_ran(project, in_process, capsys):
+def test_a_skipped_step_says_what_was_missing_when_it_ran(project, in_process, capsys):
     lacking = FIRST.replace(
         "outputs=[folder.generated])", "outputs=[folder.generated], missing={'AST': 'no weights'})"
     )
     write_notebook(project / "notebooks" / "10_make.ipynb", ["count = 1  # files"], lacking)
     run()
     run()
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (
-        "10_make: skipped, unchanged. When it ran it lacked: AST. Ask for the step with --only or --from if that is here now\n"
-        in said
-    )
-    assert "20_use: skipped, unchanged\n" in said
+        "10_make: skipped, unchanged. When it ran, this was missing: AST. "
+        "To run it again: --only or --from\n"
+    ) in printed
+    assert "20_use: skipped, unchanged\n" in printed
 
 
 def edit_cell(project):
@@ -326,7 +372,7 @@ def remove_executed_notebook(project):
         (None, {"count": 3}, ["10_make", "20_use"]),  # a folder that grew is a changed input
         (edit_cell, {}, ["20_use"]),
         (edit_prose, {}, []),
-        (change_input, {}, ["10_make"]),  # whose output it is, and who makes it as it was
+        (change_input, {}, ["10_make"]),  # its output, which it writes again as it was
         (add_input, {}, ["20_use"]),  # of a folder that it reads
         (remove_output, {}, ["20_use"]),
         (remove_step_record, {}, ["20_use"]),
@@ -351,7 +397,7 @@ def test_what_changed_runs_again_and_nothing_else(project, in_process, change, o
         ({"only": "20_use"}, ["20_use"]),
     ],
 )
-def test_steps_can_be_asked_for(project, in_process, options, expected):
+def test_steps_can_be_requested(project, in_process, options, expected):
     run()
     in_process.clear()
     run(**options)
@@ -376,10 +422,10 @@ finish_step(StudyFolder.of(study), "02_train", numbers={}, inputs=[], outputs=[]
             {"overrides": {"rate": 2}},
             True,
             True,
-        ),  # changed, not asked for: the training itself decides
+        ),  # changed, not requested: the training itself decides
     ],
 )
-def test_a_training_that_is_asked_for_again_does_not_find_its_state(
+def test_a_requested_training_starts_anew_unless_it_was_interrupted(
     project, in_process, monkeypatch, options, finished, kept
 ):
     monkeypatch.setitem(params.NOTEBOOK_PARAMS, "02_train", params.Params)
@@ -418,7 +464,7 @@ def test_the_classifiers_training_states_are_those_their_notebook_names():
     )
 
 
-def test_a_step_that_does_not_exist_cannot_be_asked_for(project, in_process):
+def test_a_step_that_does_not_exist_cannot_be_requested(project, in_process):
     with pytest.raises(SsenvError, match="no step '30' in this study: there are 10_make, 20_use"):
         run(only="30")
 
@@ -426,7 +472,7 @@ def test_a_step_that_does_not_exist_cannot_be_asked_for(project, in_process):
 def test_a_step_must_record_its_files(project, in_process):
     run()
     write_notebook(project / "notebooks" / "20_use.ipynb", ["colour = 'blue'  # of the text"], "1")
-    with pytest.raises(SsenvError, match="20_use ended without calling finish_step"):
+    with pytest.raises(SsenvError, match="20_use wrote no record: its last cell must call"):
         run()
 
 
@@ -484,7 +530,10 @@ def test_a_run_in_kernels_leaves_a_manifest_and_names_the_cell_that_fails(
     project, capfd, monkeypatch
 ):
     monkeypatch.setenv("JPY_SESSION_NAME", "a front end that is not this kernel's")
-    checks = "import os, sys\nprint('python', sys.executable, os.getcwd(), os.environ.get('JPY_SESSION_NAME'))"
+    checks = (
+        "import os, sys\n"
+        "print('python', sys.executable, os.getcwd(), os.environ.get('JPY_SESSION_NAME'))"
+    )
     write_notebook(project / "notebooks" / "10_make.ipynb", ["count = 1  # files"], checks, FIRST)
     write_notebook(
         project / "notebooks" / "20_use.ipynb",
@@ -560,11 +609,11 @@ def test_an_interrupted_or_killed_run_leaves_no_kernel_and_goes_on_where_it_stop
         )
         wait_for(lambda: at.exists() and at.read_text())
         process.send_signal(sent)
-        said = process.communicate(timeout=180)[1]
+        printed = process.communicate(timeout=180)[1]
         assert process.returncode == exit_code
         assert (
             sent == signal.SIGKILL
-            or said == "interrupted: what was finished is kept; run the same command again\n"
+            or printed == "interrupted: finished work is kept; run the same command again\n"
         )
         wait_for(lambda: ended(int(at.read_text())), seconds=60)
         at.unlink()
@@ -835,5 +884,5 @@ def test_an_axis_is_a_name_and_values():
     for text in ("fold", "fold=", "=1", "fold=[1"):
         with pytest.raises(SsenvError, match=r"write name=value,value,\.\.\.$"):
             parse_axis(text)
-    with pytest.raises(SsenvError, match=r"sweep fold=1,1: each value is to be named once"):
+    with pytest.raises(SsenvError, match=r"sweep fold=1,1: name each value once"):
         parse_axis("fold=1,1")
