@@ -52,8 +52,14 @@ class Params:
         """Take a notebook's parameters from its namespace (`globals()`), convert and check them.
 
         Raises:
-            SsenvError: a value is missing, has the wrong type or is out of bounds.
+            SsenvError: a value is missing, has the wrong type or is out of bounds; or papermill
+                passed a params file that names a base.
         """
+        if "base" in namespace:
+            raise SsenvError(
+                f"papermill does not read base: {namespace['base']}: write all values with "
+                "`ssenv params FILE > whole.yaml`, and pass whole.yaml to papermill"
+            )
         names = [field.name for field in fields(cls) if field.name in namespace]
         try:
             return cls(**{name: namespace[name] for name in names})

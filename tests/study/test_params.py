@@ -345,3 +345,8 @@ def test_each_parameter_is_declared_once():
 def test_every_notebook_has_a_study_and_a_seed():
     for params in NOTEBOOK_PARAMS.values():
         assert {"study", "seed"} <= {field.name for field in fields(params)}
+
+
+def test_a_params_file_with_a_base_is_refused_where_papermill_passes_it_alone():
+    with refused("papermill does not read base: demo.yaml: write all values with `ssenv params"):
+        TrainParams.from_cell(TRAIN | {"base": "demo.yaml"})
