@@ -26,9 +26,7 @@ Dataset = Literal["esc50", "esc10", "urbansound8k", "folder", "synthetic"]
 SamplerName = Literal[tuple(SAMPLERS)]
 Precision = Literal["auto", "bf16", "fp32"]
 Schedule = Literal["constant", "rising", "falling"]
-Codec = Literal[
-    "melrvq_24khz", "encodec_24khz", "encodec_48khz", "vocos_encodec_24khz", "dac_44khz"
-]
+Codec = Literal[tuple(CODECS)]
 CodecAtRate = Annotated[str, Field(pattern=rf"^({'|'.join(CODECS)})@\d+(\.\d+)?$")]
 EmbeddingName = Literal["encodec", "clap", "vggish"]  # likewise embeddings.py
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]

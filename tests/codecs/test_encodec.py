@@ -359,8 +359,8 @@ def test_the_published_hash_of_the_24khz_file_is_the_known_one():
     weights = encodec.RELEASES["encodec_24khz"].weights
     assert weights.sha256 == "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"
     for weights in (release.weights for release in encodec.RELEASES.values()):
-        assert weights.sha256.startswith(weights.file.split("-")[1].removesuffix(".th"))
-        assert weights.url == "https://dl.fbaipublicfiles.com/encodec/v0/" + weights.file
+        assert weights.sha256.startswith(weights.weights[0].split("-")[1].removesuffix(".th"))
+        assert weights.url == "https://dl.fbaipublicfiles.com/encodec/v0/" + weights.weights[0]
 
 
 def test_weights_come_from_the_named_folder(published, monkeypatch):
@@ -382,7 +382,7 @@ def test_weights_are_downloaded_into_the_packages_cache_once(published, tmp_path
 
 def test_a_folder_without_the_file_is_an_error_and_not_a_download(published, tmp_path, monkeypatch):
     monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
-    with pytest.raises(SsenvError, match="does not hold it") as error:
+    with pytest.raises(SsenvError, match=f"names {tmp_path}, which lacks them") as error:
         load_codec("encodec_24khz")
     assert_says_what_to_do(error)
     assert not (tmp_path / "home").exists()
@@ -409,11 +409,21 @@ def test_the_codec_of_48khz_tokens_loads_by_what_their_file_says(tmp_path, monke
 
 
 @pytest.mark.parametrize(("name", "levels"), [("encodec_24khz", 8), ("encodec_48khz", 5)])
-def test_the_levels_are_known_without_weights(name, levels, tmp_path, monkeypatch):
-    monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
+def test_the_levels_are_known_without_a_network(name, levels, monkeypatch):
+    release = replace(encodec.RELEASES[name], build=None)
+    monkeypatch.setitem(encodec.RELEASES, name, release)
     assert codec_levels(name, 6.0) == levels
     with pytest.raises(SsenvError, match=f"{name} has no 5 kbps"):
         codec_levels(name, 5.0)
+
+
+@pytest.mark.parametrize(("name", "loudness_levels"), [("encodec_24khz", 0), ("encodec_48khz", 1)])
+def test_bandwidths_and_levels_are_those_of_the_package(name, loudness_levels):
+    model = encodec.untrained_encodec(name).model
+    assert encodec.RELEASES[name].bandwidths == tuple(model.target_bandwidths)
+    for bandwidth in model.target_bandwidths:
+        quantizers = model.quantizer.get_num_quantizers_for_bandwidth(model.frame_rate, bandwidth)
+        assert codec_levels(name, bandwidth) == quantizers + loudness_levels
 
 
 def test_a_failed_download_is_one_line(published):

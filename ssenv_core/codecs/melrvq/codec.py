@@ -1,7 +1,7 @@
 """The embedded codec `melrvq_24khz`: log-band features, a residual vector quantizer, a deterministic + stochastic decoder.
 
 Same interface and token format as EnCodec 24 kHz (75 frames/s, 1024 codes per level, 0.75 kbps each), and small enough to be trained on
-two CPU cores (see codec_training). The levels are nested: one set of weights serves 0.75 to 12 kbps. Silence, code 0, decodes to zeros.
+two CPU cores (see `melrvq.training`). The levels are nested: one set of weights serves 0.75 to 12 kbps. Silence, code 0, decodes to zeros.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -30,9 +30,10 @@ from ssenv_core.codecs.melrvq.features import (
     Features,
     silent_frames,
 )
-from ssenv_core.codecs.protocol import chunks, each_alone, levels_for_bandwidth, weights_hash
+from ssenv_core.codecs.protocol import chunks, levels_at, map_items, weights_hash
 
 KIND = "melrvq codec"
+LEVELS = {0.75 * levels: levels for levels in range(1, MAX_LEVELS + 1)}  # by bandwidth in kbps
 
 __all__ = [
     "CODEBOOK_SIZE",
@@ -87,7 +88,7 @@ class MelRVQ(nn.Module):
     @torch.inference_mode()
     def encode(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (B, 1, S) at 24 kHz -> codes (B, n_q, T) int64, T = ceil(S / 320)."""
-        return each_alone(lambda item: self._encode(item[:, 0]), wav)
+        return map_items(lambda item: self._encode(item[:, 0]), wav)
 
     @torch.inference_mode()
     def encode_long(self, wav: torch.Tensor, chunk_seconds: float = 30.0) -> torch.Tensor:
@@ -99,7 +100,7 @@ class MelRVQ(nn.Module):
             pieces = chunks(item[:, 0], frames, HOP, before=seen, after=seen)
             return torch.cat([self._encode(piece)[..., own] for piece, own in pieces], dim=-1)
 
-        return each_alone(encode_chunks, wav)
+        return map_items(encode_chunks, wav)
 
     @torch.inference_mode()
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -112,7 +113,7 @@ class MelRVQ(nn.Module):
     @torch.inference_mode()
     def embed(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (B, 1, S) -> the latents before quantization (B, D, T), 0 where silent."""
-        return each_alone(lambda item: self._latents(item[:, 0])[0].transpose(1, 2), wav)
+        return map_items(lambda item: self._latents(item[:, 0])[0].transpose(1, 2), wav)
 
     def save(self, path: str | Path, **card: object) -> Path:
         """Write the codec in half precision, with what its model card says as metadata."""
@@ -158,9 +159,7 @@ def melrvq_levels(bandwidth: float) -> int:
     Raises:
         SsenvError: no such bandwidth.
     """
-    return levels_for_bandwidth(
-        bandwidth, MelRVQ.frame_rate, CODEBOOK_SIZE, MAX_LEVELS, MelRVQ.name
-    )
+    return levels_at(bandwidth, LEVELS, MelRVQ.name)
 
 
 def audible(codes: torch.Tensor) -> torch.Tensor:
