@@ -9,7 +9,7 @@ from scipy.ndimage import uniform_filter1d
 
 from ssenv_core.base.audio import read_audio
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.metrics.spectrotemporal import analyse, is_silent, onset_times
+from ssenv_core.metrics.spectrotemporal import analyse, is_constant, onset_times
 
 LOUDNESS, ONSET = 0, 1
 
@@ -40,7 +40,7 @@ def measure_controls(
     wav: np.ndarray, sample_rate: int, n_frames: int, frame_rate: float
 ) -> torch.Tensor:
     """The controls (n_frames, 2) of wav (S,) float: the loudness around the middle of each frame, and where the onsets are."""
-    heard = None if is_silent(wav) or len(wav) < sample_rate / 10 else analyse(wav, sample_rate)
+    heard = None if is_constant(wav) or len(wav) < sample_rate / 10 else analyse(wav, sample_rate)
     controls = torch.zeros(n_frames, 2)
     controls[:, LOUDNESS] = _scaled(_level(wav, sample_rate, n_frames, frame_rate))
     if heard is not None:
