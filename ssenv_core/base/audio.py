@@ -1,7 +1,7 @@
 """Reading, resampling and writing audio files, always mono float32 in [-1, 1].
 
-libsndfile (through soundfile) decodes and encodes, soxr resamples. Files that cannot be used as sound
-are refused here with one line, so that no caller has to check again.
+libsndfile (through soundfile) decodes and encodes, soxr resamples. Files that cannot be used as
+sound are refused here with one line, so that no caller has to check again.
 """
 
 import os
@@ -100,7 +100,7 @@ def _is_cut_short(path: Path, log: str) -> bool:
 
 
 def _ogg_is_complete(path: Path) -> bool:
-    """Whether the last Ogg page is whole and carries the end-of-stream flag (RFC 3533, section 6)."""
+    """Whether the last Ogg page is complete and has the end-of-stream flag (RFC 3533, 6)."""
     page_at_most = 65307
     data = path.read_bytes()[-page_at_most:]
     page = data[data.rfind(b"OggS") :]
