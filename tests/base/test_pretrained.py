@@ -1,4 +1,4 @@
-"""Weights: the user's folder before the cache before a download, and one line that says what to do without them."""
+"""Weights: the folder before the cache before a download, and one line without them."""
 
 import hashlib
 from dataclasses import replace

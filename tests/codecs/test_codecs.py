@@ -1,4 +1,4 @@
-"""Codecs by name: the embedded one is verified before use, a wrong name or bandwidth is one line, and reconstruction keeps the length."""
+"""Codecs by name: verified weights, one line for a wrong name, unchanged length."""
 
 import json
 
@@ -141,7 +141,10 @@ def test_reconstruction_is_what_the_codec_decodes(small_codec):
 
 
 def torn_codec(wavs: torch.Tensor, margin: float = 0.0) -> MelRVQ:
-    """A codec with two ways to say each frame of `wavs`, the second worse by `margin`: hardly a change of a latent leaves its codes."""
+    """A codec with two codings of each frame of `wavs`, the second worse by `margin`.
+
+    Almost any change of a latent changes its codes.
+    """
     codec = tiny_codec()
     latents = codec.embed(wavs).transpose(1, 2).flatten(0, 1)
     offset = noise(1, latents.numel(), seed=1).view_as(latents) * latents.std(dim=0)

@@ -1,6 +1,7 @@
-"""EnCodec behind the Codec interface: the package's own codes, the contract's frame counts, the published weights or none.
+"""EnCodec behind the Codec interface: the package's codes, frame counts and published weights.
 
-No published weights are needed: the networks are the package's, with random weights and codebooks drawn to fit them.
+No published weights are needed: the networks are the package's, with random weights and codebooks
+drawn to fit them.
 """
 
 import hashlib
@@ -108,7 +109,8 @@ def test_the_full_size_codec_keeps_the_contract(full_size):
 
 
 def test_an_item_gets_the_same_codes_in_every_batch(full_size, monkeypatch):
-    # Pairs of entries equally far from each latent: only codes that depend on nothing but the item itself survive ties like these.
+    # Pairs of entries equally far from each latent: with such ties, codes are equal only if they
+    # depend on the item alone.
     codec = EnCodec(full_size, 1.5)
     wavs = noise(4, 6_000)
     with torch.inference_mode():
@@ -162,7 +164,8 @@ def test_chunks_of_any_length_have_the_codes_of_the_whole_but_for_ties(narrow, s
         left = left - sum(books[q][codes[0, q]] for q in range(level))
         entries = books[level][codes[:, level]].double()
         one, other = (left.double() - entries).square().sum(1).tolist()
-        # EnCodec compares |x|^2 - 2 x e + |e|^2 in single precision: within that formula's rounding, either entry is the nearest.
+        # EnCodec compares |x|^2 - 2 x e + |e|^2 in single precision: within its rounding, either
+        # entry is the nearest.
         assert abs(one - other) <= 2 * torch.finfo(torch.float32).eps * float(
             left.square().sum() + entries.square().sum(1).max()
         )

@@ -1,4 +1,4 @@
-"""EnCodec's tokens through Vocos: the package's own sound, EnCodec's own tokens, weights from a folder or the hub, and nothing else run.
+"""EnCodec's tokens through Vocos: the package's sound, EnCodec's tokens, weights run no code.
 
 No published weights are needed: the networks are the published ones, with random weights.
 """

@@ -1,4 +1,4 @@
-"""Controls: what is measured in a sound is where it is, and what is asked arrives at the frames it was asked for."""
+"""Controls: onsets and loudness are measured, and requested, at the right frames."""
 
 import numpy as np
 import pytest
