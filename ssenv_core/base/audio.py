@@ -1,7 +1,7 @@
 """Reading, resampling and writing audio files, always mono float32 in [-1, 1].
 
-libsndfile (through soundfile) decodes and encodes, soxr resamples. Whatever cannot be used as sound is refused here with one line, so that
-nothing above has to check again.
+libsndfile (through soundfile) decodes and encodes, soxr resamples. Files that cannot be used as
+sound are refused here with one line, so that no caller has to check again.
 """
 
 import os
@@ -20,9 +20,7 @@ from ssenv_core.base.files import atomic_path
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 SILENCE = 1 / 32768  # one step of 16-bit audio; a sample no larger is silence
-UNKNOWN_LENGTH = (
-    0x7FFFF000  # bytes: a program that writes wav into a pipe declares at least this much
-)
+UNKNOWN_LENGTH = 0x7FFFF000  # bytes: programs that write wav into a pipe declare at least this
 
 
 def read_audio(
@@ -39,30 +37,35 @@ def read_audio(
         The waveform (S,) float32 and its rate in Hz.
 
     Raises:
-        SsenvError: the file is missing, is not audio, is truncated, is empty, or holds NaN or infinite samples.
+        SsenvError: the file is missing, is not audio, is truncated, is empty, or holds NaN or
+            infinite samples.
     """
     wav, rate = read_channels(path)
     wav = wav.mean(axis=1)
     if sample_rate is not None and rate != sample_rate:
-        wav, rate = resample(wav, rate, sample_rate), sample_rate
+        wav = resample(wav, rate, sample_rate)
+        rate = sample_rate
     if duration is not None:
         wav = fit_length(wav, round(duration * rate))
     return wav, rate
 
 
 def read_channels(path: str | Path) -> tuple[np.ndarray, int]:
-    """Read one file as it is: the waveform (S, channels) float32 and its rate in Hz. Raises as `read_audio` does."""
+    """Read one file unchanged: the waveform (S, channels) float32 and its rate in Hz.
+
+    Raises as `read_audio` does.
+    """
     path = Path(path)
     if not path.is_file():
         raise SsenvError(f"no audio file at {path}")
     try:
         with soundfile.SoundFile(path) as file:
-            rate, frames, log = file.samplerate, file.frames, file.extra_info
+            rate = file.samplerate
+            frames = file.frames
+            log = file.extra_info
             wav = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise SsenvError(
-            f"{path} cannot be read as audio ({str(error).rsplit(':', 1)[-1].strip()}): replace or remove it"
-        ) from None
+        raise _not_audio(path, error) from None
     if len(wav) < frames or _is_cut_short(path, log):
         raise SsenvError(f"{path} is truncated: fetch it again or remove it")
     if not len(wav):
@@ -73,17 +76,23 @@ def read_channels(path: str | Path) -> tuple[np.ndarray, int]:
 
 
 def file_rate(path: str | Path) -> int:
-    """The rate (Hz) that a file's header names. Raises SsenvError where it is missing or no audio."""
+    """The rate (Hz) in a file's header. Raises SsenvError if it is missing or not audio."""
     try:
         return soundfile.info(path).samplerate
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise SsenvError(
-            f"{path} cannot be read as audio ({str(error).rsplit(':', 1)[-1].strip()}): replace or remove it"
-        ) from None
+        raise _not_audio(path, error) from None
+
+
+def _not_audio(path: str | Path, error: Exception) -> SsenvError:
+    reason = str(error).rsplit(":", 1)[-1].strip()
+    return SsenvError(f"{path} cannot be read as audio ({reason}): replace or remove it")
 
 
 def _is_cut_short(path: Path, log: str) -> bool:
-    """Whether a file holds less than it declares: libsndfile decodes a cut wav, aiff or ogg all the same, and only logs the first two."""
+    """Whether a file holds less than it declares.
+
+    libsndfile decodes a cut wav, aiff or ogg without an error, and only logs the first two.
+    """
     if path.suffix.lower() == ".ogg":
         return not _ogg_is_complete(path)
     declared = re.search(r"^\s*(?:data|SSND) : (\d+) \(should be \d+\)", log, re.MULTILINE)
@@ -91,7 +100,7 @@ def _is_cut_short(path: Path, log: str) -> bool:
 
 
 def _ogg_is_complete(path: Path) -> bool:
-    """Whether the last Ogg page is whole and carries the end-of-stream flag (RFC 3533, section 6)."""
+    """Whether the last Ogg page is complete and has the end-of-stream flag (RFC 3533, 6)."""
     page_at_most = 65307
     data = path.read_bytes()[-page_at_most:]
     page = data[data.rfind(b"OggS") :]
@@ -114,7 +123,9 @@ def fit_length(wav: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 def write_audio(path: str | Path, wav: np.ndarray, sample_rate: int) -> Path:
-    """Write (S,) as 16-bit PCM into the container its suffix names (wav, flac, aiff); samples beyond [-1, 1] are clipped, never rescaled.
+    """Write (S,) as 16-bit PCM in the container of the suffix (wav, flac, aiff).
+
+    Samples beyond [-1, 1] are clipped, never rescaled.
 
     Raises:
         SsenvError: the file system refuses the write (disk full, no permission).
@@ -131,13 +142,13 @@ def write_audio(path: str | Path, wav: np.ndarray, sample_rate: int) -> Path:
 
 
 def active_frames(wav: torch.Tensor, hop: int, num_frames: int) -> torch.Tensor:
-    """wav (B, S) -> (B, num_frames) bool: some sample among the frame's `hop` ones is louder than one step of 16-bit audio."""
+    """wav (B, S) -> (B, num_frames) bool: a frame of `hop` samples exceeds one 16-bit step."""
     loud = F.pad(wav.abs() > SILENCE, (0, num_frames * hop - wav.shape[1]))
     return loud.unflatten(1, (num_frames, hop)).any(2)
 
 
 def list_audio(folder: str | Path) -> list[Path]:
-    """Every audio file below a folder, and below the folders that links in it lead to, sorted by path.
+    """Every audio file below a folder, links included, sorted by path.
 
     Raises:
         SsenvError: the folder is missing or holds no audio file.
@@ -145,14 +156,16 @@ def list_audio(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise SsenvError(f"no folder at {folder}")
-    seen, found = set(), []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(place))
+    seen = set()
+    paths = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(parent))
+        # A link may lead back up.
         folders[:] = [
-            name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen
-        ]  # a link may lead back up
-        found += [Path(place, name) for name in names]
-    files = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
+            name for name in folders if os.path.realpath(os.path.join(parent, name)) not in seen
+        ]
+        paths += [Path(parent, name) for name in names]
+    files = sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
     if not files:
         raise SsenvError(f"{folder} holds no audio file ({', '.join(SUFFIXES)})")
     return files

@@ -1,6 +1,7 @@
-"""Variations of waveforms for training: speed (and pitch with it), a random smooth filter, level, and a neighbour mixed in.
+"""Variations of waveforms for training: speed and pitch, a smooth filter, level, and mixing.
 
-Pure and batched: tensors in, tensors out, on whatever device they are. All draws come from the generator, on the CPU.
+Pure and batched: tensors in, tensors out, on any device. All draws come from the generator, on the
+CPU.
 """
 
 import math
@@ -8,16 +9,18 @@ import math
 import torch
 from torchaudio.functional import resample
 
-SPEEDS = ((5, 6), (6, 5), (8, 9), (9, 8), (14, 15), (15, 14))  # played that many times as fast
-MIXED, LEAST_MIX = 0.25, -20.0  # share of the items with a neighbour mixed in; dB, of the softest
-RIPPLES, DEVIATION = 8, 3.0  # cosines over log frequency in a filter; dB, root mean square
-LOWEST = 30.0 / 12_000  # of the highest frequency; a filter is flat below
-TAIL = 4800  # samples in which what a filter adds before and after a sound has died away
+SPEEDS = ((5, 6), (6, 5), (8, 9), (9, 8), (14, 15), (15, 14))  # speed factors as fractions
+MIXED = 0.25  # share of the items with a neighbour mixed in
+LEAST_MIX = -20.0  # dB, the lowest level of the neighbour
+RIPPLES = 8  # cosines over log frequency in a filter
+DEVIATION = 3.0  # dB, root mean square of a filter
+LOWEST = 30.0 / 12_000  # share of the highest frequency below which a filter is flat
+TAIL = 4800  # samples in which a filter's ringing before and after a sound has died away
 GAINS = (-15.0, 6.0)  # dB
 
 
 def draw_speed(rng: torch.Generator) -> tuple[int, int]:
-    """One of SPEEDS, as a fraction."""
+    """Draw one of SPEEDS."""
     return SPEEDS[int(torch.randint(len(SPEEDS), (), generator=rng))]
 
 
@@ -33,37 +36,29 @@ def vary(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 
 
 def mix(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """wavs (B, S) -> the same, some of them with their neighbour in the batch added, at its own level or below."""
+    """wavs (B, S) -> the same; to some, their neighbour in the batch is added, at most as loud."""
     chosen = torch.rand(len(wavs), 1, generator=rng) < MIXED
     gain = _amplitude(LEAST_MIX * torch.rand(len(wavs), 1, generator=rng))
     return wavs + wavs.roll(1, dims=0) * (chosen * gain).to(wavs.device)
 
 
 def _filtered(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    n = (
-        wavs.shape[1] + TAIL
-    )  # what comes before the first sample would else be heard after the last one
+    n = wavs.shape[1] + TAIL  # else ringing before the first sample would wrap to the end
     spectrum = torch.fft.rfft(wavs, n)
-    position = 1 - torch.linspace(0, 1, spectrum.shape[1]).clamp_min(LOWEST).log() / math.log(
-        LOWEST
-    )  # 0 lowest, 1 highest
+    frequency = torch.linspace(0, 1, spectrum.shape[1]).clamp_min(LOWEST)
+    position = 1 - frequency.log() / math.log(LOWEST)  # 0 lowest, 1 highest
     order = torch.arange(1, RIPPLES + 1)
     ripples = torch.cos(math.pi * order[:, None] * position) / order[:, None]
-    weights = (
-        torch.randn(len(wavs), RIPPLES, generator=rng)
-        * DEVIATION
-        / (1 / order**2).sum().div(2).sqrt()
-    )
-    return torch.fft.irfft(spectrum * _amplitude(weights @ ripples).to(wavs.device), n)[
-        :, : wavs.shape[1]
-    ]
+    weights = torch.randn(len(wavs), RIPPLES, generator=rng) * DEVIATION
+    weights = weights / (1 / order**2).sum().div(2).sqrt()
+    filtered = torch.fft.irfft(spectrum * _amplitude(weights @ ripples).to(wavs.device), n)
+    return filtered[:, : wavs.shape[1]]
 
 
 def _at_level(wavs: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     low, high = GAINS
-    return wavs * _amplitude(low + (high - low) * torch.rand(len(wavs), 1, generator=rng)).to(
-        wavs.device
-    )
+    gain = _amplitude(low + (high - low) * torch.rand(len(wavs), 1, generator=rng))
+    return wavs * gain.to(wavs.device)
 
 
 def _amplitude(decibels: torch.Tensor) -> torch.Tensor:

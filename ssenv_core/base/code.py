@@ -1,6 +1,7 @@
 """The source files that a module depends on, read from its import statements.
 
-Imports are read, not run, and absolute ones only. A result is reproducible as long as these files and its inputs are the same.
+Imports are read, not run, and absolute ones only. A result is reproducible as long as these files
+and its inputs are the same.
 """
 
 import ast
@@ -14,7 +15,7 @@ PACKAGE = Path(__file__).parents[1]
 
 @cache
 def code_of(module: str) -> str:
-    """Hex SHA-256 of a module of this package and of all its modules and data files that it imports.
+    """Hex SHA-256 of a module of this package and of the package's files that it depends on.
 
     Args:
         module: its dotted name, usually `__name__`.
@@ -23,12 +24,12 @@ def code_of(module: str) -> str:
 
 
 def package_files(source: str, package: Path = PACKAGE) -> set[Path]:
-    """The files of `package` that Python source imports, directly or through other modules, with their data files.
+    """The files of `package` that Python source imports, directly or indirectly, with data files.
 
-    Data files are those beside the modules of an imported sub-package and in its folders without Python (a codec's weights), but for
-    prose and for those named like a module that is not imported.
+    Data files are those beside the modules of an imported sub-package and in its folders without
+    Python (a codec's weights), except prose and files named like a module that is not imported.
     """
-    found: set[Path] = set()
+    modules: set[Path] = set()
     sources = [source]
     while sources:
         for name in _imported(sources.pop()):
@@ -38,18 +39,18 @@ def package_files(source: str, package: Path = PACKAGE) -> set[Path]:
             for depth in range(len(parts) + 1):
                 module = package.joinpath(*parts[:depth])
                 file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
-                if file.is_file() and file not in found:
-                    found.add(file)
+                if file.is_file() and file not in modules:
+                    modules.add(file)
                     sources.append(file.read_text())
     folders = [
-        file.parent for file in found if file.name == "__init__.py" and file.parent != package
+        file.parent for file in modules if file.name == "__init__.py" and file.parent != package
     ]
     data = {file for folder in folders for file in (*folder.glob("*.*"), *folder.glob("*/*"))}
-    return found | {file for file in data if _is_data(file, found)}
+    return modules | {file for file in data if _is_data(file, modules)}
 
 
 def _is_data(file: Path, modules: set[Path]) -> bool:
-    """Whether a file in or below a reached package is data of the reached modules."""
+    """Whether a file in or below an imported sub-package is data of the imported modules."""
     if not file.is_file() or file.suffix in (".py", ".pyc", ".md"):
         return False
     namesake = file.parent / f"{file.name.split('.')[0]}.py"

@@ -1,4 +1,4 @@
-"""Where and how exactly to compute: the device, the precision that is fast on it, and whether it can compile."""
+"""Choose the device and the precision, and check whether torch can compile here."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from ssenv_core.base.errors import SsenvError
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:<n> as a device.
+    """Turn auto (CUDA where there is one, else the CPU), cpu, cuda or cuda:<n> into a device.
 
     Raises:
         SsenvError: this machine has no such device.
@@ -25,14 +25,15 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if not known:
         raise SsenvError(f"no device {str(device)!r}: set device to auto, cpu, cuda or cuda:<n>")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
         raise SsenvError(
-            f"no device {device} here (CUDA devices: {torch.cuda.device_count()}): set device to auto or cpu"
+            f"no device {device} here (CUDA devices: {count}): set device to auto or cpu"
         )
     return device
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """fp32 or bf16; auto is bf16 where the device computes in it, not merely emulates it."""
+    """Return fp32 or bf16; auto is bf16 where the device supports it natively."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -44,13 +45,13 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context to compute in, in this precision (see `resolve_precision`)."""
+    """The context that computes in this precision (see `resolve_precision`)."""
     return torch.autocast(
         device.type, torch.bfloat16, enabled=resolve_precision(precision, device) == "bf16"
     )
 
 
 def can_compile() -> bool:
-    """Whether torch.compile finds what it needs to make GPU kernels: triton, and a C compiler for triton."""
+    """Whether torch.compile can build GPU kernels: it needs triton and a C compiler."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     return find_spec("triton") is not None and compiler is not None

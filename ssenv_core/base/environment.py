@@ -1,4 +1,4 @@
-"""Versions, git revision, machine, and peak memory, as recorded with every result."""
+"""Versions, git revision, machine and peak memory, as recorded with every result."""
 
 import importlib.metadata
 import os
@@ -38,7 +38,7 @@ def environment(device: torch.device) -> dict:
 
 
 def git_revision() -> str | None:
-    """The checkout's commit, with "+changes" when files differ from it; None outside a git checkout."""
+    """The checkout's commit, with "+changes" if files differ; None outside a git checkout."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -46,14 +46,13 @@ def git_revision() -> str | None:
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + (
-            "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
+        changes = "+changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+        return git("rev-parse", "HEAD") + changes
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-INTERVAL = 0.5  # s between looks
+INTERVAL = 0.5  # s between samples of the memory
 
 
 @dataclass
@@ -64,30 +63,31 @@ class Peak:
 
 
 def own_process() -> list[psutil.Process]:
-    """The process that asks."""
+    """The current process."""
     return [psutil.Process()]
 
 
 def child_processes() -> list[psutil.Process]:
-    """All that the process that asks has started, and what those have."""
+    """All descendants of the current process."""
     return psutil.Process().children(recursive=True)
 
 
 @contextmanager
 def peak_memory(processes: Callable[[], Iterable[psutil.Process]] = own_process) -> Iterator[Peak]:
-    """Watch the resident memory of processes, all together, twice a second and at the end of the block."""
-    peak, done = Peak(), threading.Event()
+    """Sample the total resident memory of processes, twice a second and at the end of the block."""
+    peak = Peak()
+    done = threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         total = 0
         for process in processes():
-            with suppress(psutil.Error):  # it may end between being listed and being asked
+            with suppress(psutil.Error):  # the process may have ended since it was listed
                 total += process.memory_info().rss
         peak.megabytes = max(peak.megabytes, total / 2**20)
 
     def watch() -> None:
         while not done.wait(INTERVAL):
-            look()
+            sample()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -96,4 +96,4 @@ def peak_memory(processes: Callable[[], Iterable[psutil.Process]] = own_process)
     finally:
         done.set()
         watcher.join()
-        look()
+        sample()

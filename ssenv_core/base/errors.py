@@ -1,7 +1,7 @@
 """The one error that ssenv raises for a mistake of input or environment.
 
-Notebooks show its single line in place of a long traceback, and the command line prints it and exits with 1. Programming mistakes are
-plain `ValueError`s and keep their traceback.
+Notebooks show its single line instead of a traceback, and the command line prints it and exits with
+1. Programming mistakes are plain `ValueError`s and keep their traceback.
 """
 
 import difflib
@@ -13,12 +13,12 @@ class SsenvError(Exception):
 
 
 def install(extra: str) -> str:
-    """What an error says of a package that is an extra of ssenv."""
+    """How to install an extra of ssenv, as the end of an error line."""
     return f"in ssenv's folder, pip install -e '.[{extra}]'"
 
 
 def one_line(error: Exception) -> str:
-    """What another package's error says, without line breaks and not more than 200 characters."""
+    """The message of another package's error on one line, cut to 200 characters."""
     return " ".join(str(error).split())[:200]
 
 

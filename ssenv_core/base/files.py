@@ -1,6 +1,7 @@
 """Atomic writes, JSON and SHA-256 hashes of files.
 
-A file appears under its final name only when it is whole, so an interrupted or failed run leaves earlier outputs as they were.
+A file appears under its final name only when it is complete, so an interrupted or failed run leaves
+earlier outputs unchanged.
 """
 
 import hashlib
@@ -16,7 +17,9 @@ from ssenv_core.base.errors import SsenvError
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` (same suffix) that replaces it when the block ends well and is removed when it does not.
+    """Yield a temporary sibling of `path` (same suffix) that replaces it if the block succeeds.
+
+    Otherwise the temporary file is removed.
 
     Raises:
         SsenvError: the file system refuses the write (disk full, no permission).
@@ -49,7 +52,7 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def write_json(path: str | Path, value: object) -> Path:
-    """Write JSON atomically; NaN is refused rather than written as invalid JSON."""
+    """Write JSON atomically; NaN is refused, as it is not valid JSON."""
     return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

@@ -1,8 +1,7 @@
-"""Published and shipped weights: where they are looked for, how they are checked, and what to do without them."""
+"""Find and check weights: shipped files, and published ones from a folder, cache or download."""
 
 import os
 import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,12 +17,14 @@ from ssenv_core.base.files import read_json, sha256_file
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+HUB = "https://huggingface.co/"
+
 
 def require_shipped(path: Path) -> Path:
-    """A file that comes with the package, if its SHA-256 is the one in the .json beside it.
+    """Return the path of a shipped file after checking its SHA-256 against the .json beside it.
 
     Raises:
-        SsenvError: one of the two is missing, or the hashes differ.
+        SsenvError: one of the two files is missing, or the hashes differ.
     """
     sidecar = path.with_suffix(".json")
     for file in (path, sidecar):
@@ -38,36 +39,60 @@ def require_shipped(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Weights:
-    """One published file.
+    """Published weights: which files, and where to find them.
+
+    They are read from the folder that `folder_variable` names if it is set, else from a cache,
+    into which they are downloaded if they are not there.
 
     Attributes:
-        name: of what needs it, a codec or an embedding.
-        file: its name in the user's folder.
-        url: where it is published.
+        name: the codec, embedding or network that needs them, for messages.
         folder_variable: the environment variable that may name the user's folder.
-        fetch: gives the file's place in a cache, to which it is downloaded if need be.
-        sha256: its hash or the start of it; "" if none is known.
-        otherwise: what else a user can do who does not have it.
+        url: of the file, or of the repository on huggingface.co.
+        weights: file names in the folder; one of them is enough, and earlier ones are preferred.
+        others: names of files that are needed too.
+        sha256: hash of the file or the start of it; "" if none is known.
+        cache: the folder of the cache; "" for torch.hub's. Files of huggingface.co are in its own.
+        otherwise: what a user without the weights can do.
     """
 
     name: str
-    file: str
-    url: str
     folder_variable: str
-    fetch: Callable[["Weights"], str | Path]
+    url: str
+    weights: tuple[str, ...]
+    others: tuple[str, ...] = ()
     sha256: str = ""
-    otherwise: str = "do without it: the embedded codec melrvq_24khz needs no download"
+    cache: str = ""
+    otherwise: str = "use the embedded codec melrvq_24khz, which needs no download"
 
-    def load_into(self, model: nn.Module, entry: str | None = None) -> None:
-        """Load the file's tensors, or those of one of its entries, into a model that has exactly these.
+    def folder(self) -> Path:
+        """Return the folder that holds the files, after downloading them if necessary.
 
         Raises:
-            SsenvError: the file is not to be had, has another hash, or is not one of this model.
+            SsenvError: the user's folder lacks a file, or the download failed.
         """
-        path = self._find()
-        if not (found := sha256_file(path)).startswith(self.sha256):
-            raise self._not_to_be_had(
-                f"{path} has the sha256 {found[:16]}.. where {self.sha256[:16]}.. is expected, remove it"
+        if named := os.environ.get(self.folder_variable):
+            if not self._complete(Path(named)):
+                raise self.unavailable(f"{self.folder_variable} names {named}, which lacks them")
+            return Path(named)
+        try:
+            folder = self._from_hub() if self.url.startswith(HUB) else self._from_url()
+        except Exception as error:  # the download clients share no base class for their errors
+            raise self.unavailable(f"the download failed: {one_line(error)}") from error
+        if not self._complete(folder):
+            raise self.unavailable(f"{folder} lacks them")
+        return folder
+
+    def load_into(self, model: nn.Module, entry: str | None = None) -> None:
+        """Load the tensors of the one file, or of one of its entries, into a model.
+
+        Raises:
+            SsenvError: the file is unavailable, has another hash, or holds another model.
+        """
+        path = self.folder() / self.weights[0]
+        sha256 = sha256_file(path)
+        if not sha256.startswith(self.sha256):
+            raise self.unavailable(
+                f"{path} has the sha256 {sha256[:16]}.., expected {self.sha256[:16]}..: remove it"
             )
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -81,70 +106,56 @@ class Weights:
             AttributeError,
             ValueError,
         ) as error:
-            raise self._not_to_be_had(
-                f"{path} does not hold this model: {one_line(error)}"
-            ) from None
+            raise self.unavailable(f"{path} does not hold this model: {one_line(error)}") from None
 
-    def _find(self) -> Path:
-        if folder := os.environ.get(self.folder_variable):
-            path = Path(folder) / self.file
-            if not path.is_file():
-                raise self._not_to_be_had(
-                    f"{self.folder_variable} names {folder}, which does not hold it"
-                )
-            return path
-        try:
-            return Path(self.fetch(self))
-        except (
-            Exception
-        ) as error:  # the clients that download have no base in common for what they raise
-            raise self._not_to_be_had(f"the download failed: {one_line(error)}") from error
-
-    def _not_to_be_had(self, reason: str) -> SsenvError:
+    def unavailable(self, reason: str) -> SsenvError:
+        """The error for missing or unusable weights: which files, why, and what to do."""
         return SsenvError(
-            f"{self.name} needs its weights {self.file} ({reason}): put {self.url} under that name into a folder and set "
-            f"{self.folder_variable} to the folder, or unset it where a download is possible, or {self.otherwise}"
+            f"{self.name}: weights unavailable ({reason}): put {self._needed} from {self.url} "
+            f"into a folder and set {self.folder_variable} to it, or leave it unset where a "
+            f"download is possible, or {self.otherwise}"
         )
 
+    @property
+    def _needed(self) -> str:
+        return " and ".join([*self.others, " or ".join(self.weights)])
 
-def download(weights: Weights, path: Path) -> Path:
-    """The file at this place of a cache, downloaded if it is not there; it appears when it is whole and has the right hash."""
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(weights.url, str(path), weights.sha256)
-    return path
+    def _complete(self, folder: Path) -> bool:
+        return all((folder / file).is_file() for file in self.others) and any(
+            (folder / file).is_file() for file in self.weights
+        )
+
+    def _from_hub(self) -> Path:
+        for file in self.weights:
+            repository = self.url.removeprefix(HUB)
+            folder = Path(snapshot_download(repository, allow_patterns=[*self.others, file]))
+            if self._complete(folder):
+                break
+        return folder
+
+    def _from_url(self) -> Path:
+        folder = Path(self.cache or Path(torch.hub.get_dir()) / "checkpoints").expanduser()
+        path = folder / self.weights[0]
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(self.url, str(path), self.sha256)
+        return folder
 
 
-def in_torch_hub(weights: Weights) -> Path:
-    """The file in torch.hub's cache, where packages look that fetch their weights with it; as `download`."""
-    return download(weights, Path(torch.hub.get_dir()) / "checkpoints" / weights.file)
-
-
-SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
-
-
-@dataclass(frozen=True)
-class Published:
-    """One published network.
+@dataclass(frozen=True, kw_only=True)
+class TransformersWeights(Weights):
+    """Weights of a network of the package `transformers`.
 
     Attributes:
-        name: of the network, in messages.
-        repository: on huggingface.co.
-        folder_variable: the environment variable that may name the user's folder.
-        extra: of ssenv, which brings `transformers`.
-        files: that the folder holds beside the weights.
-        weights: the files of which it holds one, the best first.
+        extra: the extra of ssenv that installs `transformers`.
     """
 
-    name: str
-    repository: str
-    folder_variable: str
     extra: str
-    files: tuple[str, ...] = ("config.json",)
-    weights: tuple[str, ...] = (SAFETENSORS,)
+    weights: tuple[str, ...] = ("model.safetensors",)
+    others: tuple[str, ...] = ("config.json",)
 
     def package(self) -> ModuleType:
-        """`transformers`. Raises SsenvError where it is not installed."""
+        """Import `transformers`. Raises SsenvError where it is not installed."""
         try:
             import transformers
         except ImportError as error:
@@ -153,58 +164,29 @@ class Published:
             ) from error
         return transformers
 
-    def load(self, kind: str) -> tuple["PreTrainedModel", Path]:
-        """The network as the class `kind` of `transformers`, ready to be asked, and the folder it came from.
+    def load(self, class_name: str) -> tuple["PreTrainedModel", Path]:
+        """Load the network as a class of `transformers`, in evaluation mode, and name its folder.
 
         Raises:
-            SsenvError: `transformers` is not installed, or the weights are not to be had or not whole.
+            SsenvError: `transformers` is not installed, or the weights are unavailable or
+                incomplete.
         """
-        package, folder = self.package(), self._find()
-        spoken = package.logging.get_verbosity()
-        package.logging.set_verbosity_error()  # it lists every tensor that `kind` leaves in the file; those that it lacks are ours to name
+        package = self.package()
+        folder = self.folder()
+        verbosity = package.logging.get_verbosity()
+        # By default it lists every tensor of the file that the class leaves out.
+        package.logging.set_verbosity_error()
         try:
-            network, found = getattr(package, kind).from_pretrained(
+            network, loading = getattr(package, class_name).from_pretrained(
                 folder, local_files_only=True, output_loading_info=True
             )
-        except Exception as error:  # the package has no base for what it raises
-            raise SsenvError(
-                f"{folder} does not hold {self.name} ({one_line(error)}): {self._ways}"
+        except Exception as error:  # the package's errors share no base class
+            raise self.unavailable(
+                f"{folder} does not hold this model: {one_line(error)}"
             ) from error
         finally:
-            package.logging.set_verbosity(spoken)
-        if lacking := len(found["missing_keys"]) + len(found["mismatched_keys"]):
-            raise SsenvError(f"{folder} lacks {lacking} of {self.name}'s tensors: {self._ways}")
+            package.logging.set_verbosity(verbosity)
+        lacking = len(loading["missing_keys"]) + len(loading["mismatched_keys"])
+        if lacking:
+            raise self.unavailable(f"{folder} lacks {lacking} tensors")
         return network.eval(), folder
-
-    @property
-    def _needed(self) -> str:
-        return " and ".join([*self.files, " or ".join(self.weights)])
-
-    @property
-    def _ways(self) -> str:
-        return f"put {self._needed} of huggingface.co/{self.repository} into a folder and set {self.folder_variable} to it"
-
-    def _find(self) -> Path:
-        if named := os.environ.get(self.folder_variable):
-            if not self._whole(Path(named)):
-                raise SsenvError(
-                    f"{self.folder_variable} names {named}, which does not hold {self._needed}: {self._ways}"
-                )
-            return Path(named)
-        try:
-            for weights in self.weights:
-                folder = Path(
-                    snapshot_download(self.repository, allow_patterns=[*self.files, weights])
-                )
-                if self._whole(folder):
-                    break
-        except Exception as error:  # nor has the client that downloads
-            raise SsenvError(
-                f"the weights of {self.name} cannot be downloaded ({one_line(error)}): {self._ways}"
-            ) from error
-        return folder
-
-    def _whole(self, folder: Path) -> bool:
-        return all((folder / file).is_file() for file in self.files) and any(
-            (folder / file).is_file() for file in self.weights
-        )

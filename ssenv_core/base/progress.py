@@ -1,4 +1,4 @@
-"""Progress bars for people, progress lines for logs, and work spread over all cores."""
+"""Progress bars for terminals, progress lines for logs, and work on all cores."""
 
 import os
 import sys
@@ -13,19 +13,25 @@ LINE_SECONDS = 20.0
 
 
 def live_front_end() -> bool:
-    """Whether a notebook front end is attached to this kernel: Jupyter's server names the session, papermill and nbconvert do not."""
+    """Whether a notebook front end is attached to this kernel.
+
+    Jupyter's server names the session in the environment; papermill and nbconvert do not.
+    """
     return "JPY_SESSION_NAME" in os.environ or "VSCODE_PID" in os.environ
 
 
 class Progress:
-    """Counts `total` units of work: a context manager, whose `update` is called for those that are done. `track` is for plain loops.
+    """Count `total` units of work and show the progress: a context manager with `update`.
+
+    For plain loops use `track`.
 
     Args:
         total: units of work in all.
-        description: what is being done, e.g. "tokenize".
+        description: the work, e.g. "tokenize".
         unit: the name of one unit, e.g. "clip".
         initial: units done by an earlier, resumed run.
-        sound: seconds of sound in one unit; if given, the rate is shown in multiples of real time, too.
+        sound: seconds of sound in one unit; if given, the rate is also shown in multiples of real
+            time.
     """
 
     def __init__(
@@ -36,14 +42,13 @@ class Progress:
         initial: int = 0,
         sound: float | None = None,
     ) -> None:
-        self.total, self.initial, self.unit, self.description, self.sound = (
-            total,
-            initial,
-            unit,
-            description,
-            sound,
-        )
-        self.done, self.note = initial, ""
+        self.total = total
+        self.initial = initial
+        self.unit = unit
+        self.description = description
+        self.sound = sound
+        self.done = initial
+        self.note = ""
         interactive = live_front_end() or sys.stderr.isatty()
         self.bar = (
             tqdm(total=total, desc=description, unit=unit, initial=initial) if interactive else None
@@ -58,7 +63,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Units per second, of those that this run did."""
+        """Units per second in this run."""
         return (self.done - self.initial) / max(self.elapsed, 1e-9)
 
     def __enter__(self) -> "Progress":
@@ -106,7 +111,10 @@ def track(items: Iterable, total: int, description: str, unit: str = "it") -> It
 def on_all_cores(
     work: Callable[[Any], Any], items: Sequence, description: str, unit: str = "clip"
 ) -> Iterator:
-    """Yield work(item) of every item in order, as many at once as there are cores, showing progress. The first error ends it."""
+    """Yield work(item) of every item in order, on all cores, showing progress.
+
+    The first error ends it.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             yield from track(pool.map(work, items), len(items), description, unit)

@@ -12,7 +12,9 @@ from ssenv_core.base.files import atomic_path
 
 
 def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: dict) -> Path:
-    """Write tensors and a JSON-able metadata dict as one safetensors file, atomically; the same content gives the same bytes.
+    """Write tensors and JSON-able metadata as one safetensors file, atomically.
+
+    The same content gives the same bytes.
 
     Raises:
         SsenvError: the file system refuses the write (disk full, no permission).
@@ -20,9 +22,8 @@ def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: d
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         try:
-            save_file(
-                tensors, temporary, {"json": json.dumps(metadata)}
-            )  # in one entry, as safetensors writes several in random order
+            # One metadata entry: safetensors writes several in random order.
+            save_file(tensors, temporary, {"json": json.dumps(metadata)})
         except SafetensorError as error:
             raise SsenvError(f"cannot write {path}: {error}") from error
     return Path(path)
@@ -31,7 +32,10 @@ def save_tensors(path: str | Path, tensors: dict[str, torch.Tensor], metadata: d
 def load_tensors(
     path: str | Path, kind: str, made_by: str = ""
 ) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read a file of `save_tensors` whose metadata says it is of this `kind`, and which the notebook `made_by` writes.
+    """Read a file of `save_tensors` whose metadata has this `kind`.
+
+    Args:
+        made_by: the notebook that writes such files, for the message.
 
     Raises:
         SsenvError: the file is missing, damaged, or of another kind.
@@ -55,7 +59,10 @@ def _metadata(file: safe_open) -> dict:
 
 
 def save_state(path: str | Path, state: dict, metadata: dict) -> Path:
-    """Write a nested dict/list of tensors and JSON values (an optimizer's state_dict, say) as one safetensors file, atomically."""
+    """Write a nested dict/list of tensors and JSON values as one safetensors file, atomically.
+
+    An optimizer's state_dict is an example.
+    """
     tensors: dict[str, torch.Tensor] = {}
 
     def strip(value: object) -> object:
@@ -87,16 +94,20 @@ def load_state(path: str | Path, kind: str) -> tuple[dict, dict]:
 
 
 def resume_state(path: str | Path, kind: str, identity: dict) -> dict | None:
-    """The state in a file of a training with this JSON-able `identity`; None where there is no file, or one of another training that ended.
+    """Load the state of an interrupted or finished training with this JSON-able `identity`.
+
+    Returns:
+        None if there is no file, or one of another training that has finished.
 
     Raises:
-        SsenvError: it is of another training that was interrupted, or no readable state of this `kind`.
+        SsenvError: it is of another training that was interrupted, or not a readable state of this
+            `kind`.
     """
     if not Path(path).exists():
         return None
     state, metadata = load_state(path, kind)
-    found = metadata["identity"]
-    different = [name for name in identity if found.get(name) != identity[name]]
+    saved = metadata["identity"]
+    different = [name for name in identity if saved.get(name) != identity[name]]
     if not different:
         return state
     if metadata["finished"]:
@@ -106,12 +117,13 @@ def resume_state(path: str | Path, kind: str, identity: dict) -> dict | None:
         )
         return None
     raise SsenvError(
-        f"{path} is of an interrupted training with other {', '.join(different)}: remove it to start anew, or restore those to go on"
+        f"{path} is of an interrupted training with other {', '.join(different)}: "
+        "remove it to start anew, or restore those to go on"
     )
 
 
 def can_be_resumed(path: str | Path) -> bool:
-    """Whether a file holds a training state that is readable and, by its metadata, of a training that has not ended."""
+    """Whether a file holds a readable state of a training that has not finished."""
     try:
         with safe_open(path, framework="pt") as file:
             return _metadata(file).get("finished") is False

@@ -21,7 +21,7 @@ from ssenv_core.base.code import code_of
 from ssenv_core.base.devices import autocast, resolve_device
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import sha256_json
-from ssenv_core.base.pretrained import Published
+from ssenv_core.base.pretrained import TransformersWeights
 from ssenv_core.base.progress import track
 from ssenv_core.base.training_loop import EpochSettings, one_cycle, train_epochs
 from ssenv_core.classification.probes import Classification
@@ -31,7 +31,13 @@ from ssenv_core.data.recordings import Dataset
 if TYPE_CHECKING:
     from transformers import ASTForAudioClassification
 
-AST = Published("AST", "MIT/ast-finetuned-audioset-10-10-0.4593", "SSENV_AST_DIR", "ast")
+AST = TransformersWeights(
+    name="AST",
+    folder_variable="SSENV_AST_DIR",
+    url="https://huggingface.co/MIT/ast-finetuned-audioset-10-10-0.4593",
+    extra="ast",
+    otherwise="do without the pretrained AST",
+)
 SAMPLE_RATE, WINDOW, HOP, NUM_MELS = 16_000, 400, 160, 128
 PRETRAINED, SCRATCH = "AST, pretrained", "small AST, from scratch"
 RATES = {PRETRAINED: 1e-5, SCRATCH: 5e-4}

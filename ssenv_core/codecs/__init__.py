@@ -11,70 +11,63 @@ from ssenv_core.base.errors import SsenvError, did_you_mean
 from ssenv_core.base.pretrained import require_shipped
 from ssenv_core.codecs.dac import NAME as DAC_NAME
 from ssenv_core.codecs.dac import dac_levels, load_dac
-from ssenv_core.codecs.encodec import load_encodec, untrained_encodec
+from ssenv_core.codecs.encodec import RELEASES, encodec_levels, load_encodec
 from ssenv_core.codecs.melrvq.codec import MelRVQ, melrvq_levels
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.codecs.vocos_encodec import NAME as VOCOS_NAME
 from ssenv_core.codecs.vocos_encodec import load_vocos_encodec, vocos_levels
 
 WEIGHTS = Path(__file__).parent / "weights"
-
-
 PART_OF = {"esc10": "esc50"}  # the same clips in the same folds
 
 
 def load_codec(name: str, bandwidth: float = 6.0, device: str | torch.device = "cpu") -> Codec:
-    """Make a frozen codec.
+    """Load a frozen codec.
 
     Args:
         name: a key of CODECS.
-        bandwidth: kbps; 0.75 per level for the 24 kHz codecs, 1.5 for encodec_48khz, 0.86 for dac_44khz (8 is all of its levels).
+        bandwidth: kbps; 0.75 per level for the 24 kHz codecs, 1.5 for encodec_48khz, 0.86 for
+            dac_44khz (8 selects all of its levels).
         device: where its weights go.
 
     Raises:
-        SsenvError: no codec of this name, no such bandwidth, or its weights or package are missing or damaged.
+        SsenvError: no such codec or bandwidth, or its weights or package are missing or damaged.
     """
     if name not in CODECS:
         hint = did_you_mean(name, CODECS) or "there are"
         raise SsenvError(f"unknown codec {name!r}: {hint} ({', '.join(CODECS)})")
-    return CODECS[name][0](bandwidth).to(device)
+    load, _ = CODECS[name]
+    return load(bandwidth).to(device)
 
 
-def knows_fold(codec: Codec, dataset: str, fold: int) -> bool:
-    """Whether the codec's file says that it was fitted to this fold of a dataset: what it loses there is less than of new sounds."""
+def was_fitted_on(codec: Codec, dataset: str, fold: int) -> bool:
+    """Whether the codec's file says that it was fitted on this fold of a dataset.
+
+    It then loses less of these sounds than of new ones.
+    """
     if not isinstance(codec, MelRVQ) or codec.card.get("dataset") != PART_OF.get(dataset, dataset):
         return False
     return codec.card["heldout_fold"] != fold
 
 
 def codec_levels(name: str, bandwidth: float) -> int:
-    """The quantizer levels `n_q` of a key of CODECS at a bandwidth (kbps); needs neither weights nor the codec's package.
+    """The quantizer levels `n_q` of a codec at a bandwidth (kbps), without loading it.
 
     Raises:
         SsenvError: no such bandwidth.
     """
-    return CODECS[name][1](bandwidth)
+    _, levels = CODECS[name]
+    return levels(bandwidth)
 
 
 def _load_melrvq(bandwidth: float) -> MelRVQ:
     return MelRVQ.load(require_shipped(WEIGHTS / f"{MelRVQ.name}.safetensors"), bandwidth)
 
 
-def _levels_of(untrained: Callable[..., Codec], bandwidth: float) -> int:
-    return untrained(bandwidth=bandwidth).n_q
-
-
-# Each codec: with its weights at a bandwidth, and the levels it has there.
+# For each codec: load it at a bandwidth, and count its levels there.
 CODECS: dict[str, tuple[Callable[[float], nn.Module], Callable[[float], int]]] = {
     MelRVQ.name: (_load_melrvq, melrvq_levels),
-    "encodec_24khz": (
-        partial(load_encodec, "encodec_24khz"),
-        partial(_levels_of, partial(untrained_encodec, "encodec_24khz")),
-    ),
-    "encodec_48khz": (
-        partial(load_encodec, "encodec_48khz"),
-        partial(_levels_of, partial(untrained_encodec, "encodec_48khz")),
-    ),
+    **{name: (partial(load_encodec, name), partial(encodec_levels, name)) for name in RELEASES},
     VOCOS_NAME: (load_vocos_encodec, vocos_levels),
     DAC_NAME: (load_dac, dac_levels),
 }

@@ -1,4 +1,4 @@
-"""The inverse STFT of vocoders whose frames of `hop` samples line up with the waveform, as a convolution's do ("same" padding)."""
+"""The inverse STFT of vocoders with one frame per `hop` samples ("same" padding)."""
 
 import torch
 import torch.nn.functional as F
@@ -6,8 +6,11 @@ from torch import nn
 
 
 class InverseSTFT(nn.Module):
-    """`vocos.spectral_ops.ISTFT` with "same" padding, but for its check that the windows cover every sample: with Hann windows and a hop of
-    at most half of one they always do, and a program that depends on values cannot be exported."""
+    """`vocos.spectral_ops.ISTFT` with "same" padding, without its check of the window coverage.
+
+    Hann windows with a hop of at most half a window always cover every sample, and a program that
+    depends on values cannot be exported.
+    """
 
     def __init__(self, n_fft: int, hop: int) -> None:
         super().__init__()

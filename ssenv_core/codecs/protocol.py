@@ -1,11 +1,12 @@
-"""What every codec offers the rest of the study: waveforms to codes (B, Q, T) and back, and continuous latents.
+"""What every codec offers: waveforms to codes (B, Q, T) and back, and continuous latents.
 
-A codec is frozen here: no gradient, no training mode. Shapes: B items, S samples, Q quantizer levels (coarse first), T frames.
+A codec is frozen here: no gradient, no training mode. Shapes: B items, S samples, Q quantizer
+levels (coarse first), T frames.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 from ssenv_core.base.errors import SsenvError
 
-MIN_FRAMES = 8  # of a chunk: more than the seven that EnCodec's last convolution spans
+MIN_FRAMES = 8  # per chunk: more than the seven that EnCodec's last convolution spans
 
 
 class Codec(Protocol):
@@ -23,12 +24,14 @@ class Codec(Protocol):
         name: as used in parameters, e.g. "melrvq_24khz".
         sample_rate: Hz.
         frame_rate: frames per second; S samples give ceil(S * frame_rate / sample_rate) frames.
-        bandwidth: kbps, as asked for.
+        bandwidth: kbps, as requested.
         n_q: quantizer levels in use.
         codebook_size: codes per level.
-        codebooks: (n_q, codebook_size, D) float32, what each code adds to its frame: codes with close entries sound alike.
-        stochastic: `decode` draws noise.
-        token_hash: SHA-256 of everything that decides which codes a waveform gets; part of every token file's identity.
+        codebooks: (n_q, codebook_size, D) float32, what each code adds to its frame: codes with
+            close entries sound similar.
+        stochastic: whether `decode` draws noise.
+        token_hash: SHA-256 of everything that decides which codes a waveform gets; part of every
+            token file's identity.
     """
 
     name: str
@@ -42,15 +45,20 @@ class Codec(Protocol):
     token_hash: str
 
     def encode(self, wav: torch.Tensor) -> torch.Tensor:
-        """wav (B, 1, S) float in [-1, 1] at `sample_rate` -> codes (B, Q, T) int64 in [0, codebook_size)."""
+        """Encode wav (B, 1, S) float in [-1, 1] at `sample_rate`.
+
+        Returns:
+            Codes (B, Q, T) int64 in [0, codebook_size).
+        """
         ...
 
     def encode_long(self, wav: torch.Tensor, chunk_seconds: float = 30.0) -> torch.Tensor:
-        """The codes of `encode`, from chunks of the waveform one after another: its length takes no more memory than the codes do.
+        """Encode like `encode`, chunk by chunk: memory grows with the codes only.
 
-        Each chunk is given all that its frames depend on, so the codes are the same, and exactly so where one chunk is enough. Between
-        several, rounding may differ, as shorter tensors may be summed in another order, and a last bit can move a code between two
-        entries that lie all but equally far from a latent.
+        Each chunk includes all samples that its frames depend on, so the codes are the same, and
+        bit-equal where one chunk is enough. With several chunks, rounding may differ, because
+        shorter tensors may be summed in another order; a last bit can move a code between two
+        entries that are almost equally far from a latent.
 
         Raises:
             ValueError: `chunk_seconds` is less than 8 frames.
@@ -58,7 +66,10 @@ class Codec(Protocol):
         ...
 
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """codes (B, q, T) int64, the first q <= n_q levels -> wav (B, 1, S), whose noise is from `generator` or from PyTorch's own."""
+        """Decode codes (B, q, T) int64, the first q <= n_q levels, to wav (B, 1, S).
+
+        Noise is drawn from `generator`, or from PyTorch's default generator.
+        """
         ...
 
     def embed(self, wav: torch.Tensor) -> torch.Tensor:
@@ -66,37 +77,37 @@ class Codec(Protocol):
         ...
 
 
-def levels_for_bandwidth(
-    bandwidth: float, frame_rate: float, codebook_size: int, max_levels: int, name: str
-) -> int:
-    """The number of quantizer levels that carries `bandwidth` kbps: levels = bandwidth / (frame_rate * log2(codebook_size)).
+def levels_at(bandwidth: float, levels: Mapping[float, int], name: str) -> int:
+    """Look up the quantizer levels of a bandwidth.
+
+    Args:
+        bandwidth: kbps.
+        levels: the levels of every bandwidth of the codec.
+        name: of the codec, for the message.
 
     Raises:
         SsenvError: the codec has no such bandwidth.
     """
-    per_level = frame_rate * (codebook_size.bit_length() - 1) / 1000
-    levels = round(bandwidth / per_level)
-    if not 1 <= levels <= max_levels or abs(levels * per_level - bandwidth) > 1e-6:
-        raise SsenvError(
-            f"{name} has no {bandwidth:g} kbps: choose a multiple of {per_level:g} up to {max_levels * per_level:g}"
-        )
-    return levels
+    if bandwidth not in levels:
+        choices = ", ".join(f"{choice:g}" for choice in levels)
+        raise SsenvError(f"{name} has no {bandwidth:g} kbps: choose one of {choices}")
+    return levels[bandwidth]
 
 
 def chunks(
     wav: torch.Tensor, frames: int, hop: int, before: int = 0, after: int = 0
 ) -> Iterator[tuple[torch.Tensor, slice]]:
-    """Cut a waveform into chunks, each with the frames around it that its own depend on.
+    """Cut a waveform into chunks, each with the neighbouring frames that its own depend on.
 
     Args:
         wav: (..., S) float.
-        frames: of a chunk; the last one has the rest.
+        frames: per chunk; the last chunk has the rest.
         hop: samples per frame.
-        before: frames that a piece has before those of its chunk, where there are any.
-        after: likewise after them.
+        before: extra frames before those of the chunk, where they exist.
+        after: extra frames after those of the chunk, where they exist.
 
     Yields:
-        Each piece (..., s), and where among its frames those of the chunk lie.
+        Each piece (..., s), and the slice of its frames that belong to the chunk.
 
     Raises:
         ValueError: fewer than 8 frames.
@@ -111,17 +122,17 @@ def chunks(
         )
 
 
-def each_alone(function: Callable[[torch.Tensor], torch.Tensor], wav: torch.Tensor) -> torch.Tensor:
-    """`function` of each item of wav (B, 1, S), and its results (1, ...) side by side again.
+def map_items(function: Callable[[torch.Tensor], torch.Tensor], wav: torch.Tensor) -> torch.Tensor:
+    """Apply a function to each item of wav (B, 1, S) alone and concatenate its results (1, ...).
 
-    Kernels round differently for different batch sizes, an LSTM's above all, and a last bit can move a code to its neighbour: a clip gets
-    the same codes in every batch only if it never shares one. On a CPU this takes no longer.
+    Kernels, an LSTM's above all, round differently for different batch sizes, and a last bit can
+    change a code. Alone, a clip gets the same codes in every batch. On a CPU this takes no longer.
     """
     return torch.cat([function(item) for item in wav.split(1)])
 
 
 def weights_hash(definition: str, *parts: nn.Module) -> str:
-    """Hex SHA-256 of a definition and of the tensors, with their names, of the networks that carry it out."""
+    """Hex SHA-256 of a definition and of the named tensors of the networks that implement it."""
     digest = hashlib.sha256(definition.encode())
     for part in parts:
         for name, tensor in part.state_dict().items():

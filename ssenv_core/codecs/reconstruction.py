@@ -1,4 +1,4 @@
-"""Sounds through a codec and back: one, many, or a folder of files."""
+"""Encode and decode sounds: one waveform, several draws of it, or a folder of files."""
 
 from pathlib import Path
 
@@ -12,15 +12,19 @@ from ssenv_core.codecs.protocol import Codec
 
 
 def reconstruct(codec: Codec, wav: np.ndarray, device: str | torch.device = "cpu") -> np.ndarray:
-    """One waveform (S,) float32 at `codec.sample_rate` through the codec and back: (S,) float32, cropped or zero-padded to its length;
-    the same one at every call, as noise is drawn with seed 0."""
+    """Encode and decode one waveform (S,) float32 at `codec.sample_rate`.
+
+    Returns:
+        (S,) float32, cropped or zero-padded to its length; the same at every call, because noise is
+        drawn with seed 0.
+    """
     return reconstructions(codec, wav, device, 1)[0]
 
 
 def reconstructions(
     codec: Codec, wav: np.ndarray, device: str | torch.device, draws: int
 ) -> list[np.ndarray]:
-    """`reconstruct` with noise of the seeds 0 to draws - 1; of a codec that draws none, the one that there is."""
+    """`reconstruct` with noise of seeds 0 to draws - 1; once for a codec that draws none."""
     with torch.inference_mode():
         codes = codec.encode(torch.tensor(wav, dtype=torch.float32, device=device)[None, None])
         seeds = range(draws if codec.stochastic else 1)
@@ -28,17 +32,19 @@ def reconstructions(
             codec.decode(codes, torch.Generator(codes.device).manual_seed(seed))[0, 0].cpu().numpy()
             for seed in seeds
         ]
-    return [fit_length(one, len(wav)) for one in decoded]
+    return [fit_length(draw, len(wav)) for draw in decoded]
 
 
 def reconstruct_folder(
     source: Path, target: Path, codec: Codec, device: str | torch.device
 ) -> list[Path]:
-    """Write every audio file below `source` through the codec: the same name below `target`, as .wav at the codec's rate.
+    """Reconstruct every audio file below `source`, under its name with .wav below `target`.
+
+    The files have the codec's rate.
 
     Raises:
-        SsenvError: the folder is missing or empty, a file cannot be read, two files would get one name, or a file of the folder would be
-            overwritten.
+        SsenvError: the folder is missing or empty, a file cannot be read, two files would get the
+            same name, or a file of the folder would be overwritten.
     """
     files = list_audio(source)
     targets = [target / path.relative_to(source).with_suffix(".wav") for path in files]
@@ -49,7 +55,8 @@ def reconstruct_folder(
             raise SsenvError(f"{seen[name]} and {path} would both become {name}: rename one")
         if name.resolve() in originals:
             raise SsenvError(
-                f"{name} would be overwritten by the reconstruction of {path}: choose another output folder than {target}"
+                f"{name} would be overwritten by the reconstruction of {path}: "
+                f"choose another output folder than {target}"
             )
         seen[name] = path
     written = []

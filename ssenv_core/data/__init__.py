@@ -1,4 +1,7 @@
-"""Datasets by name. Loading reads tables only; sound is read clip by clip, and nothing is downloaded."""
+"""Datasets by name.
+
+Loading reads tables only; sound is read clip by clip, and nothing is downloaded.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +34,8 @@ def load_dataset(
         seed: synthetic only.
 
     Raises:
-        SsenvError: the name is unknown, the files are missing or damaged, or a number is out of range.
+        SsenvError: the name is unknown, the files are missing or damaged, or a number is out of
+            range.
     """
     if name not in DATASETS:
         hint = did_you_mean(name, DATASETS)

@@ -1,8 +1,10 @@
-"""Fetching the published datasets: resumed after an interruption, verified file by file, never half there under the final name.
+"""Download the published datasets: resumable, verified, and complete under the final name.
 
-Where to fetch and what to expect is soundata's registry; its list of MD5 sums per clip is itself fetched, and checked against the sum that
-the package carries. soundata's own downloader is not used: it neither resumes nor removes a broken archive, and it holds ESC-50's archive,
-which GitHub packs anew from the head of a repository, to one fixed sum that an edit of that repository's README has made wrong.
+Addresses and checksums come from soundata's registry; its list of MD5 sums per clip is downloaded
+too, and checked against the sum in the package. soundata's own downloader is not used: it neither
+resumes nor removes a broken archive, and it expects one fixed sum for ESC-50's archive, which
+GitHub packs again from the head of a repository whose README has changed since. Nor is pooch,
+which librosa uses: it starts an interrupted download again.
 """
 
 import gzip
@@ -32,7 +34,7 @@ _CHUNK = 1 << 20  # bytes
 
 @dataclass(frozen=True)
 class Published:
-    """A dataset's official archive, and the list of its files with their MD5 sums."""
+    """A dataset's official archive, and the index of its files with their MD5 sums."""
 
     title: str
     folder: str  # the archive's top folder
@@ -46,16 +48,16 @@ class Published:
 
 
 def download(name: str, data_root: str | Path) -> Path:
-    """Fetch esc50 (esc10 is part of it) or urbansound8k into a folder below `data_root` that `load_dataset` then finds.
+    """Download esc50 (which contains esc10) or urbansound8k below `data_root` for `load_dataset`.
 
-    A copy that is there and verifies is left alone; an interrupted download goes on where it stopped if the server can.
+    A complete copy is kept; an interrupted download is resumed if the server supports it.
 
     Returns:
         The dataset's folder.
 
     Raises:
-        SsenvError: the name has no download, the network, the disk or the server fails, what was received does not verify, or a copy is
-            there that does not verify (it is not touched).
+        SsenvError: the name has no download, the network, the disk or the server fails, the
+            received files do not verify, or an existing copy does not verify (it is not touched).
     """
     sizes = {
         "esc50": ("ESC-50", "ESC-50-master", 0.65, 0.9),
@@ -64,14 +66,14 @@ def download(name: str, data_root: str | Path) -> Path:
     name = "esc50" if name == "esc10" else name
     if name not in sizes:
         raise SsenvError(
-            f"no download for dataset {name!r}: esc50, esc10 and urbansound8k have one, synthetic and folder need none"
+            f"no download for dataset {name!r}: esc50, esc10 and urbansound8k have one, "
+            "synthetic and folder need none"
         )
     title, folder, archive_gigabytes, unpacked_gigabytes = sizes[name]
 
-    registry = importlib.import_module(
-        f"soundata.datasets.{name}"
-    )  # here, not above: it takes seconds
-    archive, index = registry.REMOTES["all"], registry.INDEXES[registry.INDEXES["default"]].remote
+    registry = importlib.import_module(f"soundata.datasets.{name}")  # here, as it takes seconds
+    archive = registry.REMOTES["all"]
+    index = registry.INDEXES[registry.INDEXES["default"]].remote
     published = Published(
         title,
         folder,
@@ -87,7 +89,7 @@ def download(name: str, data_root: str | Path) -> Path:
 
 
 def install(published: Published, root: Path) -> Path:
-    """Fetch, unpack and verify a dataset below `root`; see `download`."""
+    """Download, unpack and verify a dataset below `root`; see `download`."""
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -106,14 +108,14 @@ def install(published: Published, root: Path) -> Path:
         return folder
 
     archive_file = root / published.archive_name
-    fetched = (
-        sum(path.stat().st_size for path in (archive_file, _part_of(archive_file)) if path.exists())
-        / 1e9
-    )
+    files = [path for path in (archive_file, _part_of(archive_file)) if path.exists()]
+    fetched = sum(path.stat().st_size for path in files) / 1e9
     needed = max(0.0, published.archive_gigabytes - fetched) + published.unpacked_gigabytes
-    if (free := shutil.disk_usage(root).free / 1e9) < needed:
+    free = shutil.disk_usage(root).free / 1e9
+    if free < needed:
         raise SsenvError(
-            f"unpacking {published.title} takes {needed:.1f} GB at {root}, {free:.1f} GB are free: free some or name another folder"
+            f"unpacking {published.title} takes {needed:.1f} GB at {root}, {free:.1f} GB are free: "
+            "free some or name another folder"
         )
     archive = fetch(
         published.archive_url,
@@ -127,13 +129,15 @@ def install(published: Published, root: Path) -> Path:
         if problem:
             archive.unlink()
             raise SsenvError(
-                f"the archive from {published.archive_url} was refused and removed: {problem}; run the same command again"
+                f"the archive from {published.archive_url} was refused and removed: {problem}; "
+                "run the same command again"
             )
         (unpacked / published.folder).rename(folder)
         archive.unlink()
     except OSError as error:
         raise SsenvError(
-            f"cannot unpack {archive}: {error.strerror or error}; the archive is kept, run the same command again"
+            f"cannot unpack {archive}: {error.strerror or error}; the archive is kept, "
+            "run the same command again"
         ) from error
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
@@ -145,16 +149,19 @@ def _part_of(path: Path) -> Path:
 
 
 def fetch(url: str, path: Path, what: str, md5: str | None = None) -> Path:
-    """Download one file. Bytes gather in `path` + ".part", which a later call continues; `path` appears only when it is complete.
+    """Download one file; `path` appears only when it is complete.
+
+    Until then the bytes are in `path` + ".part", from which a later call continues.
 
     Args:
         url: http(s) address.
-        path: where the file goes; one that is there (and has the sum) is kept.
+        path: the target; an existing file (with the right sum) is kept.
         what: what it is and how large, for messages.
-        md5: hex sum to require, or None to check nothing but the length.
+        md5: the expected hex sum, or None to check the length only.
 
     Raises:
-        SsenvError: the host cannot be reached or refuses, the transfer stops, the disk is full, or the sum differs (the file is removed).
+        SsenvError: the host cannot be reached or refuses, the transfer stops, the disk is full, or
+            the sum differs (the file is removed).
     """
     if path.exists() and (md5 is None or _md5(path) == md5):
         return path
@@ -171,14 +178,17 @@ def fetch(url: str, path: Path, what: str, md5: str | None = None) -> Path:
             received, reason = _receive(response, part, start, total, what)
         if reason or (total is not None and received < total):
             raise SsenvError(
-                f"the download of {what} from {host} stopped after {received / 1e6:.1f} MB ({reason or 'connection closed'}): "
-                "run the same command again to go on"
+                f"the download of {what} from {host} stopped after {received / 1e6:.1f} MB "
+                f"({reason or 'connection closed'}): run the same command again to go on"
             )
-    if md5 is not None and (found := _md5(part)) != md5:
-        part.unlink()
-        raise SsenvError(
-            f"{what}: {url} has the MD5 sum {found} where {md5} is expected; it was removed, run the same command again"
-        )
+    if md5 is not None:
+        received_md5 = _md5(part)
+        if received_md5 != md5:
+            part.unlink()
+            raise SsenvError(
+                f"{what}: {url} has the MD5 sum {received_md5}, expected {md5}; it was removed, "
+                "run the same command again"
+            )
     part.replace(path)
     return path
 
@@ -186,16 +196,16 @@ def fetch(url: str, path: Path, what: str, md5: str | None = None) -> Path:
 def _open(url: str, start: int, what: str) -> http.client.HTTPResponse | None:
     """The response to a request for the bytes from `start` on, None if there are no more."""
     host = urlsplit(url).netloc
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    request = urllib.request.Request(url, headers=headers)
     try:
-        return urllib.request.urlopen(
-            urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {}),
-            timeout=_TIMEOUT,
-        )
+        return urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return None
         raise SsenvError(
-            f"{host} answers {error.code} {error.reason} to the download of {what}: try again later ({url})"
+            f"{host} answers {error.code} {error.reason} to the download of {what}: "
+            f"try again later ({url})"
         ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
@@ -207,9 +217,13 @@ def _open(url: str, start: int, what: str) -> http.client.HTTPResponse | None:
 def _receive(
     response: http.client.HTTPResponse, part: Path, start: int, total: int | None, what: str
 ) -> tuple[int, str]:
-    """Append (from `start`) what arrives to `part`. Returns the bytes there are now and why it stopped early, "" if it did not."""
+    """Append the body of the response to `part`, which has `start` bytes.
+
+    Returns:
+        The size of the part in bytes, and why the transfer stopped early, "" if it did not.
+    """
     received = start
-    pause = 1.0 if sys.stderr.isatty() else 20.0  # a log wants fewer lines
+    pause = 1.0 if sys.stderr.isatty() else 20.0  # s between lines; fewer in a log
     try:
         with (
             open(part, "ab" if start else "wb") as file,
@@ -227,7 +241,7 @@ def _receive(
 
 
 def _unpack(archive: Path, folder: Path) -> str:
-    """Unpack a zip or tar archive. Returns what is wrong with it, "" if nothing is."""
+    """Unpack a zip or tar archive; returns its fault, or ""."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
@@ -241,14 +255,17 @@ def _unpack(archive: Path, folder: Path) -> str:
 
 
 def _problem(index: dict, folder: Path) -> str:
-    """How a folder differs from soundata's index of the dataset, "" if it does not."""
-    missing, invalid = (
-        found["clips"] for found in validate_index(index, str(folder), verbose=False)
-    )
+    """How a folder differs from soundata's index of the dataset, or ""."""
+    all_missing, all_invalid = validate_index(index, str(folder), verbose=False)
+    missing = all_missing["clips"]
+    invalid = all_invalid["clips"]
     if not missing and not invalid:
         return ""
     first = next(iter((missing or invalid).values()))[0]
-    return f"{len(missing)} of its {len(index['clips'])} clips are missing and {len(invalid)} have wrong checksums (first: {Path(first).name})"
+    return (
+        f"{len(missing)} of its {len(index['clips'])} clips are missing and {len(invalid)} have "
+        f"wrong checksums (first: {Path(first).name})"
+    )
 
 
 def _md5(path: Path) -> str:

@@ -1,8 +1,9 @@
 """ESC-50 and its subset ESC-10: 5 s clips of 50 (10) classes in 5 official folds.
 
-K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 2015. Licence: CC BY-NC 3.0 as a whole, CC BY 3.0 for ESC-10.
-The official wav files and any other encoding of them under the same stems are read alike. Clips of one recording share a fold, but for
-nine clips of four recordings (freesound 131943, 134049, 209698, 234879) in folds 2 to 5: `Clip.recording` tells.
+K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 2015. Licence: CC BY-NC 3.0,
+ESC-10 CC BY 3.0. The official wav files may be replaced by any other encoding under the
+same stems. Clips of one recording share a fold, except for nine clips of four recordings (freesound
+131943, 134049, 209698, 234879) in folds 2 to 5: `Clip.recording` identifies them.
 """
 
 from pathlib import Path
@@ -16,7 +17,8 @@ def load_esc50(data_root: str | Path | None, duration: float = 5.0, esc10: bool 
     """Load ESC-50, or ESC-10 with labels 0 to 9 in the order of ESC-50's.
 
     Args:
-        data_root: the folder with meta/ and audio/, or its parent if that folder is named as by the official archive or soundata.
+        data_root: the folder with meta/ and audio/, or its parent if that folder has the name that
+            the official archive or soundata gives it.
         duration: seconds of a clip that are read; 5.0 is the whole clip.
         esc10: only the ten classes of ESC-10.
 
@@ -33,12 +35,8 @@ def load_esc50(data_root: str | Path | None, duration: float = 5.0, esc10: bool 
         if not rows:
             raise SsenvError(f"{table} marks no clip as esc10: it is not the official table")
     audio = audio_by_stem(root / "audio")
-    refuse_missing(
-        [row["filename"] for row in rows if Path(row["filename"]).stem not in audio],
-        len(rows),
-        table,
-        "esc50",
-    )
+    missing = [row["filename"] for row in rows if Path(row["filename"]).stem not in audio]
+    refuse_missing(missing, len(rows), table, "esc50")
 
     classes = sorted({(integer(row, "target", table), row["category"]) for row in rows})
     label = {target: index for index, (target, _) in enumerate(classes)}
@@ -52,6 +50,5 @@ def load_esc50(data_root: str | Path | None, duration: float = 5.0, esc10: bool 
         )
         for row in rows
     )
-    return Dataset(
-        "esc10" if esc10 else "esc50", tuple(category for _, category in classes), clips, duration
-    )
+    class_names = tuple(category for _, category in classes)
+    return Dataset("esc10" if esc10 else "esc50", class_names, clips, duration)

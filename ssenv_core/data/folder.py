@@ -1,8 +1,9 @@
 """Any folder of audio files as a dataset.
 
-Labels come from `labels.csv` in the folder (columns filename, label and, optionally, fold; only the files it lists are used), else from the
-first sub-folder on a file's path, else the file is "unlabelled". Where no fold is given, a hash of the file's name puts it into one of
-five: the same file lands in the same fold in every copy, whatever lies beside it, so folds are only roughly equal in size.
+Labels come from `labels.csv` in the folder (columns filename, label and, optionally, fold; only the
+files it lists are used), else from the first sub-folder on a file's path, else it is
+"unlabelled". Where no fold is given, a hash of the file's name selects one of five: a file has the
+same fold in every copy, whatever other files there are, so folds are only roughly equal in size.
 """
 
 import hashlib
@@ -19,13 +20,15 @@ UNLABELLED = "unlabelled"
 
 
 def load_folder(data_root: str | Path | None) -> Dataset:
-    """Load a folder; clips are named by their path below it and ordered by name, classes are ordered by name.
+    """Load a folder; clips are named by their path below it, clips and classes ordered by name.
 
     Args:
-        data_root: the folder; longer files are cut to 5 seconds, shorter ones zero-padded at the end.
+        data_root: the folder; longer files are cut to 5 seconds, shorter ones zero-padded at the
+            end.
 
     Raises:
-        SsenvError: there is no such folder, it holds no audio, or labels.csv is damaged or lists a file that is not there.
+        SsenvError: there is no such folder, it holds no audio, or labels.csv is damaged or lists a
+            file that is not there.
     """
     if data_root is None:
         raise SsenvError("dataset folder needs data_root, the folder that holds the audio files")

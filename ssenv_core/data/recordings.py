@@ -15,7 +15,7 @@ from ssenv_core.base.augmentation import change_speed, draw_speed, vary
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import sha256_json
 
-LATEST = 0.05  # s, of the beginning of a varied sound: more than any codec's frame
+LATEST = 0.05  # s, latest start of a varied sound: longer than any codec's frame
 
 
 class Source(Protocol):
@@ -25,19 +25,19 @@ class Source(Protocol):
         """The sound (S,) float32 in [-1, 1], S = round(duration * sample_rate)."""
 
     def native_rate(self) -> int:
-        """Hz: the rate it was recorded or made at."""
+        """Hz: the rate at which it was recorded or synthesised."""
 
     def identity(self) -> list:
-        """JSON-able values that are the same wherever the same sound is, and of most other sounds others."""
+        """JSON-able values that are equal for the same sound and differ for most other sounds."""
 
     @property
     def modified(self) -> int:
-        """Changes when the content does on this machine: ns since 1970, or 0."""
+        """A number that changes with the content on this machine: ns since 1970, or 0."""
 
 
 @dataclass(frozen=True)
 class AudioFile:
-    """A clip in a file: the first `duration` seconds of it, zero-padded at the end if it is shorter."""
+    """A clip in a file: its first `duration` seconds, zero-padded at the end if it is shorter."""
 
     path: Path
     size: int  # bytes
@@ -58,15 +58,18 @@ class AudioFile:
 
 @dataclass(frozen=True)
 class Varied:
-    """Another source's sound at another speed, from a little later on, filtered, and at another level: see `augmentation`."""
+    """Another source's sound at another speed, start and level, and filtered.
+
+    See `base.augmentation`.
+    """
 
     source: Source
     seed: int
 
     def read(self, sample_rate: int, duration: float) -> np.ndarray:
         rng = torch.Generator().manual_seed(self.seed)
-        later = int(torch.randint(round(LATEST * sample_rate), (), generator=rng))
-        wav = torch.from_numpy(self.source.read(sample_rate, duration)[later:])[None]
+        start = int(torch.randint(round(LATEST * sample_rate), (), generator=rng))
+        wav = torch.from_numpy(self.source.read(sample_rate, duration)[start:])[None]
         varied = vary(change_speed(wav, draw_speed(rng)), rng)[0].numpy()
         return fit_length(varied, round(duration * sample_rate))
 
@@ -83,8 +86,13 @@ class Varied:
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled clip. `label` indexes the dataset's `class_names`; `fold` counts from 1; `recording` is what it was cut from, if others
-    were too."""
+    """One labelled clip.
+
+    Attributes:
+        label: index into the dataset's `class_names`.
+        fold: counts from 1.
+        recording: the recording that it was cut from, if other clips were too.
+    """
 
     name: str
     label: int
@@ -97,7 +105,8 @@ class Clip:
 class Dataset:
     """Labelled clips of one nominal duration (seconds).
 
-    `missing_folds` are folds that the dataset officially has and this copy lacks: folds are never renumbered or reshuffled to hide them.
+    `missing_folds` are official folds that this copy lacks: folds are never renumbered or
+    reshuffled to hide them.
     """
 
     name: str
@@ -116,19 +125,26 @@ class Dataset:
 
     @property
     def files(self) -> list[Path]:
-        """The audio files of its clips; none for synthesised sound, nor for variations, whose files are those of other clips."""
+        """The audio files of its clips; synthesised sounds and variations have none."""
         return [clip.source.path for clip in self.clips if isinstance(clip.source, AudioFile)]
 
     @cached_property
     def native_rate(self) -> int:
-        """Hz: the rate that most of its clips have, of several that as many have the highest. Raises SsenvError for a file without one."""
+        """The most frequent rate of its clips in Hz, the highest one of a tie.
+
+        Raises:
+            SsenvError: a file has no readable rate.
+        """
         rates = Counter(clip.source.native_rate() for clip in self.clips)
         return max(rates, key=lambda rate: (rates[rate], rate))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 of what tells datasets apart: duration, classes, and every clip's name, label, fold and file size (or recipe), not
-        its samples. Variations follow from the clips and are left out."""
+        """Hex SHA-256 that identifies the dataset.
+
+        It covers the duration, the classes, and every clip's name, label, fold and file size (or
+        recipe), not its samples. Variations follow from the clips and are left out.
+        """
         recorded = [clip for clip in self.clips if not isinstance(clip.source, Varied)]
         clips = [[clip.name, clip.label, clip.fold, *clip.source.identity()] for clip in recorded]
         return sha256_json([self.name, self.duration, self.class_names, clips])
@@ -148,16 +164,16 @@ class Dataset:
 
         Args:
             folds: folds to keep; None keeps all.
-            exclude_folds: folds to leave out, with every clip of a recording that is in one of them too.
+            exclude_folds: folds to leave out, with every clip of a recording that is also in one
+                of them.
 
         Raises:
             SsenvError: a named fold holds no clip, or nothing is left.
         """
         for fold in (*(folds or ()), *exclude_folds):
             if fold not in self.folds:
-                raise SsenvError(
-                    f"{self.name} has no fold {fold} here: it has {', '.join(map(str, self.folds))}"
-                )
+                present = ", ".join(map(str, self.folds))
+                raise SsenvError(f"{self.name} has no fold {fold} here: it has {present}")
         held_out = {clip.recording for clip in self.clips if clip.fold in exclude_folds} - {""}
         wanted = (
             clip
@@ -175,17 +191,16 @@ class Dataset:
 def with_variations(
     dataset: Dataset, count: int, exclude_folds: Collection[int], seed: int
 ) -> Dataset:
-    """The dataset, and behind it `count` variations of each clip that is not in one of `exclude_folds`, as clips NAME~1, NAME~2, ..."""
+    """Append `count` variations of each clip that is not in one of `exclude_folds`.
 
-    def varied(clip: Clip, number: int) -> Clip:
+    They are clips NAME~1, NAME~2, ...
+    """
+
+    def vary_clip(clip: Clip, number: int) -> Clip:
         name = f"{clip.name}~{number}"
-        return replace(
-            clip, name=name, source=Varied(clip.source, int(sha256_json([seed, name])[:12], 16))
-        )
+        clip_seed = int(sha256_json([seed, name])[:12], 16)
+        return replace(clip, name=name, source=Varied(clip.source, clip_seed))
 
     training = [clip for clip in dataset.clips if clip.fold not in exclude_folds]
-    return replace(
-        dataset,
-        clips=dataset.clips
-        + tuple(varied(clip, number + 1) for number in range(count) for clip in training),
-    )
+    variations = [vary_clip(clip, number + 1) for number in range(count) for clip in training]
+    return replace(dataset, clips=(*dataset.clips, *variations))

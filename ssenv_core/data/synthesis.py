@@ -1,6 +1,7 @@
-"""Building blocks of synthesised environmental sound: shaped noise, struck resonances, scattered events, periodic waves, a room.
+"""Building blocks of synthesised sound: noise, resonances, scattered events, waves, a room.
 
-Pure functions of a random generator and parameters, all at `RATE`; what they add up to is in `synthetic.py`.
+Pure functions of a random generator and parameters, all at `RATE`; `synthetic_classes` combines
+them.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,12 @@ def log_uniform(
 
 
 def wander(rng: np.random.Generator, t: np.ndarray, rate: float) -> np.ndarray:
-    """A smooth random curve of about unit variance with `rate` independent values per second, at times t (seconds, any shape)."""
+    """A smooth random curve of about unit variance at times t.
+
+    Args:
+        t: seconds, any shape.
+        rate: independent values per second.
+    """
     knots = np.arange(0, t.max() + 4 / rate, 1 / rate)
     fine = np.linspace(0, knots[-1], 8 * len(knots))
     return np.interp(t, fine, CubicSpline(knots, rng.standard_normal(len(knots)))(fine))
@@ -33,20 +39,23 @@ def wander(rng: np.random.Generator, t: np.ndarray, rate: float) -> np.ndarray:
 def noise(
     rng: np.random.Generator, n: int, surface: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Gaussian noise (n,) of unit RMS whose magnitude over frequency f (1, F) in Hz and time t (T, 1) in s is `surface(f, t)`.
+    """Gaussian noise (n,) of unit RMS with a given magnitude over frequency and time.
 
-    Overlap-add of independent frames under a sine window, whose squares add up to one at half overlap: no ripple at the frame rate.
+    Independent frames are overlap-added under a sine window, whose squares add up to one at half
+    overlap: no ripple at the frame rate.
+
+    Args:
+        surface: frequency f (1, F) in Hz and time t (T, 1) in s -> magnitude (T, F).
     """
     size = 2048
     hop = size // 2
     count = n // hop + 2
-    f, t = fft.rfftfreq(size, 1 / RATE)[None], np.arange(count)[:, None] * hop / RATE
-    spectrum = rng.standard_normal((count, 2 * f.shape[1]), dtype=np.float32).view(
-        np.complex64
-    ) * surface(f, t).astype(np.float32)
-    frames = fft.irfft(spectrum, size) * np.sin(np.pi * (np.arange(size) + 0.5) / size).astype(
-        np.float32
-    )
+    f = fft.rfftfreq(size, 1 / RATE)[None]
+    t = np.arange(count)[:, None] * hop / RATE
+    spectrum = rng.standard_normal((count, 2 * f.shape[1]), dtype=np.float32).view(np.complex64)
+    spectrum = spectrum * surface(f, t).astype(np.float32)
+    window = np.sin(np.pi * (np.arange(size) + 0.5) / size).astype(np.float32)
+    frames = fft.irfft(spectrum, size) * window
     wav = (frames[1:, :hop] + frames[:-1, hop:]).ravel()[:n]
     return wav / wav.std()
 
@@ -58,30 +67,31 @@ def modes(
     hertz: tuple[float, float],
     decay: tuple[float, float],
 ) -> np.ndarray:
-    """(count, length * RATE) struck resonances: damped sinusoids with log-uniform frequency (Hz) and decay time (s)."""
+    """Struck resonances (count, length * RATE): damped sinusoids.
+
+    Args:
+        length: seconds.
+        hertz, decay: ranges of the log-uniform frequency (Hz) and decay time (s).
+    """
     time = np.arange(round(length * RATE), dtype=np.float32) / RATE
-    frequency, tau = (
-        log_uniform(rng, *hertz, (count, 1)).astype(np.float32),
-        log_uniform(rng, *decay, (count, 1)).astype(np.float32),
-    )
+    frequency = log_uniform(rng, *hertz, (count, 1)).astype(np.float32)
+    tau = log_uniform(rng, *decay, (count, 1)).astype(np.float32)
     return np.sin(2 * np.pi * frequency * time) * np.exp(-time / tau)
 
 
 def scatter(n: int, onsets: np.ndarray, grains: np.ndarray) -> np.ndarray:
-    """Sum of grains (G, L) placed at sample positions onsets (G,) in silence (n,); what lies outside is cut."""
+    """Add grains (G, L) to silence (n,) at sample positions onsets (G,); the ends are cut."""
     index = np.round(onsets).astype(int)[:, None] + np.arange(grains.shape[1])
     inside = (index >= 0) & (index < n)
     return np.bincount(index[inside], weights=grains[inside], minlength=n)
 
 
 def room(rng: np.random.Generator, wav: np.ndarray, decay: float, wet: float) -> np.ndarray:
-    """The sound with a diffuse tail that falls by 60 dB in `decay` seconds and carries `wet` of the direct sound's amplitude."""
+    """Add a diffuse tail: 60 dB decay in `decay` s, `wet` times the amplitude of the sound."""
     time = np.arange(round(decay * RATE), dtype=np.float32) / RATE
     tail = rng.standard_normal(len(time), dtype=np.float32) * np.exp(-6.9 * time / decay)
-    return (
-        wav
-        + wet / np.linalg.norm(tail) * signal.oaconvolve(wav.astype(np.float32), tail)[: len(wav)]
-    )
+    echo = signal.oaconvolve(wav.astype(np.float32), tail)[: len(wav)]
+    return wav + wet / np.linalg.norm(tail) * echo
 
 
 def wavetable(
@@ -99,6 +109,6 @@ def wavetable(
 
 
 def backdrop(rng: np.random.Generator, n: int) -> np.ndarray:
-    """What a microphone hears when nothing happens: noise of unit RMS, mostly low."""
+    """The background of a quiet recording: noise of unit RMS, mostly at low frequencies."""
     tilt = rng.uniform(0.4, 0.9)
     return noise(rng, n, lambda f, t: (f + 40) ** -tilt)

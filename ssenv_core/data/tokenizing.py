@@ -1,7 +1,8 @@
-"""Turns a dataset into tokens on all cores, and goes on where an interrupted run stopped.
+"""Encode a dataset into tokens on all cores, resuming an interrupted run.
 
-Each clip is read and encoded alone and on one thread, as many clips at once as torch may use threads: the codes of a clip depend neither on
-the clips beside it nor on the number of cores. Of token files it knows only where their finished parts wait for the rest.
+Each clip is read and encoded alone and on one thread, as many clips at once as torch may use
+threads: the codes of a clip depend neither on other clips nor on the number of cores. Finished
+parts of a token file are kept beside it until the file is written.
 """
 
 import hashlib
@@ -39,15 +40,17 @@ def tokenize(
     path: str | Path | None = None,
     report: Callable[[dict[str, float]], object] | None = None,
 ) -> TokenSet:
-    """Encode every clip: one on each core at a time, or on a GPU one at a time while the cores read the next.
+    """Encode every clip: one per core, or on a GPU one at a time while the cores read the next.
 
     Clips that are silent throughout are kept, with no active frame, and named in the log.
 
     Args:
         device: where the codec is.
-        path: the token file that `save_tokens` will write. Until then every 64 finished clips are kept beside it, and those that an
-            interrupted run left there are not encoded again, unless they are damaged or of other clips, another codec, code or device.
-        report: is given at the end what this run did: its "clips", "seconds", "clips/s" and "x real time".
+        path: the token file that `save_tokens` will write. Until then every 64 finished clips are
+            kept beside it. Those of an interrupted run are not encoded again, unless they are
+            damaged or belong to other clips, another codec, code or device.
+        report: called at the end with the "clips", "seconds", "clips/s" and "x real time" of this
+            run.
 
     Raises:
         SsenvError: a clip cannot be read, or finished ones cannot be written.
@@ -69,11 +72,8 @@ def tokenize(
         dataset.clips[start : start + CLIPS_PER_PART]
         for start in range(0, len(dataset), CLIPS_PER_PART)
     ]
-    settings = {
-        **metadata,
-        "dataset_fingerprint": None,
-        "device": device.type,
-    }  # repairing one clip leaves the parts of others usable
+    # Without the dataset's fingerprint, repairing one clip leaves the parts of others usable.
+    settings = {**metadata, "dataset_fingerprint": None, "device": device.type}
     settings["code"] = code_of(__name__)
     store = None if path is None else PartStore(parts_folder(path), parts, settings)
     finished = store.load() if store else {}
@@ -96,33 +96,31 @@ def tokenize(
             }
             if store:
                 store.save(number, finished[number])
-    made = {
+    tensors = {
         name: torch.cat([finished[number][name] for number in range(len(parts))])
         for name in PER_CLIP
     }
+    audible = tensors["active"].any(1).tolist()
     silent = [
-        clip.name
-        for clip, any_active in zip(dataset.clips, made["active"].any(1).tolist(), strict=True)
-        if not any_active
+        clip.name for clip, any_active in zip(dataset.clips, audible, strict=True) if not any_active
     ]
     if silent:
         print(f"tokenize: {len(silent)} silent throughout: {', '.join(silent)}", flush=True)
     if report:
-        seconds, rate = progress.elapsed, progress.rate
         report(
             {
                 "clips": len(dataset) - done,
-                "seconds": seconds,
-                "clips/s": rate,
-                "x real time": rate * dataset.duration,
+                "seconds": progress.elapsed,
+                "clips/s": progress.rate,
+                "x real time": progress.rate * dataset.duration,
             }
         )
     return TokenSet(
-        codes=made["codes"].to(torch.int64),
+        codes=tensors["codes"].to(torch.int64),
         labels=torch.tensor([clip.label for clip in dataset.clips]),
         folds=torch.tensor([clip.fold for clip in dataset.clips]),
-        active=made["active"],
-        controls=made["controls"].float(),
+        active=tensors["active"],
+        controls=tensors["controls"].float(),
         names=tuple(clip.name for clip in dataset.clips),
         recordings=tuple(clip.recording for clip in dataset.clips),
         class_names=dataset.class_names,
@@ -135,12 +133,12 @@ def _encoder(
 ) -> Callable[[Clip], dict[str, torch.Tensor]]:
     """Clip -> its codes (Q, T) uint16, active frames (T,) bool and controls (T, 2) float16."""
     hop = round(codec.sample_rate / codec.frame_rate)
-    turn = nullcontext() if device.type == "cpu" else threading.Lock()
+    lock = nullcontext() if device.type == "cpu" else threading.Lock()
 
     def encode(clip: Clip) -> dict[str, torch.Tensor]:
         sound = dataset.read(clip, codec.sample_rate)
         wav = torch.tensor(sound)[None]
-        with turn:
+        with lock:
             codes = codec.encode(wav[None].to(device))[0].to("cpu", torch.uint16)
         n_frames = codes.shape[-1]
         controls = measure_controls(sound, codec.sample_rate, n_frames, codec.frame_rate).half()
@@ -155,7 +153,10 @@ def _encoder(
 
 @contextmanager
 def _single_threads() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch may use, in each of which it uses that one alone; work not begun when the block ends is dropped."""
+    """A pool of as many threads as torch may use, in each of which torch uses one thread.
+
+    Work that has not begun when the block ends is dropped.
+    """
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
@@ -167,10 +168,10 @@ def _single_threads() -> Iterator[ThreadPoolExecutor]:
 
 @dataclass(frozen=True)
 class PartStore:
-    """Finished parts of a token file, as one file per part: what PER_CLIP names, stacked over its n clips.
+    """Finished parts of a token file, one file per part: the tensors of PER_CLIP of its clips.
 
     Attributes:
-        folder: where the files lie.
+        folder: the folder of the files.
         parts: the clips of every part.
         settings: JSON-able, what decides the codes besides the clips.
     """
@@ -187,8 +188,9 @@ class PartStore:
         )
 
     def load(self) -> dict[int, dict[str, torch.Tensor]]:
-        """The parts at hand, by number. Says how many clips that is, and which files are not used."""
-        found, others = {}, 0
+        """The finished parts by number; prints how many clips they hold and what is not used."""
+        finished = {}
+        others = 0
         for number in range(len(self.parts)):
             file = self._file(number)
             if not file.exists():
@@ -201,34 +203,29 @@ class PartStore:
                 print(f"tokenize: {error}: its clips are encoded again", flush=True)
                 continue
             if metadata["of"] == self._identity(number):
-                found[number] = tensors
+                finished[number] = tensors
             else:
                 others += 1
         if others:
             print(
-                f"tokenize: {others} parts in {self.folder} are of other clips, another codec, code or device: not used",
+                f"tokenize: {others} parts in {self.folder} are of other clips, another codec, "
+                "code or device: not used",
                 flush=True,
             )
-        if found:
-            print(
-                f"tokenize: {sum(len(self.parts[number]) for number in found)} clips are there from an interrupted run",
-                flush=True,
-            )
-        return found
+        if finished:
+            clips = sum(len(self.parts[number]) for number in finished)
+            print(f"tokenize: {clips} clips are there from an interrupted run", flush=True)
+        return finished
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:05d}.safetensors"
 
     def _identity(self, number: int) -> str:
-        return sha256_json(
-            [
-                self.settings,
-                [
-                    [clip.name, *clip.source.identity(), clip.source.modified]
-                    for clip in self.parts[number]
-                ],
-            ]
-        )
+        clips = [
+            [clip.name, *clip.source.identity(), clip.source.modified]
+            for clip in self.parts[number]
+        ]
+        return sha256_json([self.settings, clips])
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:

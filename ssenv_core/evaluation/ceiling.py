@@ -24,7 +24,7 @@ from ssenv_core.metrics.reconstruction import log_mel_distance, si_sdr
 from ssenv_core.metrics.spectrotemporal import (
     analyse,
     high_frequency_attenuation,
-    is_silent,
+    is_constant,
     temporal_smoothing,
 )
 from ssenv_core.metrics.stats import compare
@@ -203,7 +203,7 @@ def character(sounds: Dataset, sample_rate: int) -> pd.DataFrame:
     rows = []
     for clip in track(sounds.clips, len(sounds), "describe clips", "clip"):
         wav = sounds.read(clip, sample_rate)
-        if is_silent(wav):
+        if is_constant(wav):
             continue
         sound = analyse(wav, sample_rate, clip.name)
         energy, time = high_frequency_attenuation(sound), temporal_smoothing(sound)

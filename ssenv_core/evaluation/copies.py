@@ -11,7 +11,7 @@ from ssenv_core.base.progress import on_all_cores
 from ssenv_core.data.recordings import Dataset
 from ssenv_core.data.tokens import TokenSet
 from ssenv_core.evaluation.columns import sounding_frames
-from ssenv_core.metrics.spectrotemporal import analyse, is_silent, log_mel_embedding
+from ssenv_core.metrics.spectrotemporal import analyse, is_constant, log_mel_embedding
 
 COPY_LEVELS = 2  # in which a copy is looked for
 
@@ -98,7 +98,7 @@ def embed_recordings(sounds: Dataset, sample_rate: int) -> tuple[np.ndarray, np.
         wav = sounds.read(sounds.clips[position], sample_rate)
         return (
             None
-            if is_silent(wav)
+            if is_constant(wav)
             else log_mel_embedding(analyse(wav, sample_rate, sounds.clips[position].name))
         )
 

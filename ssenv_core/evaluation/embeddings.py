@@ -1,8 +1,9 @@
-"""Published networks that turn a sound into embeddings, those with which Fréchet audio distances are reported elsewhere, for
-`metrics.frechet`.
+"""Published networks that embed sounds, for the Fréchet distances of `metrics.frechet`.
 
-Each hears what its authors had it hear, of whole clips, silence included. `encodec` needs nothing but its weights; `clap` and `vggish` are
-the extra `embeddings`. None is shipped, and none ever stands in for another: one that is not to be had is named, with the reason.
+They are those with which Fréchet audio distances are reported elsewhere. Each gets the input of its
+authors, from whole clips, silence included. `encodec` needs only its weights; `clap` and `vggish`
+are the extra `embeddings`. No weights are shipped. An embedding that cannot be loaded is skipped
+and reported with the reason; none is substituted.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,45 +16,48 @@ import torch.nn.functional as F
 
 from ssenv_core.base.audio import fit_length, resample
 from ssenv_core.base.errors import SsenvError, did_you_mean, install
-from ssenv_core.base.pretrained import PICKLE, SAFETENSORS, Published, Weights, in_torch_hub
+from ssenv_core.base.pretrained import HUB, TransformersWeights, Weights
 from ssenv_core.base.progress import track
 from ssenv_core.codecs import load_codec
 from ssenv_core.metrics.frechet import frechet_beside_floor
 
 EXTRA = "embeddings"
-CLAP = Published(
-    "CLAP",
-    "laion/clap-htsat-unfused",
-    "SSENV_CLAP_DIR",
-    EXTRA,
-    files=("config.json", "preprocessor_config.json"),
-    weights=(SAFETENSORS, PICKLE),
+OTHERWISE = "leave this embedding out"
+CLAP = TransformersWeights(
+    name="CLAP",
+    folder_variable="SSENV_CLAP_DIR",
+    url=f"{HUB}laion/clap-htsat-unfused",
+    weights=("model.safetensors", "pytorch_model.bin"),
+    others=("config.json", "preprocessor_config.json"),
+    otherwise=OTHERWISE,
+    extra=EXTRA,
 )
 VGGISH = Weights(
     "vggish",
-    "vggish-10086976.pth",
-    "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
     "SSENV_VGGISH_DIR",
-    in_torch_hub,
-    "10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
-    "do without this embedding",
+    "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
+    ("vggish-10086976.pth",),
+    sha256="10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b",
+    otherwise=OTHERWISE,
 )
-VGGISH_RATE, VGGISH_LEAST = (
-    16_000,
-    15_600,
-)  # Hz; samples that one embedding is of: 96 frames of 25 ms, 10 ms apart
+VGGISH_RATE = 16_000  # Hz
+VGGISH_LEAST = 15_600  # samples of one embedding: 96 frames of 25 ms, 10 ms apart
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """A network by its name. `embed`: wav (S,) float32 in [-1, 1] at `sample_rate` (Hz) -> (T, D) float32, T at least 1."""
+    """A named network.
+
+    Attributes:
+        embed: wav (S,) float32 in [-1, 1] at `sample_rate` (Hz) -> (T, D) float32, T at least 1.
+    """
 
     name: str
     sample_rate: int
     embed: Callable[[np.ndarray], np.ndarray]
 
     def of(self, clips: Iterable[tuple[np.ndarray, int]], count: int) -> list[np.ndarray]:
-        """The embeddings (T, D) of each of `count` clips: wav (S,) float32, its rate in Hz; taken one at a time."""
+        """The embeddings (T, D) of each of `count` clips: wav (S,) float32, its rate in Hz."""
         shown = track(clips, count, f"embed by {self.name}", "clip")
         return [self.embed(resample(wav, rate, self.sample_rate)) for wav, rate in shown]
 
@@ -62,7 +66,8 @@ def load_embedding(name: str, device: str | torch.device = "cpu") -> Embedding:
     """One of EMBEDDINGS, with its weights on a device.
 
     Raises:
-        SsenvError: no embedding of this name, or its package or weights are not to be had, or not the published ones.
+        SsenvError: no embedding of this name, its package or weights are unavailable, or the
+            weights are not the published ones.
     """
     if name not in EMBEDDINGS:
         hint = did_you_mean(name, EMBEDDINGS) or "there are"
@@ -71,7 +76,7 @@ def load_embedding(name: str, device: str | torch.device = "cpu") -> Embedding:
 
 
 def encodec_embedding(device: str | torch.device = "cpu") -> Embedding:
-    """What EnCodec's 24 kHz encoder makes of a clip before it quantizes: (T, 128), 75 frames/s (Défossez et al. 2022)."""
+    """EnCodec's latents before quantization: (T, 128), 75 frames/s (Défossez et al. 2022)."""
     codec = load_codec("encodec_24khz", device=device)
     return Embedding(
         "encodec",
@@ -81,37 +86,34 @@ def encodec_embedding(device: str | torch.device = "cpu") -> Embedding:
 
 
 def clap_embedding(device: str | torch.device = "cpu") -> Embedding:
-    """LAION's CLAP (Wu et al. 2023) without fusion: (T, 512) of length 1, one for every 10 s at 48 kHz.
+    """LAION's CLAP (Wu et al. 2023) without fusion: (T, 512), one unit vector per 10 s at 48 kHz.
 
-    A clip under 10 s is repeated, as in its training; of a longer one a rest under 10 s is left out.
+    A clip under 10 s is repeated, as in its training; of a longer one a rest under 10 s is ignored.
     """
     network, folder = CLAP.load("ClapAudioModelWithProjection")
     if network.config.enable_fusion:
-        raise SsenvError(
-            f"{folder} holds a CLAP with fusion, which listens at random: take the one of huggingface.co/{CLAP.repository}"
-        )
+        raise CLAP.unavailable(f"{folder} holds a CLAP with fusion, which draws random windows")
     extractor = CLAP.package().ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
-    network, window = network.to(device), extractor.nb_max_samples
+    network = network.to(device)
+    window = extractor.nb_max_samples
 
     @torch.inference_mode()
     def embed(wav: np.ndarray) -> np.ndarray:
         windows = list(wav[: len(wav) // window * window].reshape(-1, window)) or [wav]
-        heard = extractor(
+        mels = extractor(
             windows, sampling_rate=extractor.sampling_rate, return_tensors="pt"
         ).input_features
-        return (
-            F.normalize(network(input_features=heard.float().to(device)).audio_embeds, dim=-1)
-            .cpu()
-            .numpy()
-        )
+        embeddings = network(input_features=mels.float().to(device)).audio_embeds
+        return F.normalize(embeddings, dim=-1).cpu().numpy()
 
     return Embedding("clap", extractor.sampling_rate, embed)
 
 
 def vggish_embedding(device: str | torch.device = "cpu") -> Embedding:
-    """VGGish (Hershey et al. 2017): (T, 128), one for every 0.96 s at 16 kHz, before the last activation and without PCA.
+    """VGGish (Hershey et al. 2017): (T, 128), one vector per 0.96 s at 16 kHz.
 
-    As fadtk and frechet-audio-distance take it. A clip under 0.975 s is padded with silence.
+    It is taken before the last activation and without PCA, as in fadtk and
+    frechet-audio-distance. A clip under 0.975 s is padded with silence.
     """
     try:
         from torchvggish.torchvggish import VGG, make_layers
@@ -152,16 +154,17 @@ def frechet_by_embedding(
     device: str | torch.device = "cpu",
     seed: int = 42,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """`metrics.frechet.frechet_beside_floor` of columns of sound by each of some embeddings.
+    """`metrics.frechet.frechet_beside_floor` of columns of sound by each named embedding.
 
     Args:
         names: of EMBEDDINGS.
         columns: "real", "codec" and "generated": waveforms (S,) float32 at `rate` (Hz).
 
     Returns:
-        Tables by embedding; and why one is missing whose package or weights are not to be had.
+        Tables by embedding; and by embedding the reason why one is missing.
     """
-    tables, missing = {}, {}
+    tables = {}
+    missing = {}
     for name in names:
         try:
             embedding = load_embedding(name, device)

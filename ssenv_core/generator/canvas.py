@@ -9,7 +9,7 @@ import torch
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.seeds import Purpose, derive_seed
-from ssenv_core.data.controls import ask
+from ssenv_core.data.controls import build_controls
 from ssenv_core.generator.file import TrainedGenerator
 from ssenv_core.generator.plans import silent_where
 from ssenv_core.soundstorm.masking import keep_outside, keep_prompt, keep_random
@@ -61,7 +61,7 @@ class Canvas:
         onsets: Sequence[float] | None = None,
         level: np.ndarray | None = None,
     ) -> "Canvas":
-        """The same, with onsets (s) and a loudness (dB) asked for; see `controls.ask`.
+        """The same, with onsets (s) and a loudness (dB) asked for; see `controls.build_controls`.
 
         Raises:
             SsenvError: the generator was trained without controls, or they do not fit the clips.
@@ -70,7 +70,7 @@ class Canvas:
             raise SsenvError(
                 "this generator was trained without controls: it cannot be asked for onsets or loudness"
             )
-        asked = ask(
+        asked = build_controls(
             self.codes.shape[2], generator.metadata["frame_rate"], onsets=onsets, level=level
         )
         return replace(self, controls=asked[None])

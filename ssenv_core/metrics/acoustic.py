@@ -64,7 +64,7 @@ def check_waveform(wav: np.ndarray, name: str = "waveform") -> np.ndarray:
     return wav.astype(np.float64)
 
 
-def is_silent(wav: np.ndarray) -> bool:
+def is_digital_silence(wav: np.ndarray) -> bool:
     """True when every sample of wav (S,) is exactly zero: digital silence, such as padding."""
     return not np.any(wav)
 
@@ -125,7 +125,7 @@ def measure(
         if convention == "matched" and own_rate != sample_rate:
             wav, rate = resample(wav, own_rate, sample_rate), sample_rate
             check_waveform(wav, f"clip {i} at {rate} Hz")
-        silent = is_silent(wav)
+        silent = is_digital_silence(wav)
         values = acoustic_metrics(wav, rate)
         if silent and convention == "matched":
             values = {

@@ -25,7 +25,7 @@ from ssenv_core.metrics.spectrotemporal import (
     Sound,
     analyse,
     high_frequency_attenuation,
-    is_silent,
+    is_constant,
     log_mel_embedding,
     no_temporal_evolution,
     temporal_smoothing,
@@ -138,7 +138,7 @@ def examine(
     """
     rows, embeddings = [], []
     for i, wav in enumerate(clips):
-        silent = is_silent(check_waveform(wav, f"{name} {i}"))
+        silent = is_constant(check_waveform(wav, f"{name} {i}"))
         rows.append({"silent": silent})
         if silent:
             continue

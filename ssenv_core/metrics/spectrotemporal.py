@@ -43,8 +43,8 @@ class Sound:
     mel: np.ndarray
 
 
-def is_silent(wav: np.ndarray) -> bool:
-    """True where wav (S,) is constant but for what no 24-bit file could hold; `acoustic.is_silent` asks for exact zeros."""
+def is_constant(wav: np.ndarray) -> bool:
+    """True where wav (S,) is constant but for what no 24-bit file could hold; `acoustic.is_digital_silence` asks for exact zeros."""
     return bool(np.ptp(wav) < 1e-9)
 
 
@@ -55,7 +55,7 @@ def analyse(wav: np.ndarray, sample_rate: int, name: str = "clip") -> Sound:
     """
     wav = check_waveform(wav, name)
     n_fft = 2 ** round(np.log2(0.0213 * sample_rate))
-    if is_silent(wav) or wav.size < n_fft:
+    if is_constant(wav) or wav.size < n_fft:
         raise SsenvError(
             f"{name}: {'silent' if wav.size >= n_fft else f'{wav.size} samples, under {n_fft}'}, so nothing to analyse; drop it"
         )
@@ -77,7 +77,7 @@ def long_term_spectrum(wav: np.ndarray, sample_rate: int) -> pd.Series:
     """Third-octave levels of wav (S,) in dB relative to the whole clip's energy, indexed by band centre in Hz, from 25 Hz to the last whole
     band below half the rate; -inf for a band without energy. Raises SsenvError for a clip that cannot be measured or is silent."""
     wav = check_waveform(wav)
-    if is_silent(wav):
+    if is_constant(wav):
         raise SsenvError("waveform: silent, so it has no spectrum; drop it")
     energy, frequencies = _energy(wav, sample_rate)
     indices = np.arange(-16, int(np.floor(3 * np.log2(sample_rate / 2000) - 0.5)) + 1)
@@ -109,7 +109,7 @@ def energy_share_below(wav: np.ndarray, sample_rate: int, hertz: float) -> float
     Raises SsenvError as `check_waveform` does.
     """
     wav = check_waveform(wav)
-    if is_silent(wav):
+    if is_constant(wav):
         return float("nan")
     energy, frequencies = _energy(wav, sample_rate)
     return float(energy[frequencies < hertz].sum() / energy.sum())

@@ -1,4 +1,4 @@
-"""Audio files: sound comes back as it went in, and what cannot be used as sound is refused with one line that names the file."""
+"""Audio files: sound survives a round trip, and unusable files are refused in one line."""
 
 import struct
 

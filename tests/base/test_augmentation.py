@@ -1,4 +1,4 @@
-"""Varied sounds: what changes is what is said to change, by no more than is said, and the same draws give the same sounds."""
+"""Varied sounds: bounded changes, and the same draws give the same sounds."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Files of a study: whole or not there at all, tensors back bit for bit, and anything else than what was expected is one line."""
+"""Files of a study: complete or absent, tensors bit-equal, and every fault is one line."""
 
 import resource
 from contextlib import contextmanager

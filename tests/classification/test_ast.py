@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssenv_core.base import pretrained as hub
-from ssenv_core.base import tensors, training_loop
+from ssenv_core.base import pretrained, tensors, training_loop
 from ssenv_core.base import training_loop as epochs
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.training_loop import EpochSettings
@@ -68,7 +67,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object, **__: object) -> str:
         raise OSError("no route\nto the hub")
 
-    monkeypatch.setattr(hub, "snapshot_download", unreachable)
+    monkeypatch.setattr(pretrained, "snapshot_download", unreachable)
 
 
 def test_the_folder_s_weights_are_kept_but_for_a_new_last_layer(folder: Path) -> None:

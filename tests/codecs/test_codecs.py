@@ -1,4 +1,4 @@
-"""Codecs by name: the embedded one is verified before use, a wrong name or bandwidth is one line, and reconstruction keeps the length."""
+"""Codecs by name: verified weights, one line for a wrong name, unchanged length."""
 
 import json
 
@@ -12,7 +12,7 @@ from tiny import tiny_codec
 from ssenv_core import codecs
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import sha256_file
-from ssenv_core.codecs import CODECS, codec_levels, knows_fold, load_codec
+from ssenv_core.codecs import CODECS, codec_levels, load_codec, was_fitted_on
 from ssenv_core.codecs.encodec import untrained_encodec
 from ssenv_core.codecs.melrvq.codec import MelRVQ
 from ssenv_core.codecs.reconstruction import reconstruct, reconstructions
@@ -38,7 +38,7 @@ def shipped(small_codec, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "fold", "known"),
+    ("dataset", "fold", "fitted"),
     [
         ("esc50", 1, False),
         ("esc50", 5, True),
@@ -47,10 +47,10 @@ def shipped(small_codec, tmp_path, monkeypatch):
         ("urbansound8k", 2, False),
     ],
 )
-def test_the_embedded_codec_knows_the_folds_that_it_was_fitted_to(dataset, fold, known):
-    assert knows_fold(load_codec("melrvq_24khz"), dataset, fold) == known
-    assert not knows_fold(untrained_encodec("encodec_24khz"), dataset, fold)
-    assert not knows_fold(tiny_codec(), dataset, fold)
+def test_the_embedded_codec_names_the_folds_that_it_was_fitted_on(dataset, fold, fitted):
+    assert was_fitted_on(load_codec("melrvq_24khz"), dataset, fold) == fitted
+    assert not was_fitted_on(untrained_encodec("encodec_24khz"), dataset, fold)
+    assert not was_fitted_on(tiny_codec(), dataset, fold)
 
 
 def test_the_names_are_the_documented_ones():
@@ -141,7 +141,10 @@ def test_reconstruction_is_what_the_codec_decodes(small_codec):
 
 
 def torn_codec(wavs: torch.Tensor, margin: float = 0.0) -> MelRVQ:
-    """A codec with two ways to say each frame of `wavs`, the second worse by `margin`: hardly a change of a latent leaves its codes."""
+    """A codec with two codings of each frame of `wavs`, the second worse by `margin`.
+
+    Almost any change of a latent changes its codes.
+    """
     codec = tiny_codec()
     latents = codec.embed(wavs).transpose(1, 2).flatten(0, 1)
     offset = noise(1, latents.numel(), seed=1).view_as(latents) * latents.std(dim=0)

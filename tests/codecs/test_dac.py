@@ -1,6 +1,7 @@
-"""The Descript Audio Codec behind the Codec interface: the package's own codes, the contract's frame counts, one line where it is missing.
+"""The Descript Audio Codec behind the Codec interface: the package's codes and frame counts.
 
-What needs the package is skipped without it. No published weights are needed: the networks are the package's, with random weights.
+Tests that need the package are skipped without it. No published weights are needed: the networks
+are the package's, with random weights.
 """
 
 import hashlib
@@ -179,7 +180,8 @@ def test_a_missing_package_is_one_line_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "dac", None)
     with pytest.raises(
         SsenvError,
-        match=r"^dac_44khz needs the package descript-audio-codec \(.*\): in ssenv's folder, pip install -e '\.\[dac\]'$",
+        match=r"^dac_44khz needs the package descript-audio-codec \(.*\): "
+        r"in ssenv's folder, pip install -e '\.\[dac\]'$",
     ):
         load_codec("dac_44khz", 8.0)
 

@@ -1,6 +1,7 @@
-"""EnCodec behind the Codec interface: the package's own codes, the contract's frame counts, the published weights or none.
+"""EnCodec behind the Codec interface: the package's codes, frame counts and published weights.
 
-No published weights are needed: the networks are the package's, with random weights and codebooks drawn to fit them.
+No published weights are needed: the networks are the package's, with random weights and codebooks
+drawn to fit them.
 """
 
 import hashlib
@@ -108,7 +109,8 @@ def test_the_full_size_codec_keeps_the_contract(full_size):
 
 
 def test_an_item_gets_the_same_codes_in_every_batch(full_size, monkeypatch):
-    # Pairs of entries equally far from each latent: only codes that depend on nothing but the item itself survive ties like these.
+    # Pairs of entries equally far from each latent: with such ties, codes are equal only if they
+    # depend on the item alone.
     codec = EnCodec(full_size, 1.5)
     wavs = noise(4, 6_000)
     with torch.inference_mode():
@@ -162,7 +164,8 @@ def test_chunks_of_any_length_have_the_codes_of_the_whole_but_for_ties(narrow, s
         left = left - sum(books[q][codes[0, q]] for q in range(level))
         entries = books[level][codes[:, level]].double()
         one, other = (left.double() - entries).square().sum(1).tolist()
-        # EnCodec compares |x|^2 - 2 x e + |e|^2 in single precision: within that formula's rounding, either entry is the nearest.
+        # EnCodec compares |x|^2 - 2 x e + |e|^2 in single precision: within its rounding, either
+        # entry is the nearest.
         assert abs(one - other) <= 2 * torch.finfo(torch.float32).eps * float(
             left.square().sum() + entries.square().sum(1).max()
         )
@@ -359,8 +362,8 @@ def test_the_published_hash_of_the_24khz_file_is_the_known_one():
     weights = encodec.RELEASES["encodec_24khz"].weights
     assert weights.sha256 == "d7cc33bcf1aad7f2dad9836f36431530744abeace3ca033005e3290ed4fa47bf"
     for weights in (release.weights for release in encodec.RELEASES.values()):
-        assert weights.sha256.startswith(weights.file.split("-")[1].removesuffix(".th"))
-        assert weights.url == "https://dl.fbaipublicfiles.com/encodec/v0/" + weights.file
+        assert weights.sha256.startswith(weights.weights[0].split("-")[1].removesuffix(".th"))
+        assert weights.url == "https://dl.fbaipublicfiles.com/encodec/v0/" + weights.weights[0]
 
 
 def test_weights_come_from_the_named_folder(published, monkeypatch):
@@ -382,7 +385,7 @@ def test_weights_are_downloaded_into_the_packages_cache_once(published, tmp_path
 
 def test_a_folder_without_the_file_is_an_error_and_not_a_download(published, tmp_path, monkeypatch):
     monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
-    with pytest.raises(SsenvError, match="does not hold it") as error:
+    with pytest.raises(SsenvError, match=f"names {tmp_path}, which lacks them") as error:
         load_codec("encodec_24khz")
     assert_says_what_to_do(error)
     assert not (tmp_path / "home").exists()
@@ -409,11 +412,21 @@ def test_the_codec_of_48khz_tokens_loads_by_what_their_file_says(tmp_path, monke
 
 
 @pytest.mark.parametrize(("name", "levels"), [("encodec_24khz", 8), ("encodec_48khz", 5)])
-def test_the_levels_are_known_without_weights(name, levels, tmp_path, monkeypatch):
-    monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
+def test_the_levels_are_known_without_a_network(name, levels, monkeypatch):
+    release = replace(encodec.RELEASES[name], build=None)
+    monkeypatch.setitem(encodec.RELEASES, name, release)
     assert codec_levels(name, 6.0) == levels
     with pytest.raises(SsenvError, match=f"{name} has no 5 kbps"):
         codec_levels(name, 5.0)
+
+
+@pytest.mark.parametrize(("name", "loudness_levels"), [("encodec_24khz", 0), ("encodec_48khz", 1)])
+def test_bandwidths_and_levels_are_those_of_the_package(name, loudness_levels):
+    model = encodec.untrained_encodec(name).model
+    assert encodec.RELEASES[name].bandwidths == tuple(model.target_bandwidths)
+    for bandwidth in model.target_bandwidths:
+        quantizers = model.quantizer.get_num_quantizers_for_bandwidth(model.frame_rate, bandwidth)
+        assert codec_levels(name, bandwidth) == quantizers + loudness_levels
 
 
 def test_a_failed_download_is_one_line(published):

@@ -1,4 +1,4 @@
-"""The codec's training repeats, resumes and lowers what it says it lowers, on tiny networks and a few seconds of sound."""
+"""The codec's training repeats, resumes and lowers its losses, on tiny networks."""
 
 import itertools
 import warnings
@@ -365,7 +365,7 @@ def test_a_state_of_other_settings_is_refused_while_its_training_is_unfinished_a
 def test_a_training_that_ended_is_not_taken_for_that_of_as_many_other_sounds(
     sounds: Sounds, codec: MelRVQ, tmp_path
 ) -> None:
-    """Another fold held out leaves equally many clips; its codec must not come back with what it was trained on before."""
+    """Holding out another fold leaves equally many clips; the old codec must not be resumed."""
     other = Sounds(sounds.wavs.flip(0), sounds.live.flip(0))
     losses = [
         [

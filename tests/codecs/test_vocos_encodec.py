@@ -1,4 +1,4 @@
-"""EnCodec's tokens through Vocos: the package's own sound, EnCodec's own tokens, weights from a folder or the hub, and nothing else run.
+"""EnCodec's tokens through Vocos: the package's sound, EnCodec's tokens, weights run no code.
 
 No published weights are needed: the networks are the published ones, with random weights.
 """
@@ -7,8 +7,10 @@ import pytest
 import torch
 import yaml
 from encodec.model import EncodecModel
-from vocos import Vocos, pretrained
+from vocos import Vocos
+from vocos import pretrained as vocos_pretrained
 
+from ssenv_core.base import pretrained
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.codecs import codec_levels, load_codec, vocos_encodec
 from ssenv_core.codecs.encodec import EnCodec, untrained_encodec
@@ -75,8 +77,13 @@ def published(tmp_path, monkeypatch, vocos, encodec_model):
         assert repo_id == "charactr/vocos-encodec-24khz"
         return str(folder / filename)
 
-    monkeypatch.setattr(pretrained, "hf_hub_download", fetch)
-    monkeypatch.setattr(vocos_encodec, "hf_hub_download", fetch)
+    def fetch_snapshot(repo_id, allow_patterns):
+        assert repo_id == "charactr/vocos-encodec-24khz"
+        assert allow_patterns == ["pytorch_model.bin"]
+        return str(folder)
+
+    monkeypatch.setattr(vocos_pretrained, "hf_hub_download", fetch)
+    monkeypatch.setattr(pretrained, "snapshot_download", fetch_snapshot)
     monkeypatch.setattr(EncodecModel, "encodec_model_24khz", lambda pretrained: encodec_model)
     monkeypatch.setattr(
         vocos_encodec, "load_encodec", lambda name, bandwidth: EnCodec(encodec_model, bandwidth)
@@ -140,7 +147,7 @@ def test_fewer_levels_are_decoded_at_the_least_bandwidth_that_holds_them(encodec
 def test_a_bandwidth_that_vocos_was_not_trained_for_is_refused_before_any_download(
     bandwidth, monkeypatch
 ):
-    monkeypatch.setattr(vocos_encodec, "hf_hub_download", None)
+    monkeypatch.setattr(pretrained, "snapshot_download", None)
     for refused in (load_codec, codec_levels):
         with pytest.raises(
             SsenvError,
@@ -159,7 +166,7 @@ def test_the_codec_is_frozen(encodec_model, vocos):
 
 def test_weights_come_from_the_named_folder_without_its_config(published, vocos, monkeypatch):
     monkeypatch.setenv("SSENV_VOCOS_DIR", str(published))
-    monkeypatch.setattr(vocos_encodec, "hf_hub_download", None)
+    monkeypatch.setattr(pretrained, "snapshot_download", None)
     (published / "config.yaml").unlink()
     codec = load_codec("vocos_encodec_24khz")
     assert all(
@@ -182,17 +189,17 @@ def assert_says_what_to_do(error):
 
 def test_a_folder_without_the_file_is_an_error_and_not_a_download(published, tmp_path, monkeypatch):
     monkeypatch.setenv("SSENV_VOCOS_DIR", str(tmp_path))
-    monkeypatch.setattr(vocos_encodec, "hf_hub_download", None)
-    with pytest.raises(SsenvError, match="does not hold it") as error:
+    monkeypatch.setattr(pretrained, "snapshot_download", None)
+    with pytest.raises(SsenvError, match=f"names {tmp_path}, which lacks them") as error:
         load_codec("vocos_encodec_24khz")
     assert_says_what_to_do(error)
 
 
 def test_a_failed_download_is_one_line(published, monkeypatch):
-    def refuse(repo_id, filename):
+    def refuse(repo_id, allow_patterns):
         raise ConnectionError("the hub\ncannot be reached")
 
-    monkeypatch.setattr(vocos_encodec, "hf_hub_download", refuse)
+    monkeypatch.setattr(pretrained, "snapshot_download", refuse)
     with pytest.raises(SsenvError, match="the download failed: the hub cannot be reached") as error:
         load_codec("vocos_encodec_24khz")
     assert_says_what_to_do(error)

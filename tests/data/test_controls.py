@@ -1,4 +1,4 @@
-"""Controls: what is measured in a sound is where it is, and what is asked arrives at the frames it was asked for."""
+"""Controls: onsets and loudness are measured, and requested, at the right frames."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,14 @@ import soundfile
 import torch
 
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.data.controls import LOUDNESS, ONSET, QUIETEST, ask, file_level, measure_controls
+from ssenv_core.data.controls import (
+    LOUDNESS,
+    ONSET,
+    QUIETEST,
+    build_controls,
+    file_level,
+    measure_controls,
+)
 from ssenv_core.evaluation.controls import as_asked
 
 RATE, FRAMES_PER_SECOND = 24_000, 75.0
@@ -71,14 +78,14 @@ def test_silence_and_a_blink_have_no_onsets(wav) -> None:
 
 
 def test_nothing_is_asked_but_what_was_said() -> None:
-    assert ask(10, 10.0).isnan().all()
-    onsets = ask(10, 10.0, onsets=[0.0, 0.35])
+    assert build_controls(10, 10.0).isnan().all()
+    onsets = build_controls(10, 10.0, onsets=[0.0, 0.35])
     assert onsets[:, ONSET].tolist() == [1, 0, 0, 1, 0, 0, 0, 0, 0, 0]
     assert onsets[:, LOUDNESS].isnan().all()
-    level = ask(5, 10.0, level=np.array([QUIETEST, 0.0]))
+    level = build_controls(5, 10.0, level=np.array([QUIETEST, 0.0]))
     assert level[:, LOUDNESS].tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert level[:, ONSET].isnan().all()
-    assert not ask(5, 10.0, onsets=[])[:, ONSET].any()
+    assert not build_controls(5, 10.0, onsets=[])[:, ONSET].any()
 
 
 @pytest.mark.parametrize(
@@ -92,7 +99,7 @@ def test_nothing_is_asked_but_what_was_said() -> None:
 )
 def test_what_cannot_be_asked_is_one_line(asked, message) -> None:
     with pytest.raises(SsenvError, match=message) as error:
-        ask(10, 10.0, **asked)
+        build_controls(10, 10.0, **asked)
     assert "\n" not in str(error.value)
 
 
@@ -123,16 +130,18 @@ def test_a_sound_that_does_as_asked_scores_one_and_another_does_not() -> None:
 
 
 def test_what_was_not_asked_has_no_score() -> None:
-    nothing = as_asked(ask(150, FRAMES_PER_SECOND), bursts([0.4]), RATE, FRAMES_PER_SECOND)
+    nothing = as_asked(
+        build_controls(150, FRAMES_PER_SECOND), bursts([0.4]), RATE, FRAMES_PER_SECOND
+    )
     assert set(nothing) == set(SCORES)
     assert np.isnan(list(nothing.values())).all()
     onsets = as_asked(
-        ask(150, FRAMES_PER_SECOND, onsets=[0.4]), bursts([0.4]), RATE, FRAMES_PER_SECOND
+        build_controls(150, FRAMES_PER_SECOND, onsets=[0.4]), bursts([0.4]), RATE, FRAMES_PER_SECOND
     )
     assert np.isnan(onsets["loudness_correlation"])
     assert onsets["onset_f1"] == 1
     silent = as_asked(
-        ask(150, FRAMES_PER_SECOND, onsets=[0.4], level=np.array([-40.0, -20.0])),
+        build_controls(150, FRAMES_PER_SECOND, onsets=[0.4], level=np.array([-40.0, -20.0])),
         np.zeros(2 * RATE, np.float32),
         RATE,
         75.0,
@@ -144,7 +153,7 @@ def test_what_was_not_asked_has_no_score() -> None:
 def test_nothing_begins_as_asked_where_nothing_was_to_begin() -> None:
     steady, none = (
         0.1 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32),
-        ask(150, FRAMES_PER_SECOND, onsets=[]),
+        build_controls(150, FRAMES_PER_SECOND, onsets=[]),
     )
     as_wanted = as_asked(none, steady, RATE, FRAMES_PER_SECOND)
     assert [as_wanted[name] for name in SCORES if name.startswith("onset")] == [1, 1, 1]

@@ -1,4 +1,7 @@
-"""Downloads resume, verify, and never leave half a file or half a dataset under a final name. Served by a small server on the loopback."""
+"""Downloads resume, verify, and leave nothing incomplete under a final name.
+
+A small server on the loopback serves them.
+"""
 
 import hashlib
 import http.server
@@ -212,7 +215,8 @@ def test_no_network_is_one_line_that_names_host_and_way_out(tmp_path, monkeypatc
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with pytest.raises(
         SsenvError,
-        match=r"cannot reach 127.0.0.1:9 to download SET \(1 GB\): .*dataset synthetic needs no download",
+        match=r"cannot reach 127.0.0.1:9 to download SET \(1 GB\): "
+        r".*dataset synthetic needs no download",
     ) as error:
         fetch("http://127.0.0.1:9/set", tmp_path / "set", "SET (1 GB)")
     assert_one_line(error)
@@ -236,7 +240,7 @@ def test_too_little_disk_is_said_before_the_download(server, tmp_path):
 
 
 def test_what_is_there_of_the_archive_needs_no_room_again(server, tmp_path, monkeypatch):
-    """A megabyte of archive and one unpacked: with the archive here, there must be room for the other alone."""
+    """Archive and content take 1 MB each: with the archive there, only the content needs room."""
     published = replace(
         publish(server, zip_of(CLIPS)), archive_gigabytes=1e-3, unpacked_gigabytes=1e-3
     )

@@ -1,4 +1,4 @@
-"""The loaders: official folds and labels, every layout and encoding of the files, and one clear line for whatever is wrong with them."""
+"""The loaders: official folds and labels, every file layout, and one line for every fault."""
 
 import csv
 from dataclasses import replace

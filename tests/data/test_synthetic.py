@@ -1,4 +1,4 @@
-"""The synthetic dataset: reproducible, varied, level-controlled, and each class sounds like its name by the measure that defines it."""
+"""The synthetic dataset: reproducible, varied, level-controlled, and each class measurable."""
 
 import librosa
 import numpy as np
@@ -54,7 +54,10 @@ def envelope(wav):
 
 
 def tonality(wav, n_fft):
-    """dB by which the sharpest spectral line of a frame stands out of its surroundings, the median over frames; noise reaches about 10."""
+    """Level in dB of a frame's sharpest spectral line above its surroundings.
+
+    The median over frames; noise reaches about 10.
+    """
     levels = librosa.amplitude_to_db(
         np.abs(librosa.stft(wav, n_fft=n_fft, hop_length=2048)), amin=1e-6, top_db=None
     )

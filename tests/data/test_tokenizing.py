@@ -1,4 +1,4 @@
-"""Tokenizing: every clip gets the codec's codes of it alone, on however many cores, in however many runs."""
+"""Tokenizing: a clip's codes depend neither on other clips, nor on cores, nor on runs."""
 
 import threading
 import time
@@ -59,7 +59,7 @@ class Failing:
 
 
 class Watched:
-    """A codec that notes, of every call of `encode`, the number of items and of torch's threads, and may take its time."""
+    """A codec that records the number of items and of torch's threads of every `encode`."""
 
     def __init__(self, codec, pause=0.0):
         self.codec, self.calls, self.pause = codec, [], pause
@@ -262,8 +262,8 @@ def test_parts_of_another_codec_are_not_used(dataset, codec, path, other, capsys
     assert torch.equal(found.codes, tokenize(dataset, codec, device="cpu").codes)
     out = capsys.readouterr().out
     assert (
-        f"tokenize: 3 parts in {parts_folder(path)} are of other clips, another codec, code or device: not used\n"
-        in out
+        f"tokenize: 3 parts in {parts_folder(path)} are of other clips, another codec, "
+        "code or device: not used\n" in out
     )
     assert "interrupted" not in out
 

@@ -1,7 +1,9 @@
-"""The embedded codec `melrvq_24khz`: log-band features, a residual vector quantizer, a deterministic + stochastic decoder.
+"""The embedded codec `melrvq_24khz`: features, a residual vector quantizer, a decoder with noise.
 
-Same interface and token format as EnCodec 24 kHz (75 frames/s, 1024 codes per level, 0.75 kbps each), and small enough to be trained on
-two CPU cores (see codec_training). The levels are nested: one set of weights serves 0.75 to 12 kbps. Silence, code 0, decodes to zeros.
+The features are log band amplitudes; the decoder has a deterministic and a stochastic part. The
+interface and the token format are those of EnCodec 24 kHz (75 frames/s, 1024 codes per level, 0.75
+kbps each). The codec is small enough to be trained on two CPU cores (see `melrvq.training`). The
+levels are nested: one set of weights serves 0.75 to 12 kbps. Silence, code 0, decodes to zeros.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -30,9 +32,10 @@ from ssenv_core.codecs.melrvq.features import (
     Features,
     silent_frames,
 )
-from ssenv_core.codecs.protocol import chunks, each_alone, levels_for_bandwidth, weights_hash
+from ssenv_core.codecs.protocol import chunks, levels_at, map_items, weights_hash
 
 KIND = "melrvq codec"
+LEVELS = {0.75 * levels: levels for levels in range(1, MAX_LEVELS + 1)}  # by bandwidth in kbps
 
 __all__ = [
     "CODEBOOK_SIZE",
@@ -58,23 +61,27 @@ class MelRVQConfig:
 
 
 class MelRVQ(nn.Module):
-    """The codec: see `codecs.base.Codec` for the interface and the module text for how it works."""
+    """The codec; see `codecs.protocol.Codec` for the interface."""
 
     name = "melrvq_24khz"
-    sample_rate, frame_rate, codebook_size = SAMPLE_RATE, SAMPLE_RATE / HOP, CODEBOOK_SIZE
+    sample_rate = SAMPLE_RATE
+    frame_rate = SAMPLE_RATE / HOP
+    codebook_size = CODEBOOK_SIZE
     stochastic = True
 
     def __init__(self, config: MelRVQConfig | None = None, bandwidth: float = 6.0) -> None:
         super().__init__()
         self.config = config or MelRVQConfig()
-        self.bandwidth, self.n_q = bandwidth, melrvq_levels(bandwidth)
-        self.card: dict = {}  # what its file says of its training
-        self.features, self.encoder = Features(), Encoder(self.config.encoder)
+        self.bandwidth = bandwidth
+        self.n_q = melrvq_levels(bandwidth)
+        self.card: dict = {}  # the metadata of its file
+        self.features = Features()
+        self.encoder = Encoder(self.config.encoder)
         self.decoder = Decoder(self.config.decoder, self.config.encoder.latent_dim)
 
     @property
     def token_hash(self) -> str:
-        """Hash of the features' definition, the search and the encoder's weights: a new decoder leaves tokens valid."""
+        """Hash of the features, the search and the encoder: a new decoder leaves tokens valid."""
         return weights_hash(
             f"{self.name} {SAMPLE_RATE} {HOP} {NUM_FEATURES} {FLOOR} {BEAM} {SETTLED}", self.encoder
         )
@@ -87,11 +94,11 @@ class MelRVQ(nn.Module):
     @torch.inference_mode()
     def encode(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (B, 1, S) at 24 kHz -> codes (B, n_q, T) int64, T = ceil(S / 320)."""
-        return each_alone(lambda item: self._encode(item[:, 0]), wav)
+        return map_items(lambda item: self._encode(item[:, 0]), wav)
 
     @torch.inference_mode()
     def encode_long(self, wav: torch.Tensor, chunk_seconds: float = 30.0) -> torch.Tensor:
-        """The codes of `encode`, from chunks: the features and the encoder each see a few frames on either side."""
+        """Encode like `encode`, chunk by chunk; each chunk includes all that its frames see."""
         seen = FRAMES_SEEN + self.config.encoder.frames_seen
         frames = round(chunk_seconds * self.frame_rate)
 
@@ -99,7 +106,7 @@ class MelRVQ(nn.Module):
             pieces = chunks(item[:, 0], frames, HOP, before=seen, after=seen)
             return torch.cat([self._encode(piece)[..., own] for piece, own in pieces], dim=-1)
 
-        return each_alone(encode_chunks, wav)
+        return map_items(encode_chunks, wav)
 
     @torch.inference_mode()
     def decode(self, codes: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -112,16 +119,16 @@ class MelRVQ(nn.Module):
     @torch.inference_mode()
     def embed(self, wav: torch.Tensor) -> torch.Tensor:
         """wav (B, 1, S) -> the latents before quantization (B, D, T), 0 where silent."""
-        return each_alone(lambda item: self._latents(item[:, 0])[0].transpose(1, 2), wav)
+        return map_items(lambda item: self._latents(item[:, 0])[0].transpose(1, 2), wav)
 
     def save(self, path: str | Path, **card: object) -> Path:
-        """Write the codec in half precision, with what its model card says as metadata."""
+        """Write the codec in half precision, with the entries of its model card as metadata."""
         tensors = {name: tensor.half() for name, tensor in self.state_dict().items()}
         return save_tensors(path, tensors, {"kind": KIND, "config": asdict(self.config), **card})
 
     @classmethod
     def load(cls, path: str | Path, bandwidth: float = 6.0) -> "MelRVQ":
-        """Read a file of `save`.
+        """Load a file of `save`.
 
         Raises:
             SsenvError: no such file, not a codec file of this version, or no such bandwidth.
@@ -146,7 +153,8 @@ class MelRVQ(nn.Module):
     def _latents(self, wav: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """wav (B, S) -> latents (B, T, D), 0 where silent (B, T) is true."""
         silent = silent_frames(wav)
-        return self.encoder(self.features(wav)).masked_fill(silent[..., None], 0.0), silent
+        latents = self.encoder(self.features(wav))
+        return latents.masked_fill(silent[..., None], 0.0), silent
 
     def _encode(self, wav: torch.Tensor) -> torch.Tensor:
         return self.encoder.quantize(*self._latents(wav), self.n_q)
@@ -158,11 +166,9 @@ def melrvq_levels(bandwidth: float) -> int:
     Raises:
         SsenvError: no such bandwidth.
     """
-    return levels_for_bandwidth(
-        bandwidth, MelRVQ.frame_rate, CODEBOOK_SIZE, MAX_LEVELS, MelRVQ.name
-    )
+    return levels_at(bandwidth, LEVELS, MelRVQ.name)
 
 
 def audible(codes: torch.Tensor) -> torch.Tensor:
-    """codes (B, q, T) -> (B, 320 T) float: 0 where the first level says silence, 1 elsewhere."""
+    """codes (B, q, T) -> (B, 320 T) float: 0 where the first level codes silence, else 1."""
     return (codes[:, 0] != 0).float().repeat_interleave(HOP, dim=1)

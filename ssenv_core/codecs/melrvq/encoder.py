@@ -1,8 +1,9 @@
-"""From features to codes: a ConvNeXt encoder to latents, and a residual vector quantizer (Juang & Gray 1982; SoundStream, Zeghidour et al.
-2021).
+"""From features to codes: a ConvNeXt encoder and a residual vector quantizer.
 
-A frame's features overlap its neighbours'; a quantizer of single frames would say the same thing many times. The encoder sees 12 frames on
-either side and leaves to each frame's codes what the others do not say. Code 0 of every level means silence, by rule and never by distance.
+The quantizer is that of Juang & Gray 1982 and SoundStream (Zeghidour et al. 2021). The features of
+neighbouring frames overlap, so codes of single frames would repeat information. The encoder sees 12
+frames on either side and can leave to each frame's codes what the others do not contain. Code 0 of
+every level means silence, by rule and never by distance.
 """
 
 import itertools
@@ -19,7 +20,7 @@ CODEBOOK_SIZE = 1024
 MAX_LEVELS = 16
 KERNEL = 7  # of every convolution in Vocos's backbone
 BEAM = 8  # paths of the search
-SETTLED = (8, MAX_LEVELS)  # levels after which the search keeps one path: those of 6 kbps, and all
+SETTLED = (8, MAX_LEVELS)  # levels after which the search keeps one path: 6 kbps, and all
 SEARCHED_AT_ONCE = 512  # frames, which bounds memory
 
 
@@ -33,12 +34,15 @@ class EncoderConfig:
 
     @property
     def frames_seen(self) -> int:
-        """On either side of a frame."""
+        """Frames that the encoder sees on either side of a frame."""
         return (1 + self.num_layers) * (KERNEL // 2)
 
 
 class Encoder(nn.Module):
-    """Features -> latents -> codes. The latents begin as a linear projection, to which the network learns a correction."""
+    """Features -> latents -> codes.
+
+    The latents start as a linear projection, to which the network learns a correction.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -60,45 +64,45 @@ class Encoder(nn.Module):
     def quantize(self, latents: torch.Tensor, silent: torch.Tensor, levels: int) -> torch.Tensor:
         """latents (B, T, D), silent (B, T) bool -> codes (B, levels, T) int64, 0 where silent.
 
-        A beam search over the levels (multi-path search, Juang & Gray 1982), each of whose BEAM paths goes on with the entries nearest to
-        what it left. The best path is settled after each of SETTLED levels, so that fewer levels are the first of more.
+        A beam search over the levels (multi-path search, Juang & Gray 1982): each of BEAM paths
+        continues with the entries nearest to its residual. After each of SETTLED levels only the
+        best path is kept, so that the codes of fewer levels are the first codes of more levels.
         """
-        left, codes = latents.flatten(0, 1), []
+        residual = latents.flatten(0, 1)
+        codes = []
         for first, last in itertools.pairwise((0, *SETTLED)):
             if first < levels:
-                found = [self._search(part, first, last) for part in left.split(SEARCHED_AT_ONCE)]
-                codes.append(torch.cat([part for part, _ in found]))
-                left = torch.cat([rest for _, rest in found])
+                parts = residual.split(SEARCHED_AT_ONCE)
+                results = [self._search(part, first, last) for part in parts]
+                codes.append(torch.cat([part for part, _ in results]))
+                residual = torch.cat([rest for _, rest in results])
         stacked = torch.cat(codes, dim=1)[:, :levels].unflatten(0, silent.shape).transpose(1, 2)
         return stacked.masked_fill(silent[:, None], 0)
 
     def _search(
         self, vectors: torch.Tensor, first: int, last: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, D) -> the codes (N, last - first) of levels first to last, and what they leave (N, D)."""
-        left, codes = vectors[:, None], vectors.new_zeros(len(vectors), 1, 0, dtype=torch.int64)
+        """(N, D) -> codes (N, last - first) of levels first to last, and the residual (N, D)."""
+        residual = vectors[:, None]
+        codes = vectors.new_zeros(len(vectors), 1, 0, dtype=torch.int64)
         for codebook in self.codebooks[first:last, 1:]:
             distance = (
-                left.square().sum(-1, keepdim=True)
-                - 2 * left @ codebook.T
+                residual.square().sum(-1, keepdim=True)
+                - 2 * residual @ codebook.T
                 + codebook.square().sum(1)
             )
             chosen = distance.flatten(1).topk(BEAM, largest=False).indices  # (N, BEAM)
-            path, entry = chosen // len(codebook), chosen % len(codebook)
-            left = left.gather(1, path[..., None].expand(-1, -1, left.shape[2])) - codebook[entry]
-            codes = torch.cat(
-                [
-                    codes.gather(1, path[..., None].expand(-1, -1, codes.shape[2])),
-                    1 + entry[..., None],
-                ],
-                dim=2,
-            )
-        best = left.square().sum(-1).argmin(1)
+            path = (chosen // len(codebook))[..., None]
+            entry = chosen % len(codebook)
+            residual = residual.gather(1, path.expand(-1, -1, residual.shape[2])) - codebook[entry]
+            codes = codes.gather(1, path.expand(-1, -1, codes.shape[2]))
+            codes = torch.cat([codes, 1 + entry[..., None]], dim=2)
+        best = residual.square().sum(-1).argmin(1)
         item = torch.arange(len(vectors), device=vectors.device)
-        return codes[item, best], left[item, best]
+        return codes[item, best], residual[item, best]
 
     def dequantize(self, codes: torch.Tensor) -> torch.Tensor:
-        """codes (B, q, T) of the first q levels -> latents (B, T, D): the sum of the entries, 0 for silence."""
+        """codes (B, q, T) of the first q levels -> latents (B, T, D), 0 for silence."""
         return sum(
             F.embedding(codes[:, level], self.codebooks[level]) for level in range(codes.shape[1])
         )

@@ -1,6 +1,7 @@
-"""What the embedded codec hears of a sound: 160 natural-log band amplitudes per 320 samples, some for what lasts, some for what passes.
+"""Features of the embedded codec: 160 natural-log band amplitudes per 320 samples.
 
-Tonal bands are narrow and slow, transient bands wide and fast; both are of fixed definition, so that nothing here is ever trained.
+Tonal bands are narrow and slow, transient bands wide and fast. Both are fixed: nothing here is
+trained.
 """
 
 import torch
@@ -16,15 +17,17 @@ NUM_MELS = 128
 SUB_FRAMES = 4
 SUB_BANDS = 8
 NUM_FEATURES = NUM_MELS + SUB_FRAMES * SUB_BANDS
-FLOOR = 3e-6  # amplitude of a sinusoid below which a band is not told from silence
+FLOOR = 3e-6  # amplitude of a sinusoid; lower band amplitudes are clamped to it
 WINDOW = 2048
 FRAMES_SEEN = -(-(WINDOW - HOP) // 2 // HOP)  # on either side of a frame
 
 
 class LogBands(nn.Module):
-    """Natural-log band amplitudes of a Hann STFT whose T = S / hop frames are centred on the middle of their hop.
+    """Natural-log band amplitudes of a Hann STFT of T = S / hop frames.
 
-    Each slaney-scale band is the mean STFT amplitude under its triangle; amplitudes are scaled so that a sinusoid's peak bin has its own.
+    Each frame is centred on the middle of its hop. Each slaney-scale band is the mean STFT
+    amplitude under its triangle; amplitudes are scaled so that the peak bin of a sinusoid has the
+    amplitude of the sinusoid.
     """
 
     def __init__(self, n_fft: int, window: int, hop: int, bands: int) -> None:
@@ -55,7 +58,10 @@ class LogBands(nn.Module):
 
 
 class Features(nn.Module):
-    """160 numbers per frame: 128 tonal bands (window 2048), then four sub-frames of 8 transient bands (window 160)."""
+    """160 numbers per frame: 128 tonal bands, then four sub-frames of 8 transient bands.
+
+    The windows have 2048 and 160 samples.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,12 +76,12 @@ class Features(nn.Module):
 
 
 def silent_frames(wav: torch.Tensor) -> torch.Tensor:
-    """wav (B, S) -> (B, ceil(S / 320)) bool: none of the frame's samples is larger than one step of 16-bit audio."""
+    """wav (B, S) -> (B, ceil(S / 320)) bool: no sample of the frame exceeds one 16-bit step."""
     return ~active_frames(wav, HOP, -(-wav.shape[-1] // HOP))
 
 
 def band_centres(bands: int) -> torch.Tensor:
-    """(bands,) Hz: where the triangles of `bands` slaney mel bands up to 12 kHz peak."""
+    """(bands,) Hz: the peaks of the triangles of `bands` slaney mel bands up to 12 kHz."""
     filters = melscale_fbanks(
         16_384 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE, mel_scale="slaney"
     )
@@ -83,10 +89,10 @@ def band_centres(bands: int) -> torch.Tensor:
 
 
 def interpolation(bands: int, bins: int) -> torch.Tensor:
-    """(bands, bins): weights that read values at the band centres off at each STFT bin, linearly between two of them."""
-    centres, frequencies = band_centres(bands), torch.linspace(0, SAMPLE_RATE / 2, bins)
+    """(bands, bins): weights that interpolate linearly from the band centres to STFT bins."""
+    centres = band_centres(bands)
+    frequencies = torch.linspace(0, SAMPLE_RATE / 2, bins)
     upper = torch.searchsorted(centres, frequencies).clamp(1, bands - 1)
-    weight = ((frequencies - centres[upper - 1]) / (centres[upper] - centres[upper - 1])).clamp(
-        0, 1
-    )
+    weight = (frequencies - centres[upper - 1]) / (centres[upper] - centres[upper - 1])
+    weight = weight.clamp(0, 1)
     return F.one_hot(upper - 1, bands).T * (1 - weight) + F.one_hot(upper, bands).T * weight

@@ -20,7 +20,7 @@ from scipy.signal import fftconvolve, firwin, kaiserord
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import sha256_json
-from ssenv_core.metrics.spectrotemporal import is_silent
+from ssenv_core.metrics.spectrotemporal import is_constant
 
 REFERENCE = "reference"
 ANCHORS = {"low anchor 3.5 kHz": 3500.0, "mid anchor 7 kHz": 7000.0}  # Hz
@@ -164,7 +164,7 @@ def choose_recordings(
     rng = np.random.default_rng(seed)
     by_class: dict[str, list[Recording]] = {}
     for i in rng.permutation(len(real)):
-        if not is_silent(real[i].wav):
+        if not is_constant(real[i].wav):
             by_class.setdefault(real[i].label, []).append(real[i])
     if len(by_class) <= mushra_items:
         raise SsenvError(
