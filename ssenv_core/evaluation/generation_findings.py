@@ -15,7 +15,7 @@ from ssenv_core.generator.clip_set import ClipSet, long_duration
 from ssenv_core.generator.file import TrainedGenerator
 from ssenv_core.generator.generation import joints
 from ssenv_core.generator.plans import silent_where
-from ssenv_core.metrics.spectrotemporal import analyse, change_ranks, is_silent
+from ssenv_core.metrics.spectrotemporal import analyse, change_ranks, is_constant
 from ssenv_core.plots.finding import Finding, Number
 from ssenv_core.plots.masks import mask_stages, mask_trace, stages
 from ssenv_core.plots.spectrograms import spectrogram_grid
@@ -95,7 +95,7 @@ def describe_adherence(scores: pd.DataFrame) -> Finding:
 def joints_finding(generator: TrainedGenerator, clips: ClipSet, codec: Codec) -> Finding:
     """Whether the spectrum changes more where a window of a long clip begins than elsewhere."""
     moments = joints(generator, long_duration(generator))
-    sounding = [wav for wav in clips.wavs if not is_silent(wav)]
+    sounding = [wav for wav in clips.wavs if not is_constant(wav)]
     ranks = [change_ranks(analyse(wav, codec.sample_rate), moments) for wav in sounding]
     ranks = np.concatenate([np.empty(0), *ranks])
     if not ranks.size:
