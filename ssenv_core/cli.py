@@ -425,7 +425,6 @@ def generate(
     if plan and told:
         raise click.UsageError("--plan is for sounds of which nothing else is told")
     from ssenv_core.base.devices import resolve_device
-    from ssenv_core.codecs import load_codec
     from ssenv_core.data.controls import file_level
     from ssenv_core.generator.canvas import Canvas
     from ssenv_core.generator.file import class_index, load_generator, shipped_generator
@@ -438,7 +437,7 @@ def generate(
     generator = load_generator(checkpoint, resolved)
     label = class_index(generator.class_names, class_name)
     settings = _sampling_numbers(sampling, generator.model.config.n_q)
-    codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"], resolved)
+    codec = generator.format.load_codec(resolved)
     start: dict[str, object] = {}
     if source := continued or (inpaint or vary or [None])[0]:
         codes, length = encode_file(generator, codec, source, resolved)
@@ -458,10 +457,10 @@ def generate(
     if plan is None:
         plan = not told and generator.plans is not None and label in generator.plans.labels
     if plan:
-        canvas = canvas.planned(generator, [label] * num_samples, seed)
+        canvas = canvas.with_plans(generator, [label] * num_samples, seed)
     if onsets is not None or envelope is not None:
         times = None if onsets is None else _numbers(onsets, float, "--onsets")
-        canvas = canvas.asking(
+        canvas = canvas.with_onsets_and_loudness(
             generator, onsets=times, level=None if envelope is None else file_level(envelope)
         )
     made_by = makers(checkpoint, generator, codec, resolved)
@@ -505,10 +504,9 @@ def generate(
 def classify(checkpoint: Path, top: int, files: tuple[Path, ...]) -> None:
     """Name the sounds in files: the likeliest classes of each, with their probabilities."""
     from ssenv_core.classification.classifier import load_classifier
-    from ssenv_core.codecs import load_codec
 
     trained = load_classifier(checkpoint)
-    codec = load_codec(trained.metadata["codec"], trained.metadata["bandwidth"])
+    codec = trained.format.load_codec()
     for path in files:
         probabilities = trained.probabilities(path, codec)
         best = probabilities.argsort()[::-1][:top]
@@ -530,7 +528,6 @@ def export(checkpoint: Path | None, duration: float, output: Path, **sampling: A
 
     torch.export.load(FILE).module()(torch.tensor([label])) makes a clip; the file's ssenv.json names the classes.
     """
-    from ssenv_core.codecs import load_codec
     from ssenv_core.generator.export import export_generator
     from ssenv_core.generator.file import load_generator, shipped_generator
     from ssenv_core.soundstorm.sampling import Sampling
@@ -541,7 +538,7 @@ def export(checkpoint: Path | None, duration: float, output: Path, **sampling: A
         raise click.BadParameter(f"{output.parent} is no folder", param_hint="--output")
     generator = load_generator(checkpoint or shipped_generator(), "cpu")
     settings = Sampling.of(_sampling_numbers(sampling, generator.model.config.n_q))
-    codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"])
+    codec = generator.format.load_codec()
     click.echo(export_generator(output, generator, codec, settings, duration))
 
 

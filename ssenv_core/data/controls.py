@@ -10,8 +10,9 @@ from scipy.ndimage import uniform_filter1d
 from ssenv_core.base.audio import read_audio
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.metrics.spectrotemporal import analyse, is_silent, onset_times
+from ssenv_core.soundstorm.inputs import CONTROLS
 
-LOUDNESS, ONSET = 0, 1
+LOUDNESS, ONSET = range(len(CONTROLS))
 
 
 QUIETEST = -80.0  # dB
@@ -41,7 +42,7 @@ def measure_controls(
 ) -> torch.Tensor:
     """The controls (n_frames, 2) of wav (S,) float: the loudness around the middle of each frame, and where the onsets are."""
     heard = None if is_silent(wav) or len(wav) < sample_rate / 10 else analyse(wav, sample_rate)
-    controls = torch.zeros(n_frames, 2)
+    controls = torch.zeros(n_frames, len(CONTROLS))
     controls[:, LOUDNESS] = _scaled(_level(wav, sample_rate, n_frames, frame_rate))
     if heard is not None:
         controls[:, ONSET] = _marked(onset_times(heard), n_frames, frame_rate)
@@ -64,7 +65,7 @@ def ask(
     Raises:
         SsenvError: an onset lies outside the clip, or the levels are not finite.
     """
-    controls = torch.full((n_frames, 2), torch.nan)
+    controls = torch.full((n_frames, len(CONTROLS)), torch.nan)
     if onsets is not None:
         duration = n_frames / frame_rate
         if any(not 0 <= onset < duration for onset in onsets):
