@@ -15,7 +15,7 @@ import soundfile
 import torch
 from click.testing import CliRunner
 from packaging.specifiers import SpecifierSet
-from tiny import tiny_codec
+from tiny import tiny_codec, token_format
 
 from ssenv_core import codecs
 from ssenv_core import data as datasets
@@ -80,16 +80,9 @@ def checkpoint(tmp_path, weights):
     model = SoundStorm(
         SoundStormConfig(n_q=2, num_classes=2, dim=16, depth=1, heads=2, kernel_size=3)
     ).eval()
-    metadata = {
-        "codec": codec.name,
-        "bandwidth": 1.5,
-        "token_hash": codec.token_hash,
-        "n_q": 2,
-        "frame_rate": codec.frame_rate,
-        "duration": 5.0,
-    }
     return save_generator(
-        tmp_path / "generator.safetensors", TrainedGenerator(model, ("dog", "rain"), metadata, {})
+        tmp_path / "generator.safetensors",
+        TrainedGenerator(model, ("dog", "rain"), token_format(codec, duration=5.0), {}),
     )
 
 
@@ -486,7 +479,7 @@ def test_classify_prints_the_likeliest_classes_of_each_file(checkpoint, tmp_path
     generator = load_generator(checkpoint, "cpu")
     torch.manual_seed(0)
     classifier = TrainedClassifier(
-        Classifier(generator.model, 2), generator.class_names, generator.metadata
+        Classifier(generator.model, 2), generator.class_names, generator.format
     )
     save_classifier(tmp_path / "c.safetensors", classifier)
     for name in ("a", "b"):
@@ -585,7 +578,7 @@ def test_generate_continues_inpaints_and_varies_a_sound(checkpoint, tmp_path):
             1,
             "error: this generator was trained without controls",
         ),
-        (["--class", "dog", "--plan"], 1, "error: this generator has no plans to ask for"),
+        (["--class", "dog", "--plan"], 1, "error: this generator has no plans"),
         (["--class", "dog", "--onsets", "soon"], 2, "'soon' is not a list of numbers"),
         (["--class", "dog", "--continue", "nowhere.wav"], 1, "error: no audio file at nowhere.wav"),
         (
