@@ -16,7 +16,8 @@ from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.tensors import load_tensors, save_tensors
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.data.batches import Clips
-from ssenv_core.data.tokens import TokenSet, require_codec
+from ssenv_core.data.tokens import TokenFormat, TokenSet, require_codec
+from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
 KIND = "soundstorm classifier"
@@ -70,7 +71,7 @@ class Classifier(nn.Module):
         if self.reading.levels is not None:
             codes = codes.clone()
             codes[:, self.reading.levels :] = self.model.config.mask_token
-        return self.model.embed(codes)
+        return self.model.embed(Inputs(codes))
 
     def pool(self, embedded: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
         """Summed embeddings (B, T, D) -> the feature, as of `pooled`."""
@@ -156,12 +157,12 @@ class TrainedClassifier:
     Attributes:
         classifier: in eval mode.
         class_names: of its classes.
-        metadata: of the tokens it was trained on (see `TokenSet`).
+        format: the dataset and codec of the tokens it was trained on.
     """
 
     classifier: Classifier
     class_names: tuple[str, ...]
-    metadata: dict
+    format: TokenFormat
 
     @torch.inference_mode()
     def probabilities(self, path: str | Path, codec: Codec) -> np.ndarray:
@@ -170,9 +171,9 @@ class TrainedClassifier:
         Raises:
             SsenvError: the file cannot be read or is silent, or the codec is not that of the tokens.
         """
-        require_codec(self, codec)
+        require_codec(self.format, codec)
         wav = torch.from_numpy(read_audio(path, codec.sample_rate)[0])[None]
-        codes = codec.encode_long(wav[None])[:, : self.metadata["n_q"]]
+        codes = codec.encode_long(wav[None])[:, : self.format.n_q]
         heard = active_frames(wav, round(codec.sample_rate / codec.frame_rate), codes.shape[2])[
             0
         ].nonzero()[:, 0]
@@ -190,7 +191,7 @@ def save_classifier(path: str | Path, trained: TrainedClassifier) -> Path:
         "class_names": trained.class_names,
     }
     return save_tensors(
-        path, classifier.state_dict(), {"kind": KIND, **card, "tokens": trained.metadata}
+        path, classifier.state_dict(), {"kind": KIND, **card, "tokens": asdict(trained.format)}
     )
 
 
@@ -205,8 +206,9 @@ def load_classifier(path: str | Path) -> TrainedClassifier:
         model = SoundStorm(SoundStormConfig(**metadata["config"]))
         classifier = Classifier(model, len(metadata["class_names"]), Reading(**metadata["reading"]))
         classifier.load_state_dict(tensors)
+        token_format = TokenFormat(**metadata["tokens"])
     except (KeyError, TypeError, RuntimeError):
         raise SsenvError(
             f"{path} holds another classifier than this version of ssenv builds: run 06_classify again"
         ) from None
-    return TrainedClassifier(classifier.eval(), tuple(metadata["class_names"]), metadata["tokens"])
+    return TrainedClassifier(classifier.eval(), tuple(metadata["class_names"]), token_format)

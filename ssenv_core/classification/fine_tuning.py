@@ -16,8 +16,9 @@ from ssenv_core.base.training_loop import EpochSettings, one_cycle, train_epochs
 from ssenv_core.classification.classifier import BATCH, Classifier
 from ssenv_core.classification.probes import Classification
 from ssenv_core.codecs.protocol import weights_hash
-from ssenv_core.data.batches import Batch, Clips
+from ssenv_core.data.batches import Clips
 from ssenv_core.data.tokens import TokenSet
+from ssenv_core.soundstorm.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def fine_tune(
 
 
 def _training_loss(
-    classifier: Classifier, batch: Batch, settings: ClassifierSettings
+    classifier: Classifier, batch: Inputs, settings: ClassifierSettings
 ) -> torch.Tensor:
     """Cross-entropy in nat of one batch, with parts of its clips hidden and its clips mixed as the settings say."""
     codes, padding, labels = batch.codes, batch.padding, batch.labels

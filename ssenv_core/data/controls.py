@@ -10,9 +10,11 @@ from scipy.ndimage import uniform_filter1d
 from ssenv_core.base.audio import read_audio
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.metrics.spectrotemporal import analyse, is_constant, onset_times
+from ssenv_core.soundstorm.inputs import CONTROLS
 
-LOUDNESS = 0
-ONSET = 1
+LOUDNESS, ONSET = range(len(CONTROLS))
+
+
 QUIETEST = -80.0  # dB
 ONSET_WINDOW = 0.05  # s
 SMOOTHED = 0.05  # s, over which loudness is measured
@@ -38,7 +40,7 @@ def measure_controls(
 
     They are the loudness around the middle of each frame, and a mark on the frames with an onset.
     """
-    controls = torch.zeros(n_frames, 2)
+    controls = torch.zeros(n_frames, len(CONTROLS))
     controls[:, LOUDNESS] = _scaled(_level(wav, sample_rate, n_frames, frame_rate))
     if not is_constant(wav) and len(wav) >= sample_rate / 10:
         onsets = onset_times(analyse(wav, sample_rate))
@@ -63,7 +65,7 @@ def build_controls(
     Raises:
         SsenvError: an onset lies outside the clip, or the levels are not finite.
     """
-    controls = torch.full((n_frames, 2), torch.nan)
+    controls = torch.full((n_frames, len(CONTROLS)), torch.nan)
     if onsets is not None:
         duration = n_frames / frame_rate
         if any(not 0 <= onset < duration for onset in onsets):

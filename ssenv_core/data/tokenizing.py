@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ssenv_core.base.tensors import load_tensors, save_tensors
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.data.controls import measure_controls
 from ssenv_core.data.recordings import Clip, Dataset
-from ssenv_core.data.tokens import TokenSet, parts_folder
+from ssenv_core.data.tokens import TokenFormat, TokenSet, parts_folder
 
 PART_KIND = "part of soundstorm tokens with controls"
 CLIPS_PER_PART = 64
@@ -56,24 +56,13 @@ def tokenize(
         SsenvError: a clip cannot be read, or finished ones cannot be written.
     """
     device = torch.device(device)
-    metadata = {
-        "dataset": dataset.name,
-        "dataset_fingerprint": dataset.fingerprint,
-        "codec": codec.name,
-        "bandwidth": codec.bandwidth,
-        "token_hash": codec.token_hash,
-        "sample_rate": codec.sample_rate,
-        "frame_rate": codec.frame_rate,
-        "n_q": codec.n_q,
-        "codebook_size": codec.codebook_size,
-        "duration": dataset.duration,
-    }
+    token_format = TokenFormat.of(dataset, codec)
     parts = [
         dataset.clips[start : start + CLIPS_PER_PART]
         for start in range(0, len(dataset), CLIPS_PER_PART)
     ]
     # Without the dataset's fingerprint, repairing one clip leaves the parts of others usable.
-    settings = {**metadata, "dataset_fingerprint": None, "device": device.type}
+    settings = {**asdict(token_format), "dataset_fingerprint": None, "device": device.type}
     settings["code"] = code_of(__name__)
     store = None if path is None else PartStore(parts_folder(path), parts, settings)
     finished = store.load() if store else {}
@@ -124,7 +113,7 @@ def tokenize(
         names=tuple(clip.name for clip in dataset.clips),
         recordings=tuple(clip.recording for clip in dataset.clips),
         class_names=dataset.class_names,
-        metadata=metadata,
+        format=token_format,
     )
 
 

@@ -12,7 +12,6 @@ from ssenv_core.base.files import read_json
 from ssenv_core.base.folders import StudyFolder
 from ssenv_core.base.progress import track
 from ssenv_core.base.tensors import load_tensors
-from ssenv_core.codecs import load_codec
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.data.recordings import Dataset
 from ssenv_core.data.tokens import TokenSet, load_tokens_file, require_codec, require_dataset
@@ -51,8 +50,8 @@ def load_columns(folder: StudyFolder, sounds: Dataset, fold: int, device: str) -
     require_heldout(load_generator(folder.generator, "cpu"), fold)
     tokens = load_tokens_file(folder.tokens)
     require_dataset(tokens, sounds)
-    codec = load_codec(tokens.metadata["codec"], tokens.metadata["bandwidth"], device)
-    require_codec(tokens, codec)
+    codec = tokens.format.load_codec(device)
+    require_codec(tokens.format, codec)
     heldout, clips = tokens.where([fold]), sounds.subset(folds=[fold]).clips
     real = [
         sounds.read(clip, codec.sample_rate) for clip in track(clips, len(clips), "read", "clip")

@@ -18,26 +18,28 @@ from ssenv_core.generator.plans import silent_where
 from ssenv_core.soundstorm.sampling import Sampling
 
 
-def as_asked(
-    asked: torch.Tensor, wav: np.ndarray, sample_rate: int, frame_rate: float
+def control_adherence(
+    controls: torch.Tensor, wav: np.ndarray, sample_rate: int, frame_rate: float
 ) -> dict[str, float]:
-    """How well wav (S,) follows the controls (T, 2) that it was asked for.
+    """How closely wav (S,) follows its controls (T, C).
 
     Returns:
-        loudness_correlation: Pearson's, of the levels in dB; NaN where one of them is constant or nothing was asked.
-        onset_precision, onset_recall, onset_f1: of onsets within ONSET_WINDOW of each other, one to one (`mir_eval.onset`); 1 where none
-            was to begin and none does; NaN where nothing was asked.
+        loudness_correlation: Pearson's, of the levels in dB; NaN where one of them is constant or
+            no loudness is specified.
+        onset_precision, onset_recall, onset_f1: of onsets within ONSET_WINDOW of each other, one to
+            one (`mir_eval.onset`); 1 without onsets in controls and sound; NaN where no onsets are
+            specified.
     """
-    heard = measure_controls(wav, sample_rate, len(asked), frame_rate)
-    told = ~asked[:, LOUDNESS].isnan()
-    levels = torch.stack((asked[told, LOUDNESS], heard[told, LOUDNESS])).numpy()
-    varied = told.any() and (np.ptp(levels, axis=1) > 0).all()
+    measured = measure_controls(wav, sample_rate, len(controls), frame_rate)
+    specified = ~controls[:, LOUDNESS].isnan()
+    levels = torch.stack((controls[specified, LOUDNESS], measured[specified, LOUDNESS])).numpy()
+    varied = specified.any() and (np.ptp(levels, axis=1) > 0).all()
     scores = {"loudness_correlation": float(np.corrcoef(levels)[0, 1]) if varied else np.nan}
-    if asked[:, ONSET].isnan().all():
+    if controls[:, ONSET].isnan().all():
         return scores | dict.fromkeys(("onset_precision", "onset_recall", "onset_f1"), np.nan)
     times = [
-        ((controls[:, ONSET] == 1).nonzero()[:, 0] + 0.5).numpy() / frame_rate
-        for controls in (asked, heard)
+        ((track[:, ONSET] == 1).nonzero()[:, 0] + 0.5).numpy() / frame_rate
+        for track in (controls, measured)
     ]
     if not any(map(len, times)):
         return scores | dict.fromkeys(("onset_precision", "onset_recall", "onset_f1"), 1.0)
@@ -61,28 +63,29 @@ def control_scores(
     device: str | torch.device = "auto",
     precision: str = "auto",
 ) -> pd.DataFrame:
-    """Does a generator with controls do as asked? It is told what the clips of `tokens` do, of the same classes, or a part of it, and told
-    nothing. Where they are silent, it is given silence, as by a plan, and the loudness there is not scored: that much would be had for
-    nothing.
+    """Mean `control_adherence` of clips generated with and without the controls of `tokens`.
+
+    The clips have the classes of `tokens` and the controls of its clips, one kind of them, or none.
+    Where the controls are silent, silence is given, as by a plan, and the loudness is not scored:
+    it would be right without any effort of the model.
 
     Returns:
-        Columns "asked", "loudness alone", "onsets alone" and "not asked", with the same seeds, and "recording", the clips' own codes
-        decoded, which is the most that this codec lets a generator reach: the mean scores of `controls.as_asked`, one per row.
+        One score per row. Columns "asked", "loudness alone", "onsets alone" and "not asked", with
+        the same seeds; and "recording", the clips' own codes decoded, the best that this codec
+        lets a generator reach.
 
     Raises:
         SsenvError: as `generate_codes` and `generate_waveforms`.
     """
-    blank, means, scored = (
-        Canvas.blank(generator, len(tokens), tokens.metadata["duration"]),
-        {},
-        tokens.controls.clone(),
-    )
+    blank = Canvas.blank(generator, len(tokens), tokens.format.duration)
+    means = {}
+    scored = tokens.controls.clone()
     scored[..., LOUDNESS].masked_fill_(silent_where(scored), torch.nan)
     canvases = {}
-    for name, hidden in (("asked", []), ("loudness alone", [ONSET]), ("onsets alone", [LOUDNESS])):
+    for name, dropped in (("asked", []), ("loudness alone", [ONSET]), ("onsets alone", [LOUDNESS])):
         controls = tokens.controls.clone()
-        controls[..., hidden] = torch.nan
-        canvases[name] = blank.told(generator, controls)
+        controls[..., dropped] = torch.nan
+        canvases[name] = blank.with_controls(generator, controls)
     for name, canvas in (canvases | {"not asked": blank, "recording": None}).items():
         codes = tokens.codes.to(resolve_device(device))
         if canvas is not None:
@@ -97,8 +100,8 @@ def control_scores(
             )
         wavs = generate_waveforms(generator, codec, codes, seed=seed)
         scores = [
-            as_asked(asked, wav, codec.sample_rate, codec.frame_rate)
-            for asked, wav in zip(scored, wavs, strict=True)
+            control_adherence(controls, wav, codec.sample_rate, codec.frame_rate)
+            for controls, wav in zip(scored, wavs, strict=True)
         ]
         means[name] = pd.DataFrame(scores).mean()
     return pd.DataFrame(means)

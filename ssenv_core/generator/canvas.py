@@ -1,4 +1,4 @@
-"""What is given and what is to be generated: codes, mask, loudness and onsets of a batch of clips."""
+"""The start of a generation: given codes, loudness and onsets of a batch of clips."""
 
 import math
 from collections.abc import Sequence
@@ -17,13 +17,14 @@ from ssenv_core.soundstorm.masking import keep_outside, keep_prompt, keep_random
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """What clips start from.
+    """The given part of N clips, and the controls of all of their frames.
 
     Attributes:
         codes: (N, Q, T) int64, read where given.
         given: (N or 1, Q, T) bool, True = kept verbatim.
-        controls: (N or 1, T, 2) float, what is asked of each frame (see `controls`); None asks nothing.
-        silence: (N or 1, T) bool, given frames that were asked to be silent; None: there are none.
+        controls: (N or 1, T, C) float, see `CONTROLS`, NaN = unspecified; None: all unspecified.
+        silence: (N or 1, T) bool, frames whose given codes are silence because their controls are
+            silent; None: there are none.
     """
 
     codes: torch.Tensor
@@ -35,76 +36,79 @@ class Canvas:
         return len(self.codes)
 
     def on(self, device: torch.device) -> "Canvas":
-        """The same on a device, and nothing of it shared by its N clips."""
-        parts = {
-            name: part
-            for name in ("codes", "given", "controls", "silence")
-            if (part := getattr(self, name)) is not None
-        }
+        """A copy on a device, in which each of the N clips has its own part of every tensor."""
+        parts = (self.codes, self.given, self.controls, self.silence)
         return Canvas(
-            **{
-                name: part.expand(len(self), *part.shape[1:]).to(device, copy=True)
-                for name, part in parts.items()
-            }
+            *(
+                None if x is None else x.expand(len(self), *x.shape[1:]).to(device, copy=True)
+                for x in parts
+            )
         )
 
     @property
     def padding(self) -> torch.Tensor | None:
-        """(N or 1, T) bool, the silence behind the last sound, which the model is not shown, as in training; None where there is none."""
+        """The silence after the last sound, (N or 1, T) bool; None where there is none.
+
+        As in training, the model does not see it.
+        """
         behind = None if self.silence is None else self.silence.flip(1).cumprod(1).flip(1).bool()
         return behind if behind is not None and behind.any() else None
 
-    def asking(
+    def with_onsets_and_loudness(
         self,
         generator: TrainedGenerator,
         *,
         onsets: Sequence[float] | None = None,
         level: np.ndarray | None = None,
     ) -> "Canvas":
-        """The same, with onsets (s) and a loudness (dB) asked for; see `controls.build_controls`.
+        """The same canvas with onsets (s) and a loudness (dB) for all clips.
+
+        See `controls.build_controls`.
 
         Raises:
             SsenvError: the generator was trained without controls, or they do not fit the clips.
         """
         if not generator.model.config.controls:
             raise SsenvError(
-                "this generator was trained without controls: it cannot be asked for onsets or loudness"
+                "this generator was trained without controls: it follows neither onsets nor "
+                "loudness"
             )
-        asked = build_controls(
-            self.codes.shape[2], generator.metadata["frame_rate"], onsets=onsets, level=level
-        )
-        return replace(self, controls=asked[None])
+        frames, rate = self.codes.shape[2], generator.format.frame_rate
+        controls = build_controls(frames, rate, onsets=onsets, level=level)
+        return replace(self, controls=controls[None])
 
-    def planned(self, generator: TrainedGenerator, labels: Sequence[int], seed: int) -> "Canvas":
-        """The same, with each clip asked for what happens when in a training clip of its class: its loudness and its onsets.
+    def with_plans(self, generator: TrainedGenerator, labels: Sequence[int], seed: int) -> "Canvas":
+        """The same canvas with the loudness and onsets of a training clip of each clip's class.
 
-        Which clip that is of clip i, follows from (seed, i); where it ends, another goes on.
+        The training clip of clip i follows from (seed, i); where it ends, another continues.
 
         Raises:
             SsenvError: the generator's file holds no plans, or none of a class.
         """
-        plans, n_frames = generator.plans, self.codes.shape[2]
+        plans = generator.plans
+        n_frames = self.codes.shape[2]
         if plans is None:
             raise SsenvError(
-                "this generator has no plans to ask for, as one without controls or of an earlier version: ask for none"
+                "this generator has no plans (it has no controls, or is of an earlier version): "
+                "generate without a plan"
             )
+        clips = math.ceil(n_frames / plans.controls.shape[1])
         controls = []
         for i, label in enumerate(labels):
-            own, draw = (
-                (plans.labels == label).nonzero()[:, 0],
-                torch.Generator().manual_seed(derive_seed(seed, i, Purpose.PLAN)),
-            )
+            own = (plans.labels == label).nonzero()[:, 0]
+            draw = torch.Generator().manual_seed(derive_seed(seed, i, Purpose.PLAN))
             if not len(own):
                 name = (*generator.class_names, "no class")[label]
-                raise SsenvError(f"no clip of {name} was in the training: ask for no plan")
-            picked = own[
-                torch.randint(len(own), (-(-n_frames // plans.controls.shape[1]),), generator=draw)
-            ]
+                raise SsenvError(f"no clip of {name} was in the training: generate without a plan")
+            picked = own[torch.randint(len(own), (clips,), generator=draw)]
             controls.append(plans.controls[picked].flatten(0, 1)[:n_frames])
-        return self.told(generator, torch.stack(controls))
+        return self.with_controls(generator, torch.stack(controls))
 
-    def told(self, generator: TrainedGenerator, controls: torch.Tensor) -> "Canvas":
-        """The same, with controls (N, T, 2) asked for. Where these are silent and the codec has codes for silence, those are given."""
+    def with_controls(self, generator: TrainedGenerator, controls: torch.Tensor) -> "Canvas":
+        """The same canvas with controls (N, T, C).
+
+        If the codec has codes of silence, they are given where the controls are silent.
+        """
         if generator.plans is None or generator.plans.silence is None:
             return replace(self, controls=controls)
         silent = silent_where(controls)
@@ -115,52 +119,48 @@ class Canvas:
 
     @classmethod
     def blank(cls, generator: TrainedGenerator, clips: int, duration: float) -> "Canvas":
-        """Nothing is given of `clips` clips of `duration` seconds; a part of a frame counts as a whole one.
+        """`clips` clips of `duration` seconds with nothing given; see `frames_of`.
 
         Raises:
             SsenvError: the duration is not more than 0.
         """
-        codes = torch.zeros(
-            clips, generator.model.config.n_q, frames_of(generator, duration), dtype=torch.int64
-        )
+        n_frames = frames_of(generator, duration)
+        codes = torch.zeros(clips, generator.model.config.n_q, n_frames, dtype=torch.int64)
         return cls(codes, torch.zeros_like(codes[:1], dtype=torch.bool))
 
     @classmethod
     def continuing(
         cls, generator: TrainedGenerator, codes: torch.Tensor, duration: float
     ) -> "Canvas":
-        """codes (N, Q, T), to be continued until `duration` seconds.
+        """The continuation of codes (N, Q, T) to `duration` seconds.
 
         Raises:
-            SsenvError: they are as long already.
+            SsenvError: they are that long already.
         """
         n_frames = frames_of(generator, duration)
         _, n_q, n_given = codes.shape
         if n_frames <= n_given:
-            rate = generator.metadata["frame_rate"]
             raise SsenvError(
-                f"the sound to continue has {n_given / rate:.2f} s: a duration of {duration:g} s leaves nothing to generate"
+                f"the sound to continue has {n_given / generator.format.frame_rate:.2f} s: a "
+                f"duration of {duration:g} s leaves nothing to generate"
             )
-        return cls(
-            torch.nn.functional.pad(codes, (0, n_frames - n_given)),
-            keep_prompt(n_q, n_frames, n_given),
-        )
+        padded = torch.nn.functional.pad(codes, (0, n_frames - n_given))
+        return cls(padded, keep_prompt(n_q, n_frames, n_given))
 
     @classmethod
     def inpainting(
         cls, generator: TrainedGenerator, codes: torch.Tensor, start: float, stop: float
     ) -> "Canvas":
-        """codes (N, Q, T), to be made anew from `start` to `stop` seconds.
+        """Codes (N, Q, T) of which the part from `start` to `stop` seconds is generated again.
 
         Raises:
-            SsenvError: no frame of them lies there.
+            SsenvError: no frame lies there.
         """
-        rate, (_, n_q, n_frames) = generator.metadata["frame_rate"], codes.shape
-        first, last = (
-            (round(min(moment * rate, n_frames)) for moment in (start, stop))
-            if 0 <= start < stop
-            else (0, 0)
-        )
+        rate = generator.format.frame_rate
+        _, n_q, n_frames = codes.shape
+        first = last = 0
+        if 0 <= start < stop:
+            first, last = (round(min(moment * rate, n_frames)) for moment in (start, stop))
         if first == last:
             raise SsenvError(
                 f"no part of the sound's {n_frames / rate:.2f} s lies from {start:g} to {stop:g} s"
@@ -169,10 +169,10 @@ class Canvas:
 
     @classmethod
     def varying(cls, codes: torch.Tensor, share: float, seed: int) -> "Canvas":
-        """codes (N, Q, T), a random `share` of whose tokens is to be made anew, in every clip another.
+        """Codes (N, Q, T) of which a random `share` of tokens, drawn per clip, is generated again.
 
         Raises:
-            SsenvError: the share does not lie in (0, 1], or is not half a frame.
+            SsenvError: the share does not lie in (0, 1], or is less than half a frame.
         """
         if not 0 < share <= 1:
             raise SsenvError(f"the share of a sound to vary must lie in (0, 1], not {share:g}")
@@ -185,17 +185,16 @@ class Canvas:
             torch.Generator().manual_seed(derive_seed(seed, i, Purpose.VARIATION))
             for i in range(len(codes))
         )
-        return cls(
-            codes, torch.cat([keep_random(n_q, n_frames, 1 - share, draw) for draw in draws])
-        )
+        given = torch.cat([keep_random(n_q, n_frames, 1 - share, draw) for draw in draws])
+        return cls(codes, given)
 
 
 def frames_of(generator: TrainedGenerator, duration: float) -> int:
-    """Frames in `duration` seconds, a part of one counted as a whole.
+    """Number of frames in `duration` seconds, rounded up.
 
     Raises:
-        SsenvError: the duration is not more than 0, or endless.
+        SsenvError: the duration is not more than 0, or infinite.
     """
     if not 0 < duration < math.inf:
         raise SsenvError(f"duration {duration} must be more than 0 seconds, and finite")
-    return max(1, math.ceil(duration * generator.metadata["frame_rate"] - 1e-9))
+    return max(1, math.ceil(duration * generator.format.frame_rate - 1e-9))

@@ -1,4 +1,4 @@
-"""Codes and waveforms from a trained generator: clips of any length, continuations, inpaintings, variations."""
+"""Codes and waveforms from a trained generator: clips of any length, parts of clips, variations."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -16,18 +16,22 @@ from ssenv_core.data.tokens import require_codec
 from ssenv_core.generator.canvas import Canvas, frames_of
 from ssenv_core.generator.file import TrainedGenerator
 from ssenv_core.soundstorm.decoding import Iteration, decode
+from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.sampling import Sampling
 
 
 def encode_file(
     generator: TrainedGenerator, codec: Codec, path: str | Path, device: str | torch.device = "cpu"
 ) -> tuple[torch.Tensor, float]:
-    """A recording as the codes (1, Q, T) int64, on the CPU, that a generator fills in; and its seconds.
+    """Encode a recording as codes (1, Q, T) int64 of the generator, on the CPU.
+
+    Returns:
+        The codes, and the seconds of the recording.
 
     Raises:
-        SsenvError: the file cannot be read, or the codec is not the one whose tokens the generator was trained on.
+        SsenvError: the file cannot be read, or the generator was trained on another codec's tokens.
     """
-    require_codec(generator, codec)
+    require_codec(generator.format, codec)
     wav, rate = read_audio(path, codec.sample_rate)
     codes = codec.encode_long(torch.from_numpy(wav)[None, None].to(device))
     return codes[:, : generator.model.config.n_q].cpu(), len(wav) / rate
@@ -45,62 +49,63 @@ def generate_codes(
     batch_size: int = 8,
     watch: Callable[[float], None] | None = None,
 ) -> torch.Tensor:
-    """Fill in a canvas, one clip for each label.
+    """Generate what a canvas does not give, one clip per label.
 
     Args:
-        labels: N classes, each in [0, num_classes]; num_classes is "no class", which training never asks for anything.
-        canvas: of as many clips.
+        labels: N classes, each in [0, num_classes]; num_classes is "no class", which training
+            combines with no controls.
+        canvas: of N clips.
         seed: 0 or more; clip i is decoded with seeds derived from (seed, i).
-        precision: auto, bf16 or fp32, which do not give the same codes.
-        watch: told after every iteration which share is done, in (0, 1], in place of a bar or lines; what it raises ends it all.
+        precision: auto, bf16 or fp32; they give different codes.
+        watch: called after every iteration with the share done, in (0, 1], instead of a progress
+            bar; an exception that it raises ends the generation.
 
     Returns:
-        Codes (N, Q, T) int64 on `device`, where the model is moved.
+        Codes (N, Q, T) int64 on `device`, to which the model is moved.
 
     Raises:
-        SsenvError: the steps are of another number of levels.
+        SsenvError: the number of steps is not the number of levels.
         ValueError: a label is out of range, or the canvas does not fit.
     """
-    device, config = resolve_device(device), generator.model.config
+    device = resolve_device(device)
+    config = generator.model.config
     if not all(0 <= label <= config.null_label for label in labels):
         raise ValueError(f"labels must lie in [0, {config.null_label}]: {list(labels)}")
     if len(labels) != len(canvas):
         raise ValueError(f"{len(labels)} labels for a canvas of {len(canvas)} clips")
-    model, canvas = generator.model.to(device), canvas.on(device)
-    told, alike = (
-        (canvas.controls, canvas.padding),
-        {},
-    )  # clips by the windows that they are made in
-    for i, one in enumerate(canvas.given.cpu()):
-        alike.setdefault(tuple(_spans(generator, one)), []).append(i)
+    model = generator.model.to(device)
+    canvas = canvas.on(device)
+    padding = canvas.padding
+    clips_by_windows = {}
+    for i, given in enumerate(canvas.given.cpu()):
+        clips_by_windows.setdefault(tuple(_spans(generator, given)), []).append(i)
     parts = [
         (spans, items)
-        for spans, clips in alike.items()
+        for spans, clips in clips_by_windows.items()
         for items in torch.tensor(clips).split(batch_size)
     ]
-    done, total = 0, sum(len(spans) for spans, _ in parts)
+    done = 0
+    total = sum(len(spans) for spans, _ in parts)
     progress = Progress(len(labels), "generate", "clip") if watch is None else None
     with progress or nullcontext(), autocast(precision, device):
         for spans, items in parts:
-            codes, fixed = canvas.codes[items], canvas.given[items]
+            codes = canvas.codes[items]
+            given = canvas.given[items]
             batch = torch.tensor([labels[i] for i in items], device=device)
             for number, (start, stop) in enumerate(spans):
+                inputs = Inputs(
+                    codes[..., start:stop],
+                    batch,
+                    None if padding is None else padding[items, start:stop],
+                    None if canvas.controls is None else canvas.controls[items, start:stop],
+                )
                 seeds = [derive_seed(seed, int(i), number, Purpose.CODES) for i in items]
-                asked, hidden = (None if part is None else part[items, start:stop] for part in told)
-                window, kept = codes[..., start:stop], fixed[..., start:stop]
                 share = watch and _part_of(watch, done, total)
                 decoded = decode(
-                    model,
-                    window,
-                    kept,
-                    batch,
-                    sampling,
-                    seeds=seeds,
-                    padding=hidden,
-                    controls=asked,
-                    watch=share,
+                    model, inputs, given[..., start:stop], sampling, seeds=seeds, watch=share
                 )
-                codes[..., start:stop], fixed[..., start:stop] = decoded.codes, True
+                codes[..., start:stop] = decoded.codes
+                given[..., start:stop] = True
                 done += 1
             canvas.codes[items] = codes
             if progress:
@@ -117,29 +122,30 @@ def record_decoding(
     seeds: Sequence[int],
     device: str | torch.device,
 ) -> list[Iteration]:
-    """Every iteration in which a canvas of N clips is filled in, at once, however long it is, and in fp32.
+    """Every iteration of decoding a canvas of N clips in one window of any length, in fp32.
 
     Args:
         labels: N classes, each in [0, num_classes].
         seeds: N, see `decode`.
     """
-    model, canvas, batch = (
-        generator.model.to(device),
-        canvas.on(device),
-        torch.tensor(labels, device=device),
-    )
-    told = {"seeds": seeds, "padding": canvas.padding, "controls": canvas.controls, "record": True}
-    return decode(model, canvas.codes, canvas.given, batch, sampling, **told).trace
+    model = generator.model.to(device)
+    canvas = canvas.on(device)
+    batch = torch.tensor(labels, device=device)
+    inputs = Inputs(canvas.codes, batch, canvas.padding, canvas.controls)
+    return decode(model, inputs, canvas.given, sampling, seeds=seeds, record=True).trace
 
 
 def _part_of(watch: Callable[[float], None], number: int, total: int) -> Callable[[float], None]:
-    """What tells `watch` of the part `number` of `total` equal ones."""
+    """A watch of part `number` of `total` equal parts, which calls `watch` with the whole share."""
     return lambda share: watch((number + share) / total)
 
 
 def windows(first: int, last: int, n_frames: int, length: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of the windows in which frames [first, last) of n_frames are filled in: one around them if they fit in half of its
-    length, else windows that overlap by half, or by more for the last, from half a window before them to half a window after."""
+    """(start, stop) of the windows in which frames [first, last) of n_frames are generated.
+
+    One window around them if they fit in half of its length. Otherwise windows that overlap by half
+    (the last one may overlap by more), from half a window before them to half a window after.
+    """
     hop = -(-length // 2)
     around = length - hop
     if last - first <= hop:
@@ -153,24 +159,24 @@ def windows(first: int, last: int, n_frames: int, length: int) -> Iterator[tuple
 
 
 def _spans(generator: TrainedGenerator, given: torch.Tensor) -> list[tuple[int, int]]:
-    """The windows in which a clip of which given (Q, T) is there is made; none where nothing is to be filled in."""
+    """The windows in which a clip with given (Q, T) tokens is generated; none if all are given."""
     free = (~given).any(dim=0).nonzero()[:, 0].tolist()
-    length = frames_of(generator, generator.metadata["duration"])
+    length = frames_of(generator, generator.format.duration)
     return list(windows(free[0], free[-1] + 1, given.shape[1], length)) if free else []
 
 
 def joints(generator: TrainedGenerator, duration: float) -> list[float]:
-    """The moments (s) of a clip of `duration` seconds at which another window begins to be filled in; none where it needs one only."""
+    """The moments (s) of a clip of `duration` seconds at which a window takes over from another."""
     spans = _spans(generator, Canvas.blank(generator, 1, duration).given[0])
-    return [stop / generator.metadata["frame_rate"] for _, stop in spans[:-1]]
+    return [stop / generator.format.frame_rate for _, stop in spans[:-1]]
 
 
 def generate_waveforms(
     generator: TrainedGenerator, codec: Codec, codes: torch.Tensor, *, seed: int
 ) -> list[np.ndarray]:
-    """Codes to sound, one clip at a time; what the codec draws for clip i follows from (seed, i).
+    """Decode codes to waveforms, one clip at a time; the codec's noise follows from (seed, i).
 
-    Peaks beyond full scale are left as they are, and counted in the log: writing 16-bit files clips them.
+    Peaks beyond full scale stay, and are counted in the log: writing 16-bit files clips them.
 
     Args:
         codes: (N, Q, T) int64.
@@ -179,9 +185,9 @@ def generate_waveforms(
         N waveforms (S,) float32 at the codec's rate.
 
     Raises:
-        SsenvError: the codec is not the one whose tokens the generator was trained on.
+        SsenvError: the generator was trained on another codec's tokens.
     """
-    require_codec(generator, codec)
+    require_codec(generator.format, codec)
     wavs = [
         decode_clip(codec, clip, seed=seed, index=i)
         for i, clip in enumerate(track(codes, len(codes), "decode", "clip"))
@@ -189,14 +195,18 @@ def generate_waveforms(
     beyond = sum(bool(np.abs(wav).max() > 1) for wav in wavs)
     if beyond:
         print(
-            f"decode: {beyond} of {len(wavs)} clips peak beyond full scale; 16-bit files will clip them",
+            f"decode: {beyond} of {len(wavs)} clips peak beyond full scale; 16-bit files will clip "
+            "them",
             flush=True,
         )
     return wavs
 
 
 def decode_clip(codec: Codec, codes: torch.Tensor, *, seed: int, index: int) -> np.ndarray:
-    """The waveform (S,) float32 that clip `index` of a call has, from its codes (Q, T) int64, on any device; see `generate_waveforms`."""
+    """The waveform (S,) float32 of clip `index` of a call; see `generate_waveforms`.
+
+    `codes` (Q, T) int64 may be on any device.
+    """
     codes = codes.to(codec.codebooks.device)
     noise = torch.Generator(codes.device).manual_seed(derive_seed(seed, index, Purpose.WAVEFORM))
     return codec.decode(codes[None], noise)[0, 0].float().cpu().numpy()

@@ -30,8 +30,8 @@ def makers(
     return {
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": sha256_file(checkpoint),
-        "codec": generator.metadata["codec"],
-        "bandwidth": generator.metadata["bandwidth"],
+        "codec": generator.format.codec,
+        "bandwidth": generator.format.bandwidth,
         "sample_rate": codec.sample_rate,
         "precision": resolve_precision(precision, device),
         "environment": environment(device),
@@ -61,7 +61,7 @@ def recipe(
         start: what the sound began as: "continue", "inpaint" or "vary", and what they were told; None for nothing.
         onsets: seconds, with commas between.
         envelope: the file whose loudness was asked for, or levels in dB, evenly spaced.
-        plan: loudness and onsets are those of a training clip, see `Canvas.planned`.
+        plan: loudness and onsets are those of a training clip, see `Canvas.with_plans`.
         index: of the sound among the `num_samples` that were made with this seed.
     """
     asked = {"onsets": onsets, "envelope": envelope, "plan": plan}

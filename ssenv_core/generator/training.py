@@ -32,6 +32,7 @@ from ssenv_core.data.tokens import TokenSet
 from ssenv_core.generator.file import TrainedGenerator, round_to_half, save_generator
 from ssenv_core.generator.plans import Plans
 from ssenv_core.generator.validation import quick_validation, validation_loss
+from ssenv_core.soundstorm.inputs import CONTROLS, Inputs
 from ssenv_core.soundstorm.masking import sample_training_mask
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
@@ -92,9 +93,9 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, *inputs: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, inputs: Inputs, level: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The loss summed over the masked tokens."""
-        return self.model.masked_loss(*inputs).loss.sum()
+        return self.model.masked_loss(inputs, level, mask).loss.sum()
 
 
 class Trainer:
@@ -164,13 +165,14 @@ class Trainer:
         )
         labels = batch.labels.masked_fill(untold, self.config.null_label)
         unasked = (
-            torch.rand(len(labels), 1, 2, device=labels.device) < self.settings.control_dropout
+            torch.rand(len(labels), 1, len(CONTROLS), device=labels.device)
+            < self.settings.control_dropout
         ) | untold[:, None, None]
         controls = batch.controls.masked_fill(unasked, torch.nan) if self.config.controls else None
-        inputs = (batch.codes, labels, level, mask, batch.padding, controls)
+        inputs = batch._replace(labels=labels, controls=controls)
         count = min(self.settings.accumulate, len(labels))
         parts = zip(
-            *([None] * count if x is None else x.tensor_split(count) for x in inputs), strict=True
+            inputs.split(count), level.tensor_split(count), mask.tensor_split(count), strict=True
         )
         masked = self.accelerator.reduce(
             mask.sum().float(), "mean"
@@ -342,7 +344,7 @@ def train(
     }
     plans = Plans.of(train_tokens) if model_config.controls else None
     generator = TrainedGenerator(
-        model, train_tokens.class_names, train_tokens.metadata, training, plans
+        model, train_tokens.class_names, train_tokens.format, training, plans
     )
     if main:
         save_generator(checkpoint_path, generator)
@@ -363,7 +365,7 @@ def _accelerator(device: torch.device, precision: str) -> tuple[Accelerator, str
 
 def _check_fit(config: SoundStormConfig, *token_sets: TokenSet) -> None:
     for tokens in token_sets:
-        found = (tokens.codes.shape[1], tokens.metadata["codebook_size"], len(tokens.class_names))
+        found = (tokens.codes.shape[1], tokens.format.codebook_size, len(tokens.class_names))
         if found != (config.n_q, config.codebook_size, config.num_classes):
             raise ValueError(f"tokens with (levels, codes, classes) = {found} do not fit {config}")
 

@@ -1,4 +1,4 @@
-"""A model's held-out score: cross-entropy and accuracy per level under masks that never change."""
+"""A model's held-out score: cross-entropy and accuracy per level under fixed masks."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ BATCH = 16
 
 
 class Validation(NamedTuple):
-    """Per level: the cross-entropy in nat, and the share of masked tokens whose likeliest code is the true one."""
+    """Per level: cross-entropy in nat, and share of masked tokens predicted correctly."""
 
     level_loss: list[float]
     level_accuracy: list[float]
@@ -24,7 +24,9 @@ class Validation(NamedTuple):
 def validation_loss(
     model: SoundStorm, tokens: TokenSet, *, seed: int, device: torch.device | str
 ) -> Validation:
-    """Score a model on every clip at every level, under masks that depend on the clips' order and the seed alone; no controls are asked.
+    """Score a model on every clip at every level, without controls.
+
+    The masks depend on the clips' order and the seed alone.
 
     Args:
         model: in eval mode, on `device`.
@@ -32,7 +34,8 @@ def validation_loss(
     Raises:
         SsenvError: no clip has an active frame.
     """
-    clips, n_q = Clips(tokens, device), model.config.n_q
+    clips = Clips(tokens, device)
+    n_q = model.config.n_q
     loss, correct, count = sum(
         _validation_pass(model, clips, seed, offset)
         for offset in track(range(n_q), n_q, "validate", "pass")
@@ -41,33 +44,34 @@ def validation_loss(
 
 
 def quick_validation(model: SoundStorm, clips: Clips, seed: int) -> float:
-    """The first of the Q passes of `validation_loss`, clip i at level i mod Q: the mean over levels of the cross-entropy in nat."""
+    """Mean cross-entropy (nat) over levels in the first of the Q passes of `validation_loss`.
+
+    It scores clip i at level i mod Q.
+    """
     loss, _, count = _validation_pass(model, clips, seed, 0)
     return float((loss / count)[count > 0].mean())
 
 
 @torch.inference_mode()
 def _validation_pass(model: SoundStorm, clips: Clips, seed: int, offset: int) -> torch.Tensor:
-    """Clip i at level (i + offset) mod Q. (3, Q) float64: each level's summed loss, tokens that are right, and tokens."""
+    """Score clip i at level (i + offset) mod Q.
+
+    Returns (3, Q) float64: of each level the summed loss, the correct tokens and all tokens.
+    """
     if model.training:
         raise ValueError("validation needs model.eval(): dropout would make it random")
-    n_q, device = model.config.n_q, clips.codes.device
+    n_q = model.config.n_q
+    device = clips.codes.device
     active = torch.arange(clips.codes.shape[2]) < clips.lengths[:, None]
-    _, mask = sample_training_mask(
-        active, n_q, torch.Generator().manual_seed(derive_seed(seed, offset, Purpose.VALIDATION))
-    )
+    draw = torch.Generator().manual_seed(derive_seed(seed, offset, Purpose.VALIDATION))
+    _, mask = sample_training_mask(active, n_q, draw)
     sums = torch.zeros(3, n_q, dtype=torch.float64)
     for index in torch.arange(len(clips)).split(BATCH):
-        codes, labels, _, padding, _ = clips.batch(index)
-        level, masked = (
-            ((index + offset) % n_q).to(device),
-            mask[index, : codes.shape[2]].to(device),
-        )
-        scored = model.masked_loss(codes, labels, level, masked, padding)
-        values = (
-            torch.stack([scored.loss, scored.correct.float(), torch.ones_like(scored.loss)])
-            .double()
-            .cpu()
-        )
-        sums.index_add_(1, scored.level.cpu(), values)
+        inputs = clips.batch(index)._replace(controls=None)
+        level = ((index + offset) % n_q).to(device)
+        masked = mask[index, : inputs.codes.shape[2]].to(device)
+        scored = model.masked_loss(inputs, level, masked)
+        ones = torch.ones_like(scored.loss)
+        values = torch.stack([scored.loss, scored.correct.float(), ones])
+        sums.index_add_(1, scored.level.cpu(), values.double().cpu())
     return sums

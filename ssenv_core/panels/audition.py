@@ -205,7 +205,7 @@ class AuditionPanel:
         begun = PLANNED if self.session.has_plans and told.get("plan", True) else NOTHING
         first = temperature if isinstance(temperature, int | float) else temperature[0]
         options = [(name.replace("_", " "), name) for name in names]
-        length = self.session.generator.metadata["duration"]
+        length = self.session.generator.format.duration
         return {
             "class": ipywidgets.Dropdown(options=options, description="Class", **WIDE),
             "seed": ipywidgets.BoundedIntText(

@@ -83,7 +83,7 @@ class AuditionSession:
         device: str | torch.device = "auto",
         precision: str = "auto",
     ) -> None:
-        require_codec(generator, codec)
+        require_codec(generator.format, codec)
         self.generator, self.codec, self.judge = generator, codec, judge
         self.device, self.precision = resolve_device(device), precision
         self.made_by = makers(checkpoint, generator, codec, self.device, precision)
@@ -128,7 +128,7 @@ class AuditionSession:
             raise ValueError("a plan says itself when something begins, and how loud it is")
         canvas, level = Canvas.blank(self.generator, 1, duration), None
         if plan:
-            canvas = canvas.planned(
+            canvas = canvas.with_plans(
                 self.generator, [class_index(self.generator.class_names, class_name)], seed
             )
         if envelope is not None:
@@ -136,7 +136,7 @@ class AuditionSession:
                 file_level(envelope) if isinstance(envelope, Path) else np.asarray(envelope, float)
             )
         if onsets is not None or level is not None:
-            canvas = canvas.asking(self.generator, onsets=onsets, level=level)
+            canvas = canvas.with_onsets_and_loudness(self.generator, onsets=onsets, level=level)
         asked = {
             "onsets": None if onsets is None else ",".join(f"{onset:g}" for onset in onsets),
             "envelope": str(envelope)

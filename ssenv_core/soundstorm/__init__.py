@@ -1,1 +1,1 @@
-"""SoundStorm: masks, model and decoding of residual codec tokens. Tensors in, tensors out: no files, no device chosen, nothing printed."""
+"""SoundStorm on tensors: inputs, masks, model and decoding. No files, no devices, no output."""

@@ -1,11 +1,13 @@
-"""A bidirectional Conformer over frames: the backbone of SoundStorm, and nothing about tokens, levels or classes.
+"""A bidirectional Conformer over frames: the backbone of SoundStorm, without tokens or classes.
 
-Blocks follow Gulati et al. 2020 ("Conformer", eq. 1) with rotary positions (Su et al. 2021, "RoFormer", eq. 34) in place of relative ones
-and LayerNorm in place of BatchNorm after the depthwise convolution, so that an item's result never depends on its batch. Dropout is on the
-output of each module, before the residual sum, and on no wider tensor: random numbers are slow on a CPU.
+Blocks follow Gulati et al. 2020 ("Conformer", eq. 1), with rotary positions (Su et al. 2021,
+"RoFormer", eq. 34) in place of relative ones. LayerNorm replaces BatchNorm after the depthwise
+convolution, so that an item's result never depends on its batch. Dropout acts on the output of each
+module, before the residual sum, and on no wider tensor: random numbers are slow on a CPU.
 
-A block does not start at random but as an average over time (`ConformerBlock.start_as_average`), in the spirit of mimetic initialization
-(Trockman and Kolter 2023): sounds change slowly, so the frames around a hidden one are the first thing to look at.
+A block starts as an average over time (`ConformerBlock.start_as_average`), not at random, in the
+spirit of mimetic initialization (Trockman and Kolter 2023): sounds change slowly, so the frames
+around a hidden one predict it best.
 """
 
 import torch
@@ -16,14 +18,20 @@ from torch import Tensor, nn
 def rotary_angles(
     n_frames: int, head_dim: int, device: torch.device | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines, each float32 (n_frames, head_dim), of the rotation of every frame (RoFormer, eq. 34)."""
+    """Cosines and signed sines of every frame's rotation, float32 (n_frames, head_dim) each.
+
+    RoFormer, eq. 34.
+    """
     frequency = 10_000.0 ** (-torch.arange(0, head_dim, 2, device=device) / head_dim)
     angle = torch.outer(torch.arange(n_frames, device=device), frequency)
     return angle.cos().repeat(1, 2), torch.cat((-angle.sin(), angle.sin()), dim=-1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate queries and keys (..., T, head_dim) by the angles of `rotary_angles`; channel i is paired with channel i + head_dim / 2."""
+    """Rotate queries or keys (..., T, head_dim) by the angles of `rotary_angles`.
+
+    Channel i is paired with channel i + head_dim / 2.
+    """
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin).type_as(x)
 
 
@@ -41,7 +49,7 @@ class FeedForward(nn.Sequential):
 
 
 class SelfAttention(nn.Module):
-    """LayerNorm and multi-head self-attention over all frames, with rotary positions: (B, T, D) -> (B, T, D)."""
+    """LayerNorm and multi-head self-attention with rotary positions: (B, T, D) -> (B, T, D)."""
 
     def __init__(self, dim: int, heads: int, dropout: float):
         super().__init__()
@@ -60,13 +68,17 @@ class SelfAttention(nn.Module):
 
 
 class ConvModule(nn.Module):
-    """LayerNorm, pointwise to 2 x 2D, GLU, depthwise over time, LayerNorm, SiLU, pointwise back: (B, T, D) -> (B, T, D)."""
+    """The convolution module of a Conformer: (B, T, D) -> (B, T, D).
+
+    LayerNorm, pointwise to 2 x 2D, GLU, depthwise over time, LayerNorm, SiLU, pointwise back.
+    """
 
     def __init__(self, dim: int, kernel_size: int, dropout: float):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.expand = nn.Linear(dim, 4 * dim)
-        # (B, T, C) read as a channels-last image of height T and width 1: on a CPU 6 times as fast as Conv1d, with its gradient.
+        # (B, T, C) as a channels-last image of height T and width 1: on a CPU 6 times as fast as
+        # Conv1d, gradient included.
         self.depthwise = nn.Conv2d(
             2 * dim, 2 * dim, (kernel_size, 1), padding=(kernel_size // 2, 0), groups=2 * dim
         )
@@ -83,7 +95,7 @@ class ConvModule(nn.Module):
 
 
 class ConformerBlock(nn.Module):
-    """Half-step feed-forward, attention, convolution, half-step feed-forward, LayerNorm (Gulati et al. 2020, eq. 1)."""
+    """Half feed-forward, attention, convolution, half feed-forward, LayerNorm (Gulati, eq. 1)."""
 
     def __init__(self, dim: int, heads: int, kernel_size: int, dropout: float):
         super().__init__()
@@ -96,18 +108,18 @@ class ConformerBlock(nn.Module):
 
     @torch.no_grad()
     def start_as_average(self) -> None:
-        """Let a frame begin as itself plus some of the average of the frames around it and a little of the average of all.
+        """Initialize the output of a frame as itself plus averages of its neighbours and of all.
 
-        The convolution is a box, and two opposite copies of a frame pass through it, as silu(x) - silu(-x) = x; attention carries values
-        through unchanged; the feed-forward modules hardly speak. Started at random, a Conformer has to find out from the data that a hidden
-        frame resembles its neighbours: 5.9 instead of 4.1 nat at level 1 after 100 s of one core on ESC-10 (outputs/reference/log.md).
+        The convolution is a box filter, through which two opposite copies of a frame pass, as
+        silu(x) - silu(-x) = x. Attention passes values unchanged. The feed-forward modules have a
+        small gain. From a random start a Conformer must learn from data that a hidden frame
+        resembles its neighbours: 5.9 instead of 4.1 nat at level 1 after 100 s of one core on
+        ESC-10 (outputs/reference/log.md).
         """
-        conv, attention, identity = (
-            self.conv,
-            self.attention,
-            torch.eye(self.norm.normalized_shape[0]),
-        )
-        dim = len(identity)
+        conv = self.conv
+        attention = self.attention
+        dim = self.norm.normalized_shape[0]
+        identity = torch.eye(dim)
         for feed in (self.feed_in, self.feed_out):
             feed[3].weight.mul_(0.1)
         attention.qkv.weight[2 * dim :] = identity
@@ -134,7 +146,10 @@ class ConformerBlock(nn.Module):
 
 
 class Conformer(nn.Module):
-    """A stack of `depth` Conformer blocks. `dim / heads` must be even (rotary pairs) and `kernel_size` odd (frames stay aligned)."""
+    """A stack of `depth` Conformer blocks.
+
+    `dim / heads` must be even (rotary pairs) and `kernel_size` odd (frames stay aligned).
+    """
 
     def __init__(self, dim: int, depth: int, heads: int, kernel_size: int, dropout: float):
         super().__init__()
@@ -144,10 +159,11 @@ class Conformer(nn.Module):
         )
 
     def forward(self, x: Tensor, padding: Tensor | None = None, depth: int | None = None) -> Tensor:
-        """Frames (B, T, D) through the first `depth` blocks (None: all; 0: none), float (B, T, D).
+        """Apply the first `depth` blocks (None: all; 0: none) to frames (B, T, D) float.
 
-        `padding` (B, T) bool, True = padding: never attended and zeroed before the depthwise convolution, so that active frames come out as
-        if the padding were not there; what comes out at the padding itself means nothing. None, with no mask, is the fast path.
+        `padding` (B, T) bool, True = padding, is never attended and is zeroed before the depthwise
+        convolution: the active frames are those of a batch without padding, and the result at
+        padding is undefined. None needs no mask and is faster.
         """
         angles = rotary_angles(x.shape[1], self.head_dim, x.device)
         for block in self.blocks[:depth]:

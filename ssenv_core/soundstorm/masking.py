@@ -1,7 +1,12 @@
-"""Which tokens are hidden: the cosine schedule, the masks of training, and the masks of prompts. No model, no sampling of tokens.
+"""The cosine schedule, the masks of training, and the masks of given tokens.
 
-The schedule is MaskGIT's (Chang et al. 2022, section 3.3); masking one level of residual codes, the coarser levels visible and the finer
-ones hidden, is SoundStorm's (Borsos et al. 2023, section 3.2). Prompt masks mark given tokens with True and combine with & and |.
+The schedule is MaskGIT's (Chang et al. 2022, section 3.3). Masking one level of residual codes,
+with the coarser levels visible and the finer ones hidden, is SoundStorm's (Borsos et al. 2023,
+section 3.2). One part of that section is left out: SoundStorm also draws a prompt, a number of
+frames at the start in which no level is masked. No prompt is drawn here, so that masked frames may
+lie anywhere and the finer levels are hidden in all frames.
+
+Masks of given tokens are True where a token is given; they combine with & and |.
 """
 
 import math
@@ -12,31 +17,38 @@ from torch import Tensor
 
 
 def cosine_schedule(r: float | Tensor) -> float | Tensor:
-    """Share of tokens still masked, gamma(r) = cos(pi r / 2) in [0, 1], at progress r in [0, 1] (MaskGIT, section 3.3)."""
+    """Share of tokens still masked at progress r in [0, 1]: gamma(r) = cos(pi r / 2) in [0, 1]."""
     return torch.cos(r * (math.pi / 2)) if isinstance(r, Tensor) else math.cos(r * math.pi / 2)
 
 
 def num_masked(total: int, i: int, n: int) -> int:
-    """Tokens of `total` that iteration i of n leaves masked: ceil(total gamma(i / n)); `total` at i = 0, exactly 0 at i = n."""
-    # cos(pi / 2) and cos(pi / 3) come out a rounding error too large, and the ceiling would make a whole token of it.
+    """Tokens of `total` that iteration i of n leaves masked: ceil(total gamma(i / n)).
+
+    `total` at i = 0, exactly 0 at i = n.
+    """
+    # cos(pi / 2) and cos(pi / 3) are a rounding error too large; the ceiling would add a token.
     return math.ceil(total * cosine_schedule(i / n) - 1e-9)
 
 
 def lowest(score: Tensor, count: Tensor) -> Tensor:
-    """The `count` (...) positions of lowest `score` (..., T) along the last axis, as bool (..., T); ties go to the earlier position."""
+    """The `count` (...) positions of lowest `score` (..., T) along the last axis, bool (..., T).
+
+    Ties go to the earlier position.
+    """
     return score.argsort(dim=-1, stable=True).argsort(dim=-1) < count[..., None]
 
 
 def sample_training_mask(
     active: Tensor, n_q: int, generator: torch.Generator | None = None, coarse_emphasis: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Draw what each item is trained on: a level, and a share gamma(r) of its active frames, r uniform on [0, 1).
+    """Draw each item's level and mask a share gamma(r) of its active frames, r uniform on [0, 1).
 
-    `active` (B, T) bool, True where a frame may be a target, on the generator's device. Level q of 1 to Q is drawn with a probability
-    proportional to 1 / q^coarse_emphasis: 0, the default, draws all alike (SoundStorm, section 3.2).
+    `active` (B, T) bool, True where a frame may be a target, on the generator's device. Level q of
+    1 to Q is drawn with a probability proportional to 1 / q^coarse_emphasis: 0, the default, draws
+    all levels equally often (SoundStorm, section 3.2).
 
-    Returns `level` (B,) int64 in [0, n_q) and `mask` (B, T) bool with exactly ceil(gamma(r) n_active) random active frames of each item: at
-    least one, if it has any at all.
+    Returns `level` (B,) int64 in [0, n_q) and `mask` (B, T) bool with exactly
+    ceil(gamma(r) n_active) random active frames of each item: at least one, if it has any.
     """
     draw = {"generator": generator, "device": active.device}
     weight = torch.arange(1, n_q + 1, device=active.device) ** -coarse_emphasis
@@ -47,9 +59,10 @@ def sample_training_mask(
 
 
 def apply_training_mask(codes: Tensor, level: Tensor, mask: Tensor, mask_token: int) -> Tensor:
-    """What the model sees: levels below `level` as they are, that level hidden where `mask`, and all finer levels hidden.
+    """Hide `level` where `mask` and all finer levels; coarser levels stay visible.
 
-    `codes` (B, Q, T) int64, `level` (B,) int64, `mask` (B, T) bool -> (B, Q, T) int64 with `mask_token` at hidden tokens.
+    `codes` (B, Q, T) int64, `level` (B,) int64, `mask` (B, T) bool -> (B, Q, T) int64 with
+    `mask_token` at hidden tokens.
     """
     q = torch.arange(codes.shape[1], device=codes.device)[:, None]
     level = level[:, None, None]
@@ -57,12 +70,12 @@ def apply_training_mask(codes: Tensor, level: Tensor, mask: Tensor, mask_token: 
 
 
 def keep_prompt(n_q: int, n_frames: int, stop: int) -> Tensor:
-    """Given: all levels of frames [0, stop), to be continued. Bool (1, n_q, n_frames)."""
+    """Give all levels of frames [0, stop), for continuation. Bool (1, n_q, n_frames)."""
     return (torch.arange(n_frames) < stop).expand(1, n_q, n_frames)
 
 
 def keep_outside(n_q: int, n_frames: int, start: int, stop: int) -> Tensor:
-    """Given: all levels of the frames outside [start, stop), which is to be inpainted. Bool (1, n_q, n_frames)."""
+    """Give all levels of frames outside [start, stop), for inpainting. Bool (1, n_q, n_frames)."""
     frame = torch.arange(n_frames)
     return ((frame < start) | (frame >= stop)).expand(1, n_q, n_frames)
 
@@ -73,10 +86,11 @@ def keep_random(
     fraction: float | Sequence[float],
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Given: in each level exactly round(fraction n_frames) random frames, drawn anew for every level; the rest varies.
+    """Give exactly round(fraction n_frames) random frames of each level, for variation.
 
-    `fraction` in [0, 1], one for all levels or one per level: (1, 1, 0, ...) keeps the two coarsest and renews the others.
-    Bool (1, n_q, n_frames), on the CPU like the other prompt masks.
+    `fraction` in [0, 1], one for all levels or one per level: (1, 1, 0, ...) keeps the two coarsest
+    and generates the others. Each level draws its own frames. Bool (1, n_q, n_frames), on the CPU
+    like the other masks of given tokens.
     """
     count = (torch.as_tensor(fraction).expand(n_q) * n_frames).round().long()
     return lowest(torch.rand(1, n_q, n_frames, generator=generator), count)

@@ -18,7 +18,6 @@ from ssenv_core.base.files import sha256_file, write_json
 from ssenv_core.base.progress import Progress
 from ssenv_core.base.seeds import Purpose, derive_seed
 from ssenv_core.base.training_loop import one_cycle, warmed_up_average
-from ssenv_core.codecs import load_codec
 from ssenv_core.data.batches import Clips
 from ssenv_core.data.tokens import load_tokens_file
 from ssenv_core.generator.training import TrainSettings, train
@@ -88,14 +87,14 @@ def main(
     training, heldout = found.without(fold), found.where([fold])
     config = SoundStormConfig(
         n_q=found.codes.shape[1],
-        codebook_size=found.metadata["codebook_size"],
+        codebook_size=found.format.codebook_size,
         num_classes=len(found.class_names),
         controls=False,
     )
     settings = TrainSettings(
         epochs=epochs, learning_rate=learning_rate, crop_frames=crop_frames, label_dropout=0.0
     )
-    codebooks = load_codec(found.metadata["codec"], found.metadata["bandwidth"]).codebooks
+    codebooks = found.format.load_codec().codebooks
     scores: dict[str, Validation] = {}
     ours = train(
         config,

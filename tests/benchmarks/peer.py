@@ -12,6 +12,7 @@ from types import ModuleType
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.masking import apply_training_mask
 from ssenv_core.soundstorm.model import MaskedTokens, SoundStormConfig
 
@@ -81,15 +82,9 @@ class Peer(nn.Module):
             cond_semantic_token_ids=_each_frame(labels, codes),
         )[0]
 
-    def masked_loss(
-        self,
-        codes: Tensor,
-        labels: Tensor,
-        level: Tensor,
-        mask: Tensor,
-        padding: Tensor | None = None,
-    ) -> MaskedTokens:
+    def masked_loss(self, inputs: Inputs, level: Tensor, mask: Tensor) -> MaskedTokens:
         """As `SoundStorm.masked_loss`, so that both are scored on the same masked tokens."""
+        codes, labels, padding, _ = inputs
         if padding is not None:
             mask = mask & ~padding
         shown = (

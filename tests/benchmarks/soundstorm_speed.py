@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ssenv_core.base.devices import resolve_precision
 from ssenv_core.soundstorm.decoding import decode
+from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.masking import sample_training_mask
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 from ssenv_core.soundstorm.sampling import Sampling
@@ -44,9 +45,8 @@ class Ours:
             torch.ones(len(codes), codes.shape[2], dtype=torch.bool), CONFIG.n_q
         )
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            return self.model.masked_loss(
-                codes, torch.zeros(len(codes), dtype=torch.int64), level, mask
-            ).loss.mean()
+            inputs = Inputs(codes, torch.zeros(len(codes), dtype=torch.int64))
+            return self.model.masked_loss(inputs, level, mask).loss.mean()
 
     def generate(self, clips: int, frames: int) -> Tensor:
         self.model.eval()
@@ -54,7 +54,11 @@ class Ours:
         labels = torch.full((clips,), CONFIG.null_label)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             return decode(
-                self.model, blank, blank.bool(), labels, Sampling(steps=STEPS), seeds=range(clips)
+                self.model,
+                Inputs(blank, labels),
+                blank.bool(),
+                Sampling(steps=STEPS),
+                seeds=range(clips),
             ).codes
 
 

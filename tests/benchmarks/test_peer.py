@@ -7,6 +7,7 @@ import pytest
 import torch
 from peer import Peer
 
+from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.model import SoundStormConfig
 
 pytestmark = pytest.mark.skipif(
@@ -49,7 +50,7 @@ def test_a_conditioned_peer_is_scored_on_the_masked_tokens_and_told_the_class() 
     padding, level = torch.zeros(2, 40, dtype=torch.bool), torch.tensor([0, 2])
     padding[1, 30:] = True
     scored, other = (
-        peer.masked_loss(codes, torch.tensor(labels), level, mask, padding)
+        peer.masked_loss(Inputs(codes, torch.tensor(labels), padding), level, mask)
         for labels in ([0, 1], [2, 1])
     )
     assert len(scored.loss) == (mask & ~padding).sum()
@@ -62,7 +63,7 @@ def test_a_conditioned_peer_is_scored_on_the_masked_tokens_and_told_the_class() 
         5,
         7,
     )  # padding, and levels that are finer than the one asked for
-    again = peer.masked_loss(hidden, torch.tensor([0, 1]), level, mask, padding)
+    again = peer.masked_loss(Inputs(hidden, torch.tensor([0, 1]), padding), level, mask)
     assert torch.allclose(again.loss, scored.loss)
     peer.train().loss(codes, torch.tensor([0, 1]), ~padding).backward()
     assert peer.model.semantic_token_emb.weight.grad[:2].any(dim=1).all()

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from plotly.callbacks import Points
+from tiny import token_format
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.classification.classifier import Classifier, read_features
@@ -51,7 +52,7 @@ def tokens(clips: int, seed: int) -> TokenSet:
         names,
         ("",) * clips,
         ("a", "b", "c"),
-        {},
+        token_format(),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny import tiny_codec
+from tiny import tiny_codec, token_format
 
 from ssenv_core.base import tensors
 from ssenv_core.base import training_loop as epochs
@@ -27,6 +27,7 @@ from ssenv_core.classification.judge import Judge, LogMelCNN
 from ssenv_core.classification.probes import Classification, gain, judged, learning_curve, probe
 from ssenv_core.data import load_dataset
 from ssenv_core.data.tokens import TENSORS, TokenSet
+from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
 CONFIG = SoundStormConfig(
@@ -54,7 +55,7 @@ def tokens(clips: int, seed: int, separable: bool = True) -> TokenSet:
         names,
         ("",) * clips,
         ("a", "b", "c"),
-        {"dataset": "made up"},
+        token_format(),
     )
 
 
@@ -139,7 +140,7 @@ def test_a_layer_of_0_reads_the_summed_embeddings(classifier: Classifier) -> Non
     shallow = Classifier(classifier.model, 3, Reading(layer=0))
     codes = torch.randint(16, (2, 2, 12))
     with torch.inference_mode():
-        expected = classifier.model.features(codes, layer=0).mean(1)
+        expected = classifier.model.features(Inputs(codes), layer=0).mean(1)
         assert torch.allclose(shallow.pooled(codes, None), expected, atol=1e-6)
         assert not torch.allclose(classifier.pooled(codes, None), expected, atol=1e-2)
 
@@ -170,7 +171,7 @@ def test_statistics_are_mean_deviation_and_maximum_over_frames_and_all_are_learn
     torch.manual_seed(0)
     classifier = Classifier(SoundStorm(CONFIG).eval(), 3, Reading(pooling="statistics"))
     codes = torch.randint(16, (2, 2, 12))
-    hidden = classifier.model.features(codes)
+    hidden = classifier.model.features(Inputs(codes))
     expected = torch.cat([hidden.mean(1), hidden.std(1, correction=0), hidden.amax(1)], dim=1)
     pooled = classifier.pooled(codes, None)
     assert torch.allclose(pooled, expected, atol=1e-3)
@@ -325,13 +326,12 @@ def test_what_is_saved_loads_to_the_same_logits(reading: Reading, tmp_path: Path
     data, classifier = tokens(6, 2), Classifier(SoundStorm(CONFIG).eval(), 3, reading)
     again = load_classifier(
         save_classifier(
-            tmp_path / "c.safetensors",
-            TrainedClassifier(classifier, data.class_names, data.metadata),
+            tmp_path / "c.safetensors", TrainedClassifier(classifier, data.class_names, data.format)
         )
     )
-    assert (again.class_names, again.metadata, again.classifier.reading) == (
+    assert (again.class_names, again.format, again.classifier.reading) == (
         ("a", "b", "c"),
-        data.metadata,
+        data.format,
         reading,
     )
     with torch.inference_mode():
@@ -346,8 +346,8 @@ def test_a_file_of_sound_is_named_as_its_tokens_are_and_silence_around_it_has_no
         tiny_codec(),
         SoundStormConfig(num_classes=3, dim=16, depth=1, heads=2, kernel_size=3),
     )
-    metadata = {"codec": codec.name, "bandwidth": 6.0, "token_hash": codec.token_hash, "n_q": 8}
-    trained = TrainedClassifier(Classifier(SoundStorm(config).eval(), 3), ("a", "b", "c"), metadata)
+    classifier = Classifier(SoundStorm(config).eval(), 3)
+    trained = TrainedClassifier(classifier, ("a", "b", "c"), token_format(codec))
     sound = 0.1 * np.random.default_rng(0).standard_normal(9_600).astype(np.float32)
     quiet = np.zeros(32_000, np.float32)
     for name, wav in (

@@ -405,10 +405,10 @@ def test_the_codec_of_48khz_tokens_loads_by_what_their_file_says(tmp_path, monke
     monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
     dataset = load_synthetic(clips_per_class=1, duration=0.1).subset(folds=[1])
     tokens = tokenize(dataset, load_codec("encodec_48khz", bandwidth), device="cpu")
-    made = load_tokens_file(save_tokens(tmp_path / "tokens.safetensors", tokens)).metadata
-    codec = load_codec(made["codec"], made["bandwidth"])
-    require_codec(tokens, codec)
-    assert (made["bandwidth"], codec.bandwidth, made["n_q"]) == (bandwidth, bandwidth, codec.n_q)
+    made = load_tokens_file(save_tokens(tmp_path / "tokens.safetensors", tokens)).format
+    codec = made.load_codec()
+    require_codec(made, codec)
+    assert (made.bandwidth, codec.bandwidth, made.n_q) == (bandwidth, bandwidth, codec.n_q)
 
 
 @pytest.mark.parametrize(("name", "levels"), [("encodec_24khz", 8), ("encodec_48khz", 5)])

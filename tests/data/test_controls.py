@@ -14,7 +14,7 @@ from ssenv_core.data.controls import (
     file_level,
     measure_controls,
 )
-from ssenv_core.evaluation.controls import as_asked
+from ssenv_core.evaluation.controls import control_adherence
 
 RATE, FRAMES_PER_SECOND = 24_000, 75.0
 SCORES = ("loudness_correlation", "onset_precision", "onset_recall", "onset_f1")
@@ -121,26 +121,26 @@ def test_a_sound_that_does_as_asked_scores_one_and_another_does_not() -> None:
     times = [0.4, 0.9, 1.63]
     wav = bursts(times)
     asked = measure_controls(wav, RATE, 150, FRAMES_PER_SECOND)
-    assert as_asked(asked, wav, RATE, FRAMES_PER_SECOND) == pytest.approx(
+    assert control_adherence(asked, wav, RATE, FRAMES_PER_SECOND) == pytest.approx(
         dict.fromkeys(SCORES, 1.0)
     )
-    other = as_asked(asked, bursts([0.2, 0.9, 1.2, 1.4]), RATE, FRAMES_PER_SECOND)
+    other = control_adherence(asked, bursts([0.2, 0.9, 1.2, 1.4]), RATE, FRAMES_PER_SECOND)
     assert (other["onset_precision"], other["onset_recall"]) == pytest.approx((1 / 4, 1 / 3))
     assert other["loudness_correlation"] < 0.5
 
 
 def test_what_was_not_asked_has_no_score() -> None:
-    nothing = as_asked(
+    nothing = control_adherence(
         build_controls(150, FRAMES_PER_SECOND), bursts([0.4]), RATE, FRAMES_PER_SECOND
     )
     assert set(nothing) == set(SCORES)
     assert np.isnan(list(nothing.values())).all()
-    onsets = as_asked(
+    onsets = control_adherence(
         build_controls(150, FRAMES_PER_SECOND, onsets=[0.4]), bursts([0.4]), RATE, FRAMES_PER_SECOND
     )
     assert np.isnan(onsets["loudness_correlation"])
     assert onsets["onset_f1"] == 1
-    silent = as_asked(
+    silent = control_adherence(
         build_controls(150, FRAMES_PER_SECOND, onsets=[0.4], level=np.array([-40.0, -20.0])),
         np.zeros(2 * RATE, np.float32),
         RATE,
@@ -155,6 +155,6 @@ def test_nothing_begins_as_asked_where_nothing_was_to_begin() -> None:
         0.1 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32),
         build_controls(150, FRAMES_PER_SECOND, onsets=[]),
     )
-    as_wanted = as_asked(none, steady, RATE, FRAMES_PER_SECOND)
+    as_wanted = control_adherence(none, steady, RATE, FRAMES_PER_SECOND)
     assert [as_wanted[name] for name in SCORES if name.startswith("onset")] == [1, 1, 1]
-    assert as_asked(none, bursts([0.4]), RATE, FRAMES_PER_SECOND)["onset_f1"] == 0
+    assert control_adherence(none, bursts([0.4]), RATE, FRAMES_PER_SECOND)["onset_f1"] == 0

@@ -3,7 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
@@ -162,8 +162,8 @@ def test_silent_clips_are_kept_and_named(dataset, codec, capsys):
     assert "1 silent throughout: clip-2" in capsys.readouterr().out
 
 
-def test_metadata_identifies_dataset_and_codec(dataset, codec, whole):
-    assert whole.metadata == {
+def test_the_format_identifies_dataset_and_codec(dataset, codec, whole):
+    assert asdict(whole.format) == {
         "dataset": "tiny",
         "dataset_fingerprint": dataset.fingerprint,
         "codec": "melrvq_24khz",
@@ -179,8 +179,8 @@ def test_metadata_identifies_dataset_and_codec(dataset, codec, whole):
 
 @pytest.mark.parametrize("bandwidth", [0.75, 3.0, 6.0, 12.0])
 def test_the_bandwidth_of_the_embedded_codec_is_that_of_its_levels(dataset, bandwidth):
-    metadata = tokenize(dataset, tiny_codec(bandwidth), device="cpu").metadata
-    assert (metadata["bandwidth"], metadata["n_q"]) == (bandwidth, round(bandwidth / 0.75))
+    made = tokenize(dataset, tiny_codec(bandwidth), device="cpu").format
+    assert (made.bandwidth, made.n_q) == (bandwidth, round(bandwidth / 0.75))
 
 
 def test_every_clip_is_encoded_alone_and_on_one_thread(dataset, codec, torch_threads):
@@ -274,7 +274,7 @@ def test_parts_of_other_clips_are_not_used_and_those_of_the_same_are(dataset, co
     found = tokenize(repaired, watched, device="cpu", path=path)
     assert len(watched.calls) == CLIPS_PER_PART
     assert torch.equal(found.codes, tokenize(repaired, codec, device="cpu").codes)
-    assert found.metadata["dataset_fingerprint"] == repaired.fingerprint != dataset.fingerprint
+    assert found.format.dataset_fingerprint == repaired.fingerprint != dataset.fingerprint
 
 
 def test_parts_of_a_file_that_was_replaced_by_one_as_large_are_not_used(

@@ -1,10 +1,11 @@
 """Token files: what is read is what was written, its padding is told from sound, and it is never read with another codec."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
-from tiny import tiny_codec
+from tiny import tiny_codec, token_format
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import sha256_file
@@ -34,13 +35,7 @@ def tokens(codec):
         names=tuple(f"clip-{i}" for i in range(5)),
         recordings=("", "", "7", "9", "7"),
         class_names=("dog", "rain"),
-        metadata={
-            "dataset": "tiny",
-            "codec": codec.name,
-            "bandwidth": 6.0,
-            "token_hash": codec.token_hash,
-            "n_q": 8,
-        },
+        format=token_format(codec, dataset="tiny"),
     )
 
 
@@ -54,7 +49,7 @@ def test_file_gives_back_what_was_saved(tmp_path, tokens):
     for name in ("codes", "labels", "folds", "active", "controls"):
         assert torch.equal(getattr(loaded, name), getattr(tokens, name))
         assert getattr(loaded, name).dtype == getattr(tokens, name).dtype
-    for name in ("names", "recordings", "class_names", "metadata"):
+    for name in ("names", "recordings", "class_names", "format"):
         assert getattr(loaded, name) == getattr(tokens, name)
 
 
@@ -63,7 +58,7 @@ def test_sidecar_has_the_identities_and_the_hash_of_the_file(tmp_path, tokens):
     sidecar = json.loads((tmp_path / "tokens.json").read_text())
     assert sidecar["sha256"] == sha256_file(path)
     assert sidecar["clips"] == 5
-    assert sidecar | tokens.metadata == sidecar
+    assert sidecar | asdict(tokens.format) == sidecar
 
 
 def test_a_file_of_another_kind_and_a_cut_one_are_refused_by_name(tmp_path, tokens):
@@ -108,14 +103,14 @@ def test_an_unknown_fold_and_an_only_fold_are_refused(tokens):
 
 
 def test_another_codec_is_refused_in_one_line(tokens, codec):
-    require_codec(tokens, codec)
+    require_codec(tokens.format, codec)
     with pytest.raises(
         SsenvError, match=r"the tokens are of melrvq_24khz .*load the codec that made them"
     ) as error:
-        require_codec(tokens, tiny_codec(seed=1))
+        require_codec(tokens.format, tiny_codec(seed=1))
     assert "\n" not in str(error.value)
 
 
 def test_a_codec_with_too_few_levels_is_refused(tokens):
     with pytest.raises(SsenvError, match="8 levels, melrvq_24khz here 2: load it at 6 kbps"):
-        require_codec(tokens, tiny_codec(bandwidth=1.5))
+        require_codec(tokens.format, tiny_codec(bandwidth=1.5))

@@ -82,7 +82,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_generator(
         folder.generator,
         TrainedGenerator(
-            SoundStorm(config), sounds.class_names, tokens.metadata, {"folds": [2]}, plans
+            SoundStorm(config), sounds.class_names, tokens.format, {"folds": [2]}, plans
         ),
     )
     Judge(LogMelCNN(len(sounds.class_names)), sounds.class_names, {}, "cpu").save(

@@ -8,7 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_codec
+from tiny import tiny_codec, token_format
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import read_json
@@ -85,7 +85,7 @@ def folder(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     plans = Plans.of(tokens.where([2]))
     save_generator(
         folder.generator,
-        TrainedGenerator(model.eval(), sounds.class_names, tokens.metadata, {"folds": [2]}, plans),
+        TrainedGenerator(model.eval(), sounds.class_names, tokens.format, {"folds": [2]}, plans),
     )
     return folder
 
@@ -182,7 +182,7 @@ def training(clips: int = 6, frames: int = 40, silent: int = 8) -> TokenSet:
         names,
         ("",) * len(names),
         ("noise",),
-        {},
+        token_format(),
     )
 
 

@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_codec
+from tiny import tiny_codec, token_format
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.codecs.encodec import untrained_encodec
@@ -36,15 +36,7 @@ def generator(codec):
     model = SoundStorm(CONFIG).eval().requires_grad_(False)
     for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.5)
-    metadata = {
-        "codec": codec.name,
-        "bandwidth": 1.5,
-        "token_hash": codec.token_hash,
-        "n_q": 2,
-        "frame_rate": 75.0,
-        "duration": 5.0,
-    }
-    return TrainedGenerator(model, ("dog", "rain"), metadata, {})
+    return TrainedGenerator(model, ("dog", "rain"), token_format(codec, duration=5.0), {})
 
 
 @pytest.mark.parametrize("sampler", [Confidence(4.5), HaltonOrder(), RandomOrder()])
@@ -84,7 +76,7 @@ def test_pytorch_alone_generates_the_same_codes_and_sounds(generator, codec, tmp
     assert (described["class_names"], described["frames"], described["tokens"]) == (
         ["dog", "rain"],
         15,
-        generator.metadata,
+        asdict(generator.format),
     )
     assert described["sample_rate"] == 24_000
     assert Sampling.of(described["sampling"]) == sampling
@@ -95,16 +87,14 @@ def test_other_codecs_are_exported_too(generator, tmp_path, name):
     codec = untrained_encodec("encodec_24khz", 1.5)
     if name == "vocos_encodec_24khz":
         codec = VocosEnCodec(codec.model, untrained_vocos(), 1.5)
-    metadata = {**generator.metadata, "codec": name, "token_hash": codec.token_hash}
-    path = export_generator(
-        tmp_path / "dog.pt2", replace(generator, metadata=metadata), codec, SETTINGS, 0.2
-    )
+    other = replace(generator, format=token_format(codec))
+    path = export_generator(tmp_path / "dog.pt2", other, codec, SETTINGS, 0.2)
     assert torch.export.load(path).module()(torch.tensor([0]))[1].shape == (1, 1, 4800)
 
 
 def test_clips_that_take_several_windows_are_left_to_the_package(generator, codec, tmp_path):
     with pytest.raises(
-        SsenvError, match=r"at most 5 s, as the training's are: `ssenv generate` makes longer"
+        SsenvError, match=r"at most 5 s, as in training: `ssenv generate` makes longer"
     ):
         export_generator(tmp_path / "dog.pt2", generator, codec, SETTINGS, 5.1)
     assert not (tmp_path / "dog.pt2").exists()
@@ -127,7 +117,7 @@ def test_a_program_that_sounds_otherwise_is_not_written(generator, codec, tmp_pa
         return codes, wav if isinstance(made, Program) else 1.001 * wav
 
     monkeypatch.setattr(export, "run_program", louder)
-    with pytest.raises(SsenvError, match="sounds otherwise than the codec for dog"):
+    with pytest.raises(SsenvError, match="gives another sound than the codec for dog"):
         export_generator(tmp_path / "dog.pt2", generator, codec, SETTINGS, 0.2)
     assert not list(tmp_path.iterdir())
 

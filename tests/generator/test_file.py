@@ -27,7 +27,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> TrainedGenerator:
     return TrainedGenerator(
         trained.model,
         trained.class_names,
-        {**trained.metadata, "dataset": "esc50"},
+        replace(trained.format, dataset="esc50"),
         trained.training,
     )
 
@@ -45,7 +45,7 @@ def tokens(generator: TrainedGenerator) -> TokenSet:
         ("a",),
         ("",),
         ("b", "c"),
-        dict(generator.metadata),
+        generator.format,
     )
 
 
@@ -76,20 +76,21 @@ def test_a_generator_of_other_tokens_is_refused_naming_what_differs(
     generator, tokens, what: str, found: object
 ) -> None:
     with pytest.raises(SsenvError, match=f"tokens of {what} .*, these are of {found}"):
-        require_tokens(generator, replace(tokens, metadata={**tokens.metadata, what: found}))
+        require_tokens(generator, replace(tokens, format=replace(tokens.format, **{what: found})))
 
 
 def test_of_the_user_s_own_folders_each_copy_is_another_dataset(
     generator: TrainedGenerator, tokens: TokenSet
 ) -> None:
     """As its folds may be others."""
-    own = {**tokens.metadata, "dataset": "folder", "dataset_fingerprint": "one"}
-    trained = replace(generator, metadata=own)
-    require_tokens(trained, replace(tokens, metadata=own))
+    own = replace(tokens.format, dataset="folder", dataset_fingerprint="one")
+    other = replace(own, dataset_fingerprint="another")
+    trained = replace(generator, format=own)
+    require_tokens(trained, replace(tokens, format=own))
     with pytest.raises(SsenvError, match="tokens of dataset_fingerprint one, these are of another"):
-        require_tokens(trained, replace(tokens, metadata={**own, "dataset_fingerprint": "another"}))
-    esc50 = [{**own, "dataset": "esc50", "dataset_fingerprint": name} for name in ("wav", "ogg")]
-    require_tokens(replace(generator, metadata=esc50[0]), replace(tokens, metadata=esc50[1]))
+        require_tokens(trained, replace(tokens, format=other))
+    wav, ogg = (replace(form, dataset="esc50") for form in (own, other))
+    require_tokens(replace(generator, format=wav), replace(tokens, format=ogg))
 
 
 def test_plans_are_of_recorded_clips_that_sound_from_their_first_sound_on(tokens: TokenSet) -> None:

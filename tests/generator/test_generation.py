@@ -10,12 +10,11 @@ import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import tiny_codec
+from tiny import tiny_codec, token_format
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.tensors import save_tensors
-from ssenv_core.codecs import load_codec
 from ssenv_core.data.tokens import TokenSet, require_codec
 from ssenv_core.evaluation import controls as scoring
 from ssenv_core.generator.canvas import Canvas
@@ -53,15 +52,9 @@ def codec():
 @pytest.fixture(scope="module")
 def generator(codec):
     torch.manual_seed(0)
-    metadata = {
-        "codec": codec.name,
-        "token_hash": codec.token_hash,
-        "n_q": 2,
-        "bandwidth": 1.5,
-        "frame_rate": 75.0,
-        "duration": 0.4,
-    }
-    return TrainedGenerator(SoundStorm(CONFIG).eval(), CLASSES, metadata, {"settings": {}})
+    return TrainedGenerator(
+        SoundStorm(CONFIG).eval(), CLASSES, token_format(codec), {"settings": {}}
+    )
 
 
 def generate(generator, labels, canvas=None, *, duration=0.2, seed=7, batch_size=8, **sampling):
@@ -86,9 +79,11 @@ def test_in_bf16_too_an_item_is_independent_of_its_batch(generator):
     for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.3)
     seen = set()
-    used = lambda *_: seen.add(
-        torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-    )
+
+    def used(*_):
+        enabled = torch.is_autocast_enabled("cpu")
+        seen.add(torch.get_autocast_dtype("cpu") if enabled else None)
+
     model.register_forward_hook(used)
     wide, sampling = replace(generator, model=model), Sampling((3, 2))
     for precision, dtype in (("bf16", torch.bfloat16), ("fp32", None)):
@@ -226,16 +221,16 @@ def test_a_long_variation_is_the_same_whatever_is_varied_with_it(generator, reco
 
 def test_what_is_asked_reaches_every_window_and_a_generator_without_controls_refuses_it(generator):
     with pytest.raises(SsenvError, match="trained without controls"):
-        Canvas.blank(generator, 1, 0.2).asking(generator, onsets=[0.1])
+        Canvas.blank(generator, 1, 0.2).with_onsets_and_loudness(generator, onsets=[0.1])
     torch.manual_seed(0)
     model = SoundStorm(replace(CONFIG, controls=True)).eval()
     controlled = replace(generator, model=model)
     shown = []
     original = model.forward
-    model.forward = lambda codes, labels, padding=None, controls=None: (
-        shown.append(controls) or original(codes, labels, padding, controls)
+    model.forward = lambda inputs: shown.append(inputs.controls) or original(inputs)
+    canvas = Canvas.blank(controlled, 2, 1.0).with_onsets_and_loudness(
+        controlled, onsets=[0.1, 0.5]
     )
-    canvas = Canvas.blank(controlled, 2, 1.0).asking(controlled, onsets=[0.1, 0.5])
     generate(controlled, [0, 1], canvas, steps=(1, 1))
     for controls, start in zip(shown[::2], (0, 15, 30, 45), strict=True):
         asked = [start + int(frame) for frame in controls[0, :, 1].nonzero()]
@@ -251,13 +246,7 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
     loudness = torch.linspace(0, 1, 150).expand(2, 150)
     controls = torch.stack((loudness, (torch.arange(150) == 60).expand(2, 150)), dim=-1).float()
     labels, zeros = torch.tensor([0, 2]), torch.zeros(2, dtype=torch.int64)
-    metadata = {
-        "codec": codec.name,
-        "token_hash": codec.token_hash,
-        "n_q": 2,
-        "frame_rate": 75.0,
-        "duration": 2.0,
-    }
+    made = token_format(codec, duration=2.0)
     tokens = TokenSet(
         torch.zeros(2, 2, 150, dtype=torch.int64),
         labels,
@@ -267,9 +256,9 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
         ("a", "b"),
         ("", ""),
         CLASSES,
-        metadata,
+        made,
     )
-    obedient = TrainedGenerator(model, CLASSES, metadata, {})
+    obedient = TrainedGenerator(model, CLASSES, made, {})
 
     asked = []
 
@@ -326,13 +315,7 @@ def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_
     )
     monkeypatch.setattr(scoring, "generate_waveforms", sound)
     codes, controls = torch.full((1, 2, 75), 7), torch.full((1, 75, 2), 0.5)
-    metadata = {
-        "codec": codec.name,
-        "token_hash": codec.token_hash,
-        "n_q": 2,
-        "frame_rate": 75.0,
-        "duration": 1.0,
-    }
+    made = token_format(codec, duration=1.0)
     tokens = TokenSet(
         codes,
         torch.tensor([0]),
@@ -342,10 +325,10 @@ def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_
         ("a",),
         ("",),
         CLASSES,
-        metadata,
+        made,
     )
     generator = TrainedGenerator(
-        SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {}
+        SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, made, {}
     )
     scoring.control_scores(generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
     assert [part.unique().tolist() for part in decoded] == [[1]] * 4 + [[7]]
@@ -361,13 +344,7 @@ def test_silence_that_was_given_earns_no_score(codec, monkeypatch):
     monkeypatch.setattr(scoring, "generate_waveforms", lambda *_, **__: [wav])
     controls = torch.rand(1, 75, 2, generator=torch.Generator().manual_seed(0))
     controls[:, 37:, 0] = 0.0
-    metadata = {
-        "codec": codec.name,
-        "token_hash": codec.token_hash,
-        "n_q": 2,
-        "frame_rate": 75.0,
-        "duration": 1.0,
-    }
+    made = token_format(codec, duration=1.0)
     codes = torch.zeros(1, 2, 75, dtype=torch.int64)
     tokens = TokenSet(
         codes,
@@ -378,10 +355,10 @@ def test_silence_that_was_given_earns_no_score(codec, monkeypatch):
         ("a",),
         ("",),
         CLASSES,
-        metadata,
+        made,
     )
     generator = TrainedGenerator(
-        SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, metadata, {}
+        SoundStorm(replace(CONFIG, controls=True)).eval(), CLASSES, made, {}
     )
     scores = scoring.control_scores(
         generator, codec, tokens, Sampling((1, 1)), seed=0, device="cpu"
@@ -389,14 +366,16 @@ def test_silence_that_was_given_earns_no_score(codec, monkeypatch):
     assert scores.loc["loudness_correlation"].abs().max() < 0.4
 
 
-def planned(generator, labels, seed, seconds):
-    return Canvas.blank(generator, len(labels), seconds).planned(generator, labels, seed).controls
+def plan_controls(generator, labels, seed, seconds):
+    return (
+        Canvas.blank(generator, len(labels), seconds).with_plans(generator, labels, seed).controls
+    )
 
 
 def test_a_plan_is_what_a_training_clip_of_the_class_does_and_goes_on_with_another(generator):
     controls = torch.arange(5.0)[:, None, None].expand(5, 30, 2)
     made = replace(generator, plans=Plans(torch.tensor([0, 0, 1, 1, 1]), controls))
-    picked = planned(made, [0, 1] * 20, 3, 0.8)
+    picked = plan_controls(made, [0, 1] * 20, 3, 0.8)
     assert picked.shape == (40, 60, 2)
     for label, clips in ((0, {0, 1}), (1, {2, 3, 4})):
         first, second = picked[label::2, :30].flatten(1), picked[label::2, 30:].flatten(1)
@@ -404,16 +383,16 @@ def test_a_plan_is_what_a_training_clip_of_the_class_does_and_goes_on_with_anoth
         assert torch.equal(second, second[:, :1].expand_as(second))
         assert set(first[:, 0].tolist()) == set(second[:, 0].tolist()) == clips
         assert not torch.equal(first, second)
-    assert planned(made, [0], 3, 0.2).shape == (1, 15, 2)
+    assert plan_controls(made, [0], 3, 0.2).shape == (1, 15, 2)
     with pytest.raises(SsenvError, match="no clip of no class was in the training"):
-        planned(made, [3], 3, 0.4)
+        plan_controls(made, [3], 3, 0.4)
 
 
 def test_where_a_plan_is_silent_the_codes_of_silence_are_given(generator):
     controls = torch.full((1, 30, 2), 0.5)
     controls[:, 10:15, 0] = 0.0
     canvas = Canvas.blank(generator, 2, 0.6)
-    told = canvas.planned(
+    told = canvas.with_plans(
         replace(generator, plans=Plans(torch.tensor([0]), controls, torch.tensor([7, 9]))),
         [0, 0],
         3,
@@ -434,7 +413,7 @@ def test_where_a_plan_is_silent_the_codes_of_silence_are_given(generator):
         device="cpu",
     )
     assert torch.equal(first.free, ~silent.expand(2, 45))
-    without = canvas.planned(
+    without = canvas.with_plans(
         replace(generator, plans=Plans(torch.tensor([0]), controls)), [0, 0], 3
     )
     assert not without.given.any()
@@ -470,13 +449,13 @@ def test_what_is_asked_for_is_given_where_it_is_silent(generator):
     asked = torch.full((1, 30, 2), 0.5)
     asked[:, 20:, 0] = 0.001  # -79.9 dB
     blank = Canvas.blank(generator, 1, 0.4)
-    told = blank.told(
+    told = blank.with_controls(
         replace(generator, plans=Plans(torch.tensor([0]), asked, torch.tensor([7, 9]))), asked
     )
     assert torch.equal(told.controls, asked)
     assert torch.equal(told.padding, torch.arange(30)[None] >= 20)
     assert torch.equal(told.given, told.padding.expand(1, 2, 30))
-    assert not blank.told(generator, asked).given.any()
+    assert not blank.with_controls(generator, asked).given.any()
 
 
 def test_codes_are_decoded_where_the_codec_is(codec):
@@ -504,18 +483,18 @@ def test_the_shortest_clip_has_a_frame(generator):
 
 def test_the_plan_of_a_clip_follows_from_seed_and_place_alone(generator):
     made = replace(generator, plans=Plans(torch.arange(60) % 3, torch.rand(60, 30, 2)))
-    some = planned(made, [0, 1, 2, 0], 3, 0.4)
-    assert torch.equal(planned(made, [0, 1], 3, 0.4), some[:2])
+    some = plan_controls(made, [0, 1, 2, 0], 3, 0.4)
+    assert torch.equal(plan_controls(made, [0, 1], 3, 0.4), some[:2])
     assert not torch.equal(some[0], some[3])
-    assert not torch.equal(planned(made, [0, 1, 2, 0], 4, 0.4), some)
+    assert not torch.equal(plan_controls(made, [0, 1, 2, 0], 4, 0.4), some)
 
 
 def test_a_generator_without_plans_or_without_those_of_a_class_says_so(generator):
-    with pytest.raises(SsenvError, match="no plans to ask for"):
-        planned(generator, [0], 0, 0.4)
+    with pytest.raises(SsenvError, match="this generator has no plans"):
+        plan_controls(generator, [0], 0, 0.4)
     made = replace(generator, plans=Plans(torch.tensor([0]), torch.zeros(1, 30, 2)))
     with pytest.raises(SsenvError, match="no clip of rain was in the training"):
-        planned(made, [1], 0, 0.4)
+        plan_controls(made, [1], 0, 0.4)
 
 
 class CastsOfWeights(TorchDispatchMode):
@@ -530,10 +509,9 @@ class CastsOfWeights(TorchDispatchMode):
 
 def test_bf16_casts_the_weights_of_a_file_once_and_not_in_every_pass(tmp_path):
     torch.manual_seed(0)
-    metadata = {"codec": "tiny", "token_hash": "", "n_q": 2, "frame_rate": 75.0, "duration": 0.4}
     path = save_generator(
         tmp_path / "generator.safetensors",
-        TrainedGenerator(SoundStorm(CONFIG).eval(), CLASSES, metadata, {"folds": [2]}),
+        TrainedGenerator(SoundStorm(CONFIG).eval(), CLASSES, token_format(n_q=2), {"folds": [2]}),
     )
     generator, casts = load_generator(path, "cpu"), []
     for steps in ((1, 1), (8, 1)):
@@ -551,9 +529,9 @@ def seen_by(generator, monkeypatch):
     shown = []
     original = generator.model.forward
 
-    def watch(codes, labels, padding=None, controls=None):
-        shown.append(codes.clone())
-        return original(codes, labels, padding, controls)
+    def watch(inputs):
+        shown.append(inputs.codes.clone())
+        return original(inputs)
 
     monkeypatch.setattr(generator.model, "forward", watch)
     return shown
@@ -706,6 +684,6 @@ def test_the_shipped_generator_is_small_and_of_the_shipped_codec_and_knows_no_cl
     path = shipped_generator()
     assert path.stat().st_size < 25e6
     shipped = load_generator(path, "cpu")
-    require_codec(shipped, load_codec(shipped.metadata["codec"], shipped.metadata["bandwidth"]))
+    require_codec(shipped.format, shipped.format.load_codec())
     assert (len(shipped.class_names), shipped.training["folds"]) == (50, [2, 3, 4, 5])
     assert shipped.model.config.controls

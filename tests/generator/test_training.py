@@ -21,7 +21,7 @@ from ssenv_core.base.seeds import derive_seed
 from ssenv_core.base.tensors import load_state, save_tensors
 from ssenv_core.base.training_loop import warmed_up_average
 from ssenv_core.data.batches import Clips
-from ssenv_core.data.tokens import TokenSet
+from ssenv_core.data.tokens import TokenFormat, TokenSet
 from ssenv_core.generator import training
 from ssenv_core.generator.file import GENERATOR_KIND, load_generator, require_heldout
 from ssenv_core.generator.training import TrainSettings, train
@@ -53,13 +53,9 @@ def make_tokens(clips: int = 16, seed: int = 0) -> TokenSet:
     first = torch.randint(0, 5, (clips, 1), generator=generator)
     last = torch.randint(12, FRAMES, (clips, 1), generator=generator)
     frame = torch.arange(FRAMES)
-    metadata = {
-        "codec": "melrvq_24khz",
-        "token_hash": "ab" * 32,
-        "codebook_size": CODES,
-        "frame_rate": 75.0,
-        "dataset": "tiny",
-    }
+    token_format = TokenFormat(
+        "tiny", "fi" * 32, "melrvq_24khz", 6.0, "ab" * 32, 24_000, 75.0, N_Q, CODES, duration=0.4
+    )
     return TokenSet(
         codes=codes.contiguous(),
         labels=labels,
@@ -69,7 +65,7 @@ def make_tokens(clips: int = 16, seed: int = 0) -> TokenSet:
         names=tuple(f"clip-{i}" for i in range(clips)),
         recordings=("",) * clips,
         class_names=("dog", "rain", "siren", "wind"),
-        metadata=metadata,
+        format=token_format,
     )
 
 
@@ -417,10 +413,10 @@ def test_labels_are_dropped_at_the_rate_that_is_set(tmp_path, monkeypatch):
     seen = []
     original = SoundStorm.masked_loss
 
-    def spy(self, codes, labels, *rest):
+    def spy(self, inputs, *rest):
         if self.training:
-            seen.append(labels)
-        return original(self, codes, labels, *rest)
+            seen.append(inputs.labels)
+        return original(self, inputs, *rest)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", spy)
     run(tmp_path, replace(SETTINGS, epochs=25, label_dropout=0.25))
@@ -436,10 +432,10 @@ def test_every_step_draws_its_own_masks(tmp_path, monkeypatch):
     seen = []
     original = SoundStorm.masked_loss
 
-    def spy(self, codes, labels, level, mask, *others):
+    def spy(self, inputs, level, mask):
         if self.training:
             seen.append((*level.tolist(), *mask.sum(1).tolist()))
-        return original(self, codes, labels, level, mask, *others)
+        return original(self, inputs, level, mask)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", spy)
     run(tmp_path)
@@ -465,9 +461,9 @@ def test_validation_scores_every_clip_once_at_each_level(monkeypatch, model):
     seen = []
     original = SoundStorm.masked_loss
 
-    def spy(self, codes, labels, level, mask, padding):
+    def spy(self, inputs, level, mask):
         seen.extend(zip(mask.sum(1).tolist(), level.tolist(), strict=True))
-        return original(self, codes, labels, level, mask, padding)
+        return original(self, inputs, level, mask)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", spy)
     validation_loss(model, VALIDATION, seed=3, device="cpu")
@@ -551,7 +547,7 @@ def test_generator_file_gives_back_the_averaged_model_and_its_identity(straight)
     folder, result = straight
     loaded = load_generator(folder / "generator.safetensors", "cpu")
     assert loaded.class_names == TOKENS.class_names
-    assert loaded.metadata == TOKENS.metadata
+    assert loaded.format == TOKENS.format
     assert loaded.training["level_loss"] == result.level_loss
     assert loaded.training["settings"]["learning_rate"] == SETTINGS.learning_rate
     assert loaded.model.config == CONFIG
@@ -583,10 +579,10 @@ def test_training_crops_clips_draws_levels_and_starts_as_it_is_told(tmp_path, mo
     seen, starts = [], []
     original, start = SoundStorm.masked_loss, SoundStorm.start_from_codebooks
 
-    def watch(self, codes, labels, level, mask, *others):
+    def watch(self, inputs, level, mask):
         if self.training:
-            seen.append((codes.shape[2], level))
-        return original(self, codes, labels, level, mask, *others)
+            seen.append((inputs.codes.shape[2], level))
+        return original(self, inputs, level, mask)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", watch)
     monkeypatch.setattr(
@@ -647,7 +643,8 @@ def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the
     seen, hidden, untold = [], [], []
     original = SoundStorm.masked_loss
 
-    def watch(self, codes, labels, level, mask, padding=None, controls=None):
+    def watch(self, inputs, level, mask):
+        codes, labels, _, controls = inputs
         if self.training:
             hidden.extend(controls.isnan().all(dim=1).tolist())
             untold.extend((labels == CONFIG.null_label).tolist())
@@ -658,7 +655,7 @@ def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the
                     strict=True,
                 )
             )
-        return original(self, codes, labels, level, mask, padding, controls)
+        return original(self, inputs, level, mask)
 
     monkeypatch.setattr(SoundStorm, "masked_loss", watch)
     config = replace(CONFIG, controls=True)

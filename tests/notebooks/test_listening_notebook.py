@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import nbformat
 import numpy as np
 import pytest
-from tiny import tiny_codec
+from tiny import tiny_codec, token_format
 from tiny.listening import noise, rate
 
 from ssenv_core.base import code
@@ -65,8 +65,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_json(study / "generated" / "recipe.json", {"clips": made})
     for path in ("tokens/tokens.safetensors", "checkpoints/generator.safetensors"):
         write_text(study / path, "a stand-in")
-    tokens = SimpleNamespace(metadata={"dataset_fingerprint": sounds.fingerprint, "dataset": "noises", "sample_rate": RATE})
-    generator = SimpleNamespace(training={"folds": [2, 3]}, metadata={})
+    tokens = SimpleNamespace(format=token_format(dataset="noises", dataset_fingerprint=sounds.fingerprint, sample_rate=RATE))
+    generator = SimpleNamespace(training={"folds": [2, 3]})
     monkeypatch.setattr("ssenv_core.data.load_dataset", lambda *_, **__: sounds)
     monkeypatch.setattr("ssenv_core.data.tokens.load_tokens_file", lambda _: tokens)
     monkeypatch.setattr("ssenv_core.generator.file.load_generator", lambda *_: generator)

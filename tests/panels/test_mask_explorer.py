@@ -19,6 +19,7 @@ from ssenv_core.panels.session import AuditionSession
 from ssenv_core.plots.masks import mask_stages, stage_name, stages
 from ssenv_core.plots.pictures import save_figure
 from ssenv_core.soundstorm.decoding import Iteration, decode
+from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.sampling import Sampling
 
 RATE, FRAME, FRAMES = 24_000, 320, 30
@@ -36,7 +37,12 @@ def trace(session: AuditionSession) -> list[Iteration]:
     sampling = Sampling.of({**SETTINGS, "steps": STEPS})
     label = torch.tensor([1])
     return decode(
-        session.generator.model, blank.codes, blank.given, label, sampling, seeds=[3], record=True
+        session.generator.model,
+        Inputs(blank.codes, label),
+        blank.given,
+        sampling,
+        seeds=[3],
+        record=True,
     ).trace
 
 

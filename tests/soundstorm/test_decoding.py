@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.soundstorm.decoding import _sample, decode
+from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.masking import keep_outside, num_masked
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 from ssenv_core.soundstorm.sampling import Confidence, HaltonOrder, RandomOrder, Sampling
@@ -31,8 +32,9 @@ class TableModel:
         self.tables = torch.stack((table, table if null_table is None else null_table))
         self.calls = []  # (level, codes, labels, controls)
 
-    def __call__(self, codes, labels, padding=None, controls=None):
+    def __call__(self, inputs):
         assert not torch.is_grad_enabled()
+        codes, labels, _, controls = inputs
         self.shown = codes.clone(), labels.clone(), controls
         null = (labels == CLASSES).long()[:, None].expand(-1, codes.shape[-1])
         return torch.stack((null, torch.arange(codes.shape[-1]).expand_as(null)), dim=-1)
@@ -52,14 +54,9 @@ def blank(items, n_q, n_frames):
 def generate(model, n_frames, seeds, record=False, **settings):
     """Plain generation of one item per seed, class 0."""
     labels = torch.zeros(len(seeds), dtype=torch.int64)
-    return decode(
-        model,
-        *blank(len(seeds), model.config.n_q, n_frames),
-        labels,
-        Sampling(**settings),
-        seeds=seeds,
-        record=record,
-    )
+    codes, given = blank(len(seeds), model.config.n_q, n_frames)
+    inputs = Inputs(codes, labels)
+    return decode(model, inputs, given, Sampling(**settings), seeds=seeds, record=record)
 
 
 @st.composite
@@ -95,7 +92,7 @@ def decodings(draw):
         ),
     )
     decoded = decode(
-        model, codes, given, labels, sampling, seeds=seeds, padding=padding, record=True
+        model, Inputs(codes, labels, padding=padding), given, sampling, seeds=seeds, record=True
     )
     return SimpleNamespace(
         model=model,
@@ -178,12 +175,14 @@ def test_an_item_is_its_seeds_whatever_is_decoded_with_it_and_in_whatever_place(
     for chosen in (order, order[:1]):
         again = decode(
             problem.model,
-            problem.codes[chosen],
+            Inputs(
+                problem.codes[chosen],
+                problem.labels[chosen],
+                padding=None if problem.padding is None else problem.padding[chosen],
+            ),
             problem.given[chosen],
-            problem.labels[chosen],
             problem.sampling,
             seeds=[problem.seeds[item] for item in chosen],
-            padding=None if problem.padding is None else problem.padding[chosen],
         ).codes
         assert torch.equal(again, problem.result[chosen])
 
@@ -316,9 +315,8 @@ def test_halton_spreads_over_the_tokens_to_fill_in_alone():
     given = (torch.arange(32) % 2 == 0)[None, None]
     trace = decode(
         TableModel(torch.zeros(1, 32, 3)),
-        codes,
+        Inputs(codes, torch.tensor([0])),
         given,
-        torch.tensor([0]),
         Sampling((3,), sampler=HaltonOrder()),
         seeds=[0],
         record=True,
@@ -337,9 +335,8 @@ def test_a_level_given_whole_draws_nothing_where_another_item_has_to_decode_it(s
     together, alone = (
         decode(
             TableModel(torch.zeros(2, 12, 9)),
-            codes[:n],
+            Inputs(codes[:n], torch.zeros(n, dtype=torch.int64)),
             given[:n],
-            torch.zeros(n, dtype=torch.int64),
             settings,
             seeds=[5, 6][:n],
         ).codes
@@ -444,14 +441,9 @@ def test_guidance_1_asks_the_model_once_with_the_label_alone():
 
 def test_guidance_shows_the_same_codes_once_told_nothing_and_once_told_all():
     model, asked = TableModel(torch.zeros(1, 5, 3)), torch.rand(2, 5, 2)
-    decode(
-        model,
-        *blank(2, 1, 5),
-        torch.tensor([0, 3]),
-        Sampling((2,), guidance=2.0),
-        seeds=[0, 1],
-        controls=asked,
-    )
+    codes, given = blank(2, 1, 5)
+    inputs = Inputs(codes, torch.tensor([0, 3]), controls=asked)
+    decode(model, inputs, given, Sampling((2,), guidance=2.0), seeds=[0, 1])
     for _, codes, labels, controls in model.calls:
         assert labels.tolist() == [CLASSES, CLASSES, 0, 3]
         assert torch.equal(codes[:2], codes[2:])
@@ -472,9 +464,10 @@ def test_guided_logits_move_from_null_through_conditional_and_beyond(guidance, c
 def test_guidance_is_undone_where_the_label_is_null():
     torch.manual_seed(0)
     model = TableModel(torch.randn(1, 20, 5), torch.randn(1, 20, 5))
-    null = torch.tensor([CLASSES])
+    codes, given = blank(1, 1, 20)
+    inputs = Inputs(codes, torch.tensor([CLASSES]))
     one, three = (
-        decode(model, *blank(1, 1, 20), null, Sampling((4,), guidance=g), seeds=[0]).codes
+        decode(model, inputs, given, Sampling((4,), guidance=g), seeds=[0]).codes
         for g in (1.0, 3.0)
     )
     assert torch.equal(one, three)
@@ -484,7 +477,9 @@ def test_level_that_is_given_costs_no_pass_of_the_model():
     model = TableModel(torch.zeros(2, 5, 3))
     codes = torch.ones(1, 2, 5, dtype=torch.int64)
     given = torch.tensor([True, False])[None, :, None].expand(1, 2, 5)
-    decode(model, codes, given, torch.zeros(1, dtype=torch.int64), Sampling((4, 3)), seeds=[0])
+    decode(
+        model, Inputs(codes, torch.zeros(1, dtype=torch.int64)), given, Sampling((4, 3)), seeds=[0]
+    )
     assert [level for level, *_ in model.calls] == [1] * 3
 
 
@@ -534,11 +529,13 @@ def test_item_is_independent_of_its_batch(model, sampler):
         (keep_outside(3, 20, 0, 20), keep_outside(3, 20, 4, 9), keep_outside(3, 20, 7, 8))
     )
     labels = torch.tensor([0, CLASSES, 2])
-    together = decode(model, codes, given, labels, sampling, seeds=[1, 2, 3]).codes
+    together = decode(model, Inputs(codes, labels), given, sampling, seeds=[1, 2, 3]).codes
     for b in range(3):
         one = slice(b, b + 1)
         assert torch.equal(
-            decode(model, codes[one], given[one], labels[one], sampling, seeds=[b + 1]).codes,
+            decode(
+                model, Inputs(codes[one], labels[one]), given[one], sampling, seeds=[b + 1]
+            ).codes,
             together[one],
         )
 
@@ -550,13 +547,15 @@ def test_padding_changes_nothing_in_the_item(model, sampler):
     codes[:, :, 12:] = 5
     padding = (torch.arange(20) >= 12).expand(2, 20)
     labels = torch.tensor([0, 1])
-    padded = decode(model, codes, given, labels, sampling, seeds=[1, 2], padding=padding).codes
-    assert torch.equal(
-        padded[..., :12], decode(model, *blank(2, 3, 12), labels, sampling, seeds=[1, 2]).codes
-    )
+    padded = decode(
+        model, Inputs(codes, labels, padding=padding), given, sampling, seeds=[1, 2]
+    ).codes
+    short, none = blank(2, 3, 12)
+    alone = decode(model, Inputs(short, labels), none, sampling, seeds=[1, 2]).codes
+    assert torch.equal(padded[..., :12], alone)
     codes[:, :, 12:] = 9
     assert torch.equal(
-        decode(model, codes, given, labels, sampling, seeds=[1, 2], padding=padding).codes[
+        decode(model, Inputs(codes, labels, padding=padding), given, sampling, seeds=[1, 2]).codes[
             ..., :12
         ],
         padded[..., :12],
@@ -565,13 +564,15 @@ def test_padding_changes_nothing_in_the_item(model, sampler):
 
 def test_class_and_prompt_reach_the_result(model):
     codes, given = blank(1, 3, 20)
-    plain = decode(model, codes, given, torch.tensor([0]), SAMPLING, seeds=[1]).codes
+    plain = decode(model, Inputs(codes, torch.tensor([0])), given, SAMPLING, seeds=[1]).codes
     assert not torch.equal(
-        decode(model, codes, given, torch.tensor([1]), SAMPLING, seeds=[1]).codes, plain
+        decode(model, Inputs(codes, torch.tensor([1])), given, SAMPLING, seeds=[1]).codes, plain
     )
     prompt = keep_outside(3, 20, 5, 20)
     one, two = (
-        decode(model, codes + c, prompt, torch.tensor([0]), SAMPLING, seeds=[1]).codes[..., 5:]
+        decode(model, Inputs(codes + c, torch.tensor([0])), prompt, SAMPLING, seeds=[1]).codes[
+            ..., 5:
+        ]
         for c in (3, 11)
     )
     assert not torch.equal(one, two)
@@ -601,12 +602,12 @@ def test_controls_reach_the_result_guided_or_not():
     for guidance in (1.0, 2.0):
         sampling = Sampling((5, 2, 1), guidance=guidance)
         plain, controlled = (
-            decode(model, codes, given, labels, sampling, seeds=[1, 2], controls=c).codes
+            decode(model, Inputs(codes, labels, controls=c), given, sampling, seeds=[1, 2]).codes
             for c in (None, asked)
         )
         assert not torch.equal(plain[0], controlled[0])
         one = decode(
-            model, codes[1:], given, labels[1:], sampling, seeds=[2], controls=asked[1:]
+            model, Inputs(codes[1:], labels[1:], controls=asked[1:]), given, sampling, seeds=[2]
         ).codes
         assert torch.equal(one[0], controlled[1])
 
@@ -617,7 +618,7 @@ def test_recording_changes_nothing_and_results_serve_in_training(model):
     )
     assert torch.equal(plain.codes, recorded.codes)
     assert plain.trace == []
-    loss = model(plain.codes, torch.tensor([0])).sum()
+    loss = model(Inputs(plain.codes, torch.tensor([0]))).sum()
     loss.backward()
     model.zero_grad()
 
@@ -650,31 +651,26 @@ def test_choice_noise_below_none_is_refused():
 
 def test_tensors_that_do_not_fit_are_refused(model):
     codes, given = blank(2, 3, 6)
-    fitting = {
-        "codes": codes,
-        "given": given,
-        "labels": torch.tensor([0, 1]),
-        "sampling": Sampling((2, 1, 1)),
-        "seeds": [0, 1],
-        "padding": None,
-    }
-    decode(model, **fitting)
-    for name, wrong in {
-        "codes": codes[:, :2],
-        "given": given[..., :5],
-        "labels": torch.tensor([0]),
-        "seeds": [0],
-        "padding": torch.zeros(2, 5, dtype=torch.bool),
-        "controls": torch.zeros(2, 6, 1),
-    }.items():
+    inputs, sampling = Inputs(codes, torch.tensor([0, 1])), Sampling((2, 1, 1))
+    decode(model, inputs, given, sampling, seeds=[0, 1])
+    for wrong in (
+        {"codes": codes[:, :2]},
+        {"labels": torch.tensor([0])},
+        {"padding": torch.zeros(2, 5, dtype=torch.bool)},
+        {"controls": torch.zeros(2, 6, 1)},
+    ):
         with pytest.raises(ValueError, match=r"codes|items"):
-            decode(model, **{**fitting, name: wrong})
+            decode(model, inputs._replace(**wrong), given, sampling, seeds=[0, 1])
+    with pytest.raises(ValueError, match="given"):
+        decode(model, inputs, given[..., :5], sampling, seeds=[0, 1])
+    with pytest.raises(ValueError, match="seeds"):
+        decode(model, inputs, given, sampling, seeds=[0])
 
 
 def test_a_mask_token_cannot_be_given_and_dropout_must_be_off(model):
     codes, given = blank(1, 3, 6)
     with pytest.raises(ValueError, match="mask token"):
-        decode(model, codes + 16, ~given, torch.tensor([0]), Sampling((1, 1, 1)), seeds=[0])
+        decode(model, Inputs(codes + 16, torch.tensor([0])), ~given, Sampling((1, 1, 1)), seeds=[0])
     with pytest.raises(ValueError, match="eval"):
         generate(SoundStorm(model.config), 6, [0], steps=(1, 1, 1))
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.soundstorm.conformer import ConvModule, rotary_angles, rotate
+from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.masking import apply_training_mask, sample_training_mask
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
@@ -45,7 +46,7 @@ def test_first_loss_on_random_codes_is_that_of_guessing():
     model = SoundStorm(SoundStormConfig(dim=64, heads=2, num_classes=2))
     level, mask = sample_training_mask(torch.ones(8, 64, dtype=torch.bool), 8)
     loss = model.masked_loss(
-        torch.randint(1024, (8, 8, 64)), torch.zeros(8, dtype=torch.int64), level, mask
+        Inputs(torch.randint(1024, (8, 8, 64)), torch.zeros(8, dtype=torch.int64)), level, mask
     ).loss
     assert loss.mean().item() == pytest.approx(math.log(1024), abs=0.1)
 
@@ -68,9 +69,8 @@ def test_tiny_model_overfits_one_clip():
     codes, labels = codes.expand(8, -1, -1), labels.expand(8)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(60):
-        loss = model.masked_loss(
-            codes, labels, *sample_training_mask(torch.ones(8, 12, dtype=torch.bool), 3)
-        ).loss.mean()
+        mask = sample_training_mask(torch.ones(8, 12, dtype=torch.bool), 3)
+        loss = model.masked_loss(Inputs(codes, labels), *mask).loss.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -79,8 +79,8 @@ def test_tiny_model_overfits_one_clip():
 
 def test_loss_is_cross_entropy_at_the_masked_positions_of_each_items_level(model):
     codes, labels, level, mask = batch()
-    hidden = model(apply_training_mask(codes, level, mask, TINY.mask_token), labels)
-    result = model.masked_loss(codes, labels, level, mask)
+    hidden = model(Inputs(apply_training_mask(codes, level, mask, TINY.mask_token), labels))
+    result = model.masked_loss(Inputs(codes, labels), level, mask)
     assert len(result.loss) == mask.sum()
     assert torch.equal(result.level, level[result.item])
     for item, q in enumerate(level.tolist()):
@@ -97,7 +97,7 @@ def test_loss_cannot_see_the_hidden_codes(model):
     codes, labels, level, mask = batch()
     hidden = apply_training_mask(codes, level, mask, TINY.mask_token) == TINY.mask_token
     total = sum(
-        (-model.masked_loss(codes.masked_fill(hidden, c), labels, level, mask).loss).exp()
+        (-model.masked_loss(Inputs(codes.masked_fill(hidden, c), labels), level, mask).loss).exp()
         for c in range(TINY.codebook_size)
     )
     torch.testing.assert_close(total, torch.ones_like(total))
@@ -106,7 +106,7 @@ def test_loss_cannot_see_the_hidden_codes(model):
 def test_padding_is_never_a_target(model):
     codes, labels, level, _ = batch()
     padding = torch.arange(12) >= torch.tensor([[12], [7], [3], [0]])
-    result = model.masked_loss(codes, labels, level, torch.ones_like(padding), padding)
+    result = model.masked_loss(Inputs(codes, labels, padding), level, torch.ones_like(padding))
     assert result.item.bincount(minlength=4).tolist() == [12, 7, 3, 0]
     assert result.loss.isfinite().all()
 
@@ -114,7 +114,7 @@ def test_padding_is_never_a_target(model):
 def test_every_parameter_has_a_gradient_even_of_levels_nobody_drew():
     model = SoundStorm(TINY)
     codes, labels, level, mask = batch(items=2)
-    model.masked_loss(codes, labels, torch.zeros_like(level), mask).loss.mean().backward()
+    model.masked_loss(Inputs(codes, labels), torch.zeros_like(level), mask).loss.mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert model.heads[0].weight.grad.abs().sum() > 0
     assert model.heads[1].weight.grad.abs().sum() == 0
@@ -122,24 +122,28 @@ def test_every_parameter_has_a_gradient_even_of_levels_nobody_drew():
 
 def test_padding_cannot_influence_active_frames(model):
     codes, labels, *_ = batch(items=3)
-    alone = model(codes[:, :, :7], labels)
+    alone = model(Inputs(codes[:, :, :7], labels))
     padding = (torch.arange(12) >= 7).expand(3, 12)
-    torch.testing.assert_close(model(codes, labels, padding)[:, :7], alone)
+    torch.testing.assert_close(model(Inputs(codes, labels, padding))[:, :7], alone)
     garbage = torch.where(padding[:, None], TINY.mask_token, codes)
-    assert torch.equal(model(garbage, labels, padding)[:, :7], model(codes, labels, padding)[:, :7])
+    assert torch.equal(
+        model(Inputs(garbage, labels, padding))[:, :7], model(Inputs(codes, labels, padding))[:, :7]
+    )
 
 
 def test_positions_are_relative(model):
     """An item comes out the same wherever it lies within its padding."""
     codes, labels, *_ = batch(items=3)
     padding = (torch.arange(12) < 5).expand(3, 12)
-    torch.testing.assert_close(model(codes, labels, padding)[:, 5:], model(codes[:, :, 5:], labels))
+    torch.testing.assert_close(
+        model(Inputs(codes, labels, padding))[:, 5:], model(Inputs(codes[:, :, 5:], labels))
+    )
 
 
 def test_padding_does_influence_when_it_is_not_declared(model):
     codes, labels, *_ = batch(items=3)
     assert not torch.allclose(
-        model(codes, labels)[:, :7], model(codes[:, :, :7], labels), atol=1e-3
+        model(Inputs(codes, labels))[:, :7], model(Inputs(codes[:, :, :7], labels)), atol=1e-3
     )
 
 
@@ -152,7 +156,9 @@ def test_item_is_independent_of_its_batch(training):
         )
     ).train(training)
     codes, labels, *_ = batch()
-    torch.testing.assert_close(model(codes, labels)[1:2], model(codes[1:2], labels[1:2]))
+    torch.testing.assert_close(
+        model(Inputs(codes, labels))[1:2], model(Inputs(codes[1:2], labels[1:2]))
+    )
 
 
 def test_frames_see_both_directions_and_their_order(model):
@@ -160,35 +166,43 @@ def test_frames_see_both_directions_and_their_order(model):
     for frame in (0, 11):
         changed = codes.clone()
         changed[..., frame] = (changed[..., frame] + 1) % TINY.codebook_size
-        difference = (model(changed, labels) - model(codes, labels)).abs().amax(dim=-1)[0]
+        difference = (
+            (model(Inputs(changed, labels)) - model(Inputs(codes, labels))).abs().amax(dim=-1)[0]
+        )
         assert (difference > 1e-6).all()
     swapped = codes[..., [1, 0, *range(2, 12)]]
     assert not torch.allclose(
-        model(swapped, labels)[:, [1, 0]], model(codes, labels)[:, :2], atol=1e-3
+        model(Inputs(swapped, labels))[:, [1, 0]], model(Inputs(codes, labels))[:, :2], atol=1e-3
     )
 
 
 def test_every_level_of_codes_and_the_class_reach_the_frames(model):
     codes, labels, *_ = batch(items=1)
-    base = model(codes, labels)
+    base = model(Inputs(codes, labels))
     for level in range(TINY.n_q):
         changed = codes.clone()
         changed[:, level] = TINY.mask_token
-        assert not torch.allclose(model(changed, labels), base, atol=1e-3)
-    assert not torch.allclose(model(codes, (labels + 1) % TINY.num_classes), base, atol=1e-3)
+        assert not torch.allclose(model(Inputs(changed, labels)), base, atol=1e-3)
+    assert not torch.allclose(
+        model(Inputs(codes, (labels + 1) % TINY.num_classes)), base, atol=1e-3
+    )
 
 
 def test_swapping_codes_between_levels_is_noticed(model):
     codes, labels, *_ = batch(items=1)
-    assert not torch.allclose(model(codes.flip(1), labels), model(codes, labels), atol=1e-3)
+    assert not torch.allclose(
+        model(Inputs(codes.flip(1), labels)), model(Inputs(codes, labels)), atol=1e-3
+    )
 
 
 def test_features_are_of_the_named_layer_and_without_a_class_unless_given(model):
     codes, labels, *_ = batch()
     null = torch.full_like(labels, TINY.null_label)
-    assert torch.equal(model.features(codes), model(codes, null))
-    assert torch.equal(model.features(codes, labels, layer=TINY.depth), model(codes, labels))
-    layers = [model.features(codes, labels, layer=layer) for layer in range(TINY.depth + 1)]
+    assert torch.equal(model.features(Inputs(codes)), model(Inputs(codes, null)))
+    assert torch.equal(
+        model.features(Inputs(codes, labels), layer=TINY.depth), model(Inputs(codes, labels))
+    )
+    layers = [model.features(Inputs(codes, labels), layer=layer) for layer in range(TINY.depth + 1)]
     assert all(frames.shape == (4, 12, TINY.dim) for frames in layers)
     angles = rotary_angles(12, 16)
     torch.testing.assert_close(model.conformer.blocks[0](layers[0], angles, None), layers[1])
@@ -198,8 +212,8 @@ def test_features_are_of_the_named_layer_and_without_a_class_unless_given(model)
 def test_dropout_acts_in_training_only():
     model = SoundStorm(TINY)
     codes, labels, *_ = batch()
-    assert not torch.equal(model(codes, labels), model(codes, labels))
-    assert torch.equal(model.eval()(codes, labels), model(codes, labels))
+    assert not torch.equal(model(Inputs(codes, labels)), model(Inputs(codes, labels)))
+    assert torch.equal(model.eval()(Inputs(codes, labels)), model(Inputs(codes, labels)))
 
 
 def test_rotary_scores_depend_on_distance_alone():
@@ -230,10 +244,12 @@ def test_depthwise_convolution_is_that_of_conv1d():
 
 
 def test_bfloat16_autocast_yields_a_finite_float32_loss(model):
+    codes, labels, *mask = batch()
     with torch.autocast("cpu", torch.bfloat16):
-        result = model.masked_loss(*batch())
+        result = model.masked_loss(Inputs(codes, labels), *mask)
     assert result.loss.dtype == torch.float32
-    torch.testing.assert_close(result.loss, model.masked_loss(*batch()).loss, atol=0.05, rtol=0.05)
+    expected = model.masked_loss(Inputs(codes, labels), *mask).loss
+    torch.testing.assert_close(result.loss, expected, atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +301,7 @@ def test_a_model_starts_by_repeating_what_surrounds_a_hidden_frame():
         torch.zeros(16, dtype=torch.int64),
         torch.rand(16, 40) < 0.5,
     )
-    assert model.masked_loss(codes, labels, level, mask).correct.float().mean() > 0.9
+    assert model.masked_loss(Inputs(codes, labels), level, mask).correct.float().mean() > 0.9
 
 
 def test_a_model_that_starts_from_codebooks_starts_near_chance():
@@ -295,7 +311,9 @@ def test_a_model_that_starts_from_codebooks_starts_near_chance():
     model.start_from_codebooks(torch.randn(8, 1024, 20) * torch.logspace(0, -1, 8)[:, None, None])
     codes = torch.randint(1024, (4, 8, 50))
     level, mask = torch.arange(4) * 2, torch.ones(4, 50, dtype=torch.bool)
-    loss = model.masked_loss(codes, torch.zeros(4, dtype=torch.int64), level, mask).loss.mean()
+    loss = model.masked_loss(
+        Inputs(codes, torch.zeros(4, dtype=torch.int64)), level, mask
+    ).loss.mean()
     assert loss.item() == pytest.approx(math.log(1024), abs=0.1)
 
 
@@ -308,21 +326,23 @@ def controlled():
 def test_no_controls_and_controls_that_ask_nothing_are_the_same(controlled):
     codes, labels, *_ = batch()
     nothing = torch.full((4, 12, 2), torch.nan)
-    assert torch.equal(controlled(codes, labels), controlled(codes, labels, controls=nothing))
+    assert torch.equal(
+        controlled(Inputs(codes, labels)), controlled(Inputs(codes, labels, controls=nothing))
+    )
 
 
 def test_each_control_speaks_for_itself_and_for_its_frame(controlled):
     codes, labels, *_ = batch(items=1)
-    plain = controlled.features(codes, labels, layer=0)
+    plain = controlled.features(Inputs(codes, labels), layer=0)
     for kind, values in ((0, (0.0, 0.2, 0.23, 1.0)), (1, (0.0, 1.0))):
         heard = []
         for value in values:
             asked = torch.full((1, 12, 2), torch.nan)
             asked[0, 5, kind] = value
-            changed = controlled.features(codes, labels, controls=asked, layer=0) != plain
+            changed = controlled.features(Inputs(codes, labels, controls=asked), layer=0) != plain
             assert changed[0, 5].any()
             assert not changed[0, torch.arange(12) != 5].any()
-            heard.append(controlled.features(codes, labels, controls=asked, layer=0)[0, 5])
+            heard.append(controlled.features(Inputs(codes, labels, controls=asked), layer=0)[0, 5])
         assert all(not torch.allclose(a, b) for a, b in itertools.combinations(heard, 2))
 
 
@@ -341,11 +361,13 @@ def test_loudness_is_heard_as_a_continuous_curve_that_goes_on_flat_beyond_its_ra
 def test_a_model_without_controls_refuses_them(model):
     codes, labels, *_ = batch()
     with pytest.raises(ValueError, match="without controls"):
-        model(codes, labels, controls=torch.zeros(4, 12, 2))
+        model(Inputs(codes, labels, controls=torch.zeros(4, 12, 2)))
 
 
 def test_the_loss_learns_from_controls(controlled):
     codes, labels, level, mask = batch()
     asked = torch.rand(4, 12, 2)
-    controlled.masked_loss(codes, labels, level, mask, controls=asked).loss.mean().backward()
+    controlled.masked_loss(
+        Inputs(codes, labels, controls=asked), level, mask
+    ).loss.mean().backward()
     assert controlled.control_embedding.rows.weight.grad.abs().sum() > 0

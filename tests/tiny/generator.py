@@ -9,7 +9,7 @@ from ssenv_core.generator.file import TrainedGenerator, load_generator, save_gen
 from ssenv_core.generator.plans import Plans
 from ssenv_core.panels.session import AuditionSession
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
-from tiny import tiny_codec
+from tiny import tiny_codec, token_format
 
 CLASSES = ("dog", "rain", "sea_waves")
 SETTINGS = {
@@ -36,18 +36,10 @@ def tiny_session(folder: Path, *, controls: bool = True, judged: bool = True) ->
     model = SoundStorm(config).eval()
     for head in model.heads:  # so that the class and what is asked for matter
         torch.nn.init.normal_(head.weight, std=0.5)
-    metadata = {
-        "codec": codec.name,
-        "token_hash": codec.token_hash,
-        "n_q": 2,
-        "bandwidth": 1.5,
-        "frame_rate": 75.0,
-        "duration": 0.4,
-    }
     plans = Plans(torch.tensor([0, 1, 1, 2]), torch.rand(4, 30, 2).round()) if controls else None
     path = save_generator(
         folder / "generator.safetensors",
-        TrainedGenerator(model, CLASSES, metadata, {"folds": [2]}, plans),
+        TrainedGenerator(model, CLASSES, token_format(codec), {"folds": [2]}, plans),
     )
     judge = Judge(LogMelCNN(3), CLASSES, {}, "cpu") if judged else None
     return AuditionSession(path, load_generator(path, "cpu"), codec, judge, device="cpu")
