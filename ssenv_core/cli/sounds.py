@@ -97,11 +97,10 @@ def generate(
             "--plan excludes --continue, --inpaint, --vary, --onsets and --envelope"
         )
     from ssenv_core.base.devices import resolve_device
-    from ssenv_core.codecs import load_codec
     from ssenv_core.data.controls import file_level
     from ssenv_core.generator.file import class_index, load_generator, shipped_generator
     from ssenv_core.generator.generation import generate_codes, generate_waveforms
-    from ssenv_core.generator.recipes import makers, recipe, refuse_other_sounds, write_sound
+    from ssenv_core.generator.recipes import provenance, recipe, refuse_other_sounds, write_sound
     from ssenv_core.soundstorm.sampling import Sampling
 
     resolved = resolve_device(device)
@@ -111,22 +110,22 @@ def generate(
     labels = [label] * num_samples
     settings = options.sampling_numbers(sampling, generator.model.config.n_q)
     decoding = Sampling.of(settings)
-    codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"], resolved)
+    codec = generator.format.load_codec(resolved)
     canvas, duration, start = _start(
         generator, codec, resolved, num_samples, duration, seed, continued, inpaint, vary
     )
     if plan is None:
         plan = only_class and generator.plans is not None and label in generator.plans.labels
     if plan:
-        canvas = canvas.planned(generator, labels, seed)
+        canvas = canvas.with_plans(generator, labels, seed)
     if onsets is not None or envelope is not None:
         times = None if onsets is None else options.numbers(onsets, float, "--onsets")
         level = None if envelope is None else file_level(envelope)
-        canvas = canvas.asking(generator, onsets=times, level=level)
-    provenance = makers(checkpoint, generator, codec, resolved)
+        canvas = canvas.with_onsets_and_loudness(generator, onsets=times, level=level)
+    made_by = provenance(checkpoint, generator, codec, resolved)
     recipes = {
         output / f"{class_name}_{seed}_{index}.wav": recipe(
-            provenance,
+            made_by,
             class_name,
             duration,
             settings,
@@ -195,7 +194,6 @@ def export(checkpoint: Path | None, duration: float, output: Path, **sampling: A
     clip without a plan: torch.export.load(FILE).module()(torch.tensor([label])). The file's
     ssenv.json names the classes.
     """
-    from ssenv_core.codecs import load_codec
     from ssenv_core.generator.export import export_generator
     from ssenv_core.generator.file import load_generator, shipped_generator
     from ssenv_core.soundstorm.sampling import Sampling
@@ -206,7 +204,7 @@ def export(checkpoint: Path | None, duration: float, output: Path, **sampling: A
         raise click.BadParameter(f"{output.parent} is no folder", param_hint="--output")
     generator = load_generator(checkpoint or shipped_generator(), "cpu")
     decoding = Sampling.of(options.sampling_numbers(sampling, generator.model.config.n_q))
-    codec = load_codec(generator.metadata["codec"], generator.metadata["bandwidth"])
+    codec = generator.format.load_codec()
     click.echo(export_generator(output, generator, codec, decoding, duration))
 
 
@@ -225,10 +223,9 @@ def export(checkpoint: Path | None, duration: float, output: Path, **sampling: A
 def classify(checkpoint: Path, top: int, files: tuple[Path, ...]) -> None:
     """Print the likeliest classes of sound files."""
     from ssenv_core.classification.classifier import load_classifier
-    from ssenv_core.codecs import load_codec
 
     trained = load_classifier(checkpoint)
-    codec = load_codec(trained.metadata["codec"], trained.metadata["bandwidth"])
+    codec = trained.format.load_codec()
     for path in files:
         probabilities = trained.probabilities(path, codec)
         best = probabilities.argsort()[::-1][:top]

@@ -1,5 +1,7 @@
-"""The recipe of a generated sound: all that it takes to make it again, as JSON beside the wav file. The command line and the panel of 03
-write the same one, by the same names as the options of `ssenv generate`.
+"""The recipe of a generated sound: the settings that make it again, as JSON beside the wav file.
+
+The command line and the audition panel write the same recipes; their names are the options of
+`ssenv generate`.
 """
 
 import json
@@ -19,14 +21,14 @@ from ssenv_core.codecs.protocol import Codec
 from ssenv_core.generator.file import TrainedGenerator
 
 
-def makers(
+def provenance(
     checkpoint: Path,
     generator: TrainedGenerator,
     codec: Codec,
     device: torch.device,
     precision: str = "auto",
 ) -> dict[str, Any]:
-    """The part of a recipe that says what makes the sounds, the same for all of one session."""
+    """Describe the generator, codec and machine, the same for all recipes of a session."""
     return {
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": sha256_file(checkpoint),
@@ -52,38 +54,41 @@ def recipe(
     index: int = 0,
     num_samples: int = 1,
 ) -> dict[str, Any]:
-    """A recipe, JSON-able.
+    """Build a recipe, JSON-able.
 
     Args:
-        made_by: of `makers`.
+        made_by: of `provenance`.
         duration: seconds.
-        settings: of the decoding, as `Sampling.of` reads them.
-        start: what the sound began as: "continue", "inpaint" or "vary", and what they were told; None for nothing.
-        onsets: seconds, with commas between.
-        envelope: the file whose loudness was asked for, or levels in dB, evenly spaced.
-        plan: loudness and onsets are those of a training clip, see `Canvas.with_plans`.
-        index: of the sound among the `num_samples` that were made with this seed.
+        settings: of the sampling, as `Sampling.of` reads them.
+        start: "continue", "inpaint" or "vary" with its values; None: nothing was given.
+        onsets: seconds, separated by commas.
+        envelope: the file whose loudness the sound follows, or levels in dB, evenly spaced.
+        plan: whether it follows a training clip, see `Canvas.with_plans`.
+        index: of the sound among the `num_samples` made with this seed.
     """
-    asked = {"onsets": onsets, "envelope": envelope, "plan": plan}
-    what = {
+    return {
         "class": class_name,
         "duration": duration,
         **(start or {}),
-        **asked,
+        "onsets": onsets,
+        "envelope": envelope,
+        "plan": plan,
         **settings,
         "seed": seed,
+        **made_by,
+        "index": index,
+        "num_samples": num_samples,
     }
-    return {**what, **made_by, "index": index, "num_samples": num_samples}
 
 
 def refuse_other_sounds(recipes: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Refuse to replace sounds that were made otherwise; by the same recipe, of however many sounds, a sound may be made again.
+    """Refuse to replace sounds that were made with another recipe, `num_samples` aside.
 
     Args:
-        recipes: by the wav file that each is to be written to.
+        recipes: by the wav file that each belongs to.
 
     Raises:
-        SsenvError: such a file is there; the line names it.
+        SsenvError: there is such a file; the line names it.
     """
     for path, wanted in recipes.items():
         card = path.with_suffix(".json")
@@ -92,7 +97,7 @@ def refuse_other_sounds(recipes: Mapping[Path, Mapping[str, Any]]) -> None:
             or _sound_of(read_json(card)) != _sound_of(json.loads(json.dumps(wanted)))
         ):
             raise SsenvError(
-                f"{path} holds a sound that was made otherwise: choose another --output, or --seed"
+                f"{path} holds a sound with another recipe: choose another --output or --seed"
             )
 
 
@@ -101,7 +106,7 @@ def _sound_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_sound(path: Path, wav: np.ndarray, sample_rate: int, recipe: Mapping[str, Any]) -> Path:
-    """Write a sound (S,) as wav, cut to the duration of its recipe, and the recipe as .json beside it, each atomically.
+    """Write a sound (S,) as wav, cut to its recipe's duration, and the recipe as .json beside it.
 
     Raises:
         SsenvError: the file system refuses the write.

@@ -22,14 +22,20 @@ class Validation(NamedTuple):
 
 
 def validation_loss(
-    model: SoundStorm, tokens: TokenSet, *, seed: int, device: torch.device | str
+    model: SoundStorm,
+    tokens: TokenSet,
+    *,
+    seed: int,
+    device: torch.device | str,
+    with_controls: bool = False,
 ) -> Validation:
-    """Score a model on every clip at every level, without controls.
+    """Score a model on every clip at every level.
 
     The masks depend on the clips' order and the seed alone.
 
     Args:
         model: in eval mode, on `device`.
+        with_controls: condition on each clip's own loudness and onsets, beside its class.
 
     Raises:
         SsenvError: no clip has an active frame.
@@ -37,7 +43,7 @@ def validation_loss(
     clips = Clips(tokens, device)
     n_q = model.config.n_q
     loss, correct, count = sum(
-        _validation_pass(model, clips, seed, offset)
+        _validation_pass(model, clips, seed, offset, with_controls)
         for offset in track(range(n_q), n_q, "validate", "pass")
     )
     return Validation((loss / count).tolist(), (correct / count).tolist())
@@ -53,7 +59,9 @@ def quick_validation(model: SoundStorm, clips: Clips, seed: int) -> float:
 
 
 @torch.inference_mode()
-def _validation_pass(model: SoundStorm, clips: Clips, seed: int, offset: int) -> torch.Tensor:
+def _validation_pass(
+    model: SoundStorm, clips: Clips, seed: int, offset: int, with_controls: bool = False
+) -> torch.Tensor:
     """Score clip i at level (i + offset) mod Q.
 
     Returns (3, Q) float64: of each level the summed loss, the correct tokens and all tokens.
@@ -67,7 +75,9 @@ def _validation_pass(model: SoundStorm, clips: Clips, seed: int, offset: int) ->
     _, mask = sample_training_mask(active, n_q, draw)
     sums = torch.zeros(3, n_q, dtype=torch.float64)
     for index in torch.arange(len(clips)).split(BATCH):
-        inputs = clips.batch(index)._replace(controls=None)
+        inputs = clips.batch(index)
+        if not with_controls:
+            inputs = inputs._replace(controls=None)
         level = ((index + offset) % n_q).to(device)
         masked = mask[index, : inputs.codes.shape[2]].to(device)
         scored = model.masked_loss(inputs, level, masked)

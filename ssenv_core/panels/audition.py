@@ -196,7 +196,7 @@ class AuditionPanel:
         """The controls, by what they ask for."""
         told, names = self.settings, self.session.generator.class_names
         steps, temperature = told["steps"], told["temperature"]
-        asked = self.session.can_be_asked
+        asked = self.session.takes_controls
         envelopes = [
             *([PLANNED] if self.session.has_plans else []),
             NOTHING,

@@ -1,9 +1,10 @@
-"""Sounds made one at a time, to be heard and worked on: generated, varied, extended, made anew in part, kept with their recipes.
+"""An audition session: generate sounds one at a time, vary, extend and inpaint them, keep them.
 
-This is what the panel of 03 does, without a widget: no threads, nothing shown, no files but the sounds that are kept.
+The audition panel uses it; so can a script. There are no threads and no widgets, and the only files
+are the sounds that are kept.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,38 +19,41 @@ from ssenv_core.codecs.protocol import Codec
 from ssenv_core.data.controls import file_level
 from ssenv_core.data.tokens import require_codec
 from ssenv_core.generator.canvas import Canvas
-from ssenv_core.generator.file import TrainedGenerator, class_index
+from ssenv_core.generator.file import (
+    TrainedGenerator,
+    class_index,
+    load_generator,
+    shipped_generator,
+)
 from ssenv_core.generator.generation import decode_clip, generate_codes
-from ssenv_core.generator.recipes import makers, recipe, write_sound
-from ssenv_core.soundstorm.sampling import Sampling
+from ssenv_core.generator.recipes import provenance, recipe, write_sound
+from ssenv_core.soundstorm.sampling import Confidence, Sampling
 
+DURATION = 5.0  # seconds
 SETTINGS = (*(field.name for field in fields(Sampling)), "choice_temperature")
 STARTS = ("continue", "inpaint", "vary")
-NOT_THE_SOUND = (
-    "checkpoint",
-    "environment",
-    "parent",
-)  # in a recipe: where and on what it was made; a parent is named by its sound
+NOT_THE_SOUND = ("checkpoint", "environment", "parent")  # parts of a recipe that do not change it
 Envelope = Path | Sequence[float]
 Watch = Callable[[float], None]
 
 
 class Stopped(Exception):
-    """For a `watch` to raise where a take is no longer wanted: it goes through to who asked for the take."""
+    """Raise this in a `watch` to stop making a take."""
 
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """One sound, and how it came about.
+    """One generated sound, and how it was made.
 
     Attributes:
-        name: of its class and seed, and of its recipe's hash: another recipe has another name.
+        name: class, seed and a hash of the recipe; another recipe gives another name.
         codes: (1, Q, T) int64, on the CPU.
         wav: (S,) float32 at the codec's rate, as long as the recipe says.
-        recipe: see `recipes.recipe`; of one made from another, with that one's as "parent".
-        controls: (1, T, 2) float, what was asked of each frame (see `controls`), or None.
-        silence: (1, T) bool, where a plan was silent, which stays so in what is made from this, or None.
-        probabilities: of the judge's classes, likeliest first; None without a judge.
+        recipe: see `recipes.recipe`; if made from another take, with that take's recipe as "parent".
+        controls: (1, T, C) float, its conditioning per frame, or None.
+        silence: (1, T) bool, frames that its plan left silent, or None; they stay silent in takes
+            made from this one.
+        probabilities: of the judge's classes, the most likely first; None without a judge.
     """
 
     name: str
@@ -62,15 +66,17 @@ class Take:
 
 
 class AuditionSession:
-    """A generator and a codec, ready to make takes.
+    """A generator with its codec, ready to make takes.
 
-    Every method that makes one tells `watch` which share is done, in (0, 1]; what that raises, `Stopped` say, ends it, and no take is made.
+    Every method that makes a take calls `watch` with the share that is done, in (0, 1]. If that
+    raises (`Stopped`, say), no take is made.
 
     Attributes:
-        judge: names what it hears in the takes; None leaves them unnamed.
+        checkpoint: the generator's file.
+        judge: classifies takes; None leaves them unclassified.
 
     Raises:
-        SsenvError: the codec is not the one whose tokens the generator was trained on.
+        SsenvError: the generator was trained on the tokens of another codec.
     """
 
     def __init__(
@@ -84,87 +90,113 @@ class AuditionSession:
         precision: str = "auto",
     ) -> None:
         require_codec(generator.format, codec)
-        self.generator, self.codec, self.judge = generator, codec, judge
-        self.device, self.precision = resolve_device(device), precision
-        self.made_by = makers(checkpoint, generator, codec, self.device, precision)
+        self.checkpoint = checkpoint
+        self.generator = generator
+        self.codec = codec
+        self.judge = judge
+        self.device = resolve_device(device)
+        self.precision = precision
+        self.provenance = provenance(checkpoint, generator, codec, self.device, precision)
+
+    @classmethod
+    def open(
+        cls, checkpoint: Path | None = None, device: str | torch.device = "auto"
+    ) -> "AuditionSession":
+        """Load a generator (None: the shipped one) and its codec.
+
+        Raises:
+            SsenvError: a file is missing or damaged, or the codec's weights are unavailable.
+        """
+        checkpoint = checkpoint or shipped_generator()
+        device = resolve_device(device)
+        generator = load_generator(checkpoint, device)
+        codec = generator.format.load_codec(device)
+        return cls(checkpoint, generator, codec, device=device)
 
     @property
-    def can_be_asked(self) -> bool:
-        """Whether the generator was trained to be told of onsets and loudness."""
+    def takes_controls(self) -> bool:
+        """Whether the generator was trained with onsets and loudness as conditioning."""
         return bool(self.generator.model.config.controls)
 
     @property
     def has_plans(self) -> bool:
-        """Whether its file holds what happens when in training clips."""
+        """Whether the generator's file holds plans."""
         return self.generator.plans is not None
+
+    @property
+    def default_settings(self) -> dict[str, Any]:
+        """The sampling that `ssenv generate` uses by default, as `Sampling.of` reads it."""
+        steps = (12, *(1,) * (self.generator.format.n_q - 1))
+        return Sampling(steps, guidance=2.0, sampler=Confidence(8.0)).settings()
 
     def generate(
         self,
         class_name: str,
         *,
         seed: int,
-        duration: float,
-        settings: Mapping[str, Any],
+        duration: float = DURATION,
+        settings: Mapping[str, Any] | None = None,
         onsets: Sequence[float] | None = None,
         envelope: Envelope | None = None,
-        plan: bool = False,
+        plan: bool | None = None,
         watch: Watch | None = None,
     ) -> Take:
-        """A take out of nothing.
+        """Generate a take of a class.
 
         Args:
             duration: seconds.
-            settings: as `Sampling.of` takes them; other names are left out.
-            onsets: seconds at which something is to begin, and at no others.
-            envelope: a file whose loudness it is to have, stretched, or levels (dB re full scale), evenly spaced over the clip.
-            plan: ask for the loudness and the onsets of a training clip of the class instead.
+            settings: as `Sampling.of` reads them, other names are ignored; None:
+                `default_settings`.
+            onsets: seconds at which an event begins; at all other moments none does.
+            envelope: a file whose loudness the take follows, stretched to its duration; or levels
+                (dB re full scale), evenly spaced over the take.
+            plan: follow the loudness and onsets of a training clip of the class. None: if there
+                are no onsets and no envelope, and the generator has plans.
 
         Raises:
-            SsenvError: no such class, a setting, the duration or an onset out of range, a file that cannot be read, onsets or an
-                envelope for a generator without controls, or a plan of one without plans.
-            ValueError: a plan beside onsets or an envelope.
+            SsenvError: no such class; a setting, the duration or an onset out of range; a file that
+                cannot be read; onsets or an envelope for a generator without controls; a plan for
+                one without plans.
+            ValueError: a plan together with onsets or an envelope.
         """
-        if plan and not (onsets is None and envelope is None):
-            raise ValueError("a plan says itself when something begins, and how loud it is")
-        canvas, level = Canvas.blank(self.generator, 1, duration), None
+        free = onsets is None and envelope is None
+        if plan is None:
+            plan = free and self.has_plans
+        if plan and not free:
+            raise ValueError("a plan has its own onsets and loudness")
+        canvas = Canvas.blank(self.generator, 1, duration)
         if plan:
-            canvas = canvas.with_plans(
-                self.generator, [class_index(self.generator.class_names, class_name)], seed
+            label = class_index(self.generator.class_names, class_name)
+            canvas = canvas.with_plans(self.generator, [label], seed)
+        elif not free:
+            canvas = canvas.with_onsets_and_loudness(
+                self.generator, onsets=onsets, level=_level(envelope)
             )
-        if envelope is not None:
-            level = (
-                file_level(envelope) if isinstance(envelope, Path) else np.asarray(envelope, float)
-            )
-        if onsets is not None or level is not None:
-            canvas = canvas.with_onsets_and_loudness(self.generator, onsets=onsets, level=level)
-        asked = {
-            "onsets": None if onsets is None else ",".join(f"{onset:g}" for onset in onsets),
-            "envelope": str(envelope)
-            if isinstance(envelope, Path)
-            else None
-            if level is None
-            else level.tolist(),
-            "plan": plan,
-        }
-        kept = {name: settings[name] for name in SETTINGS}
-        return self._take(
-            canvas, recipe(self.made_by, class_name, duration, kept, seed, **asked), watch
+        card = recipe(
+            self.provenance,
+            class_name,
+            duration,
+            {name: (settings or self.default_settings)[name] for name in SETTINGS},
+            seed,
+            onsets=None if onsets is None else ",".join(f"{onset:g}" for onset in onsets),
+            envelope=str(envelope) if isinstance(envelope, Path) else _listed(envelope),
+            plan=plan,
         )
+        return self._take(canvas, card, watch)
 
     def vary(self, take: Take, share: float, *, seed: int, watch: Watch | None = None) -> Take:
-        """More like this: a random `share` of its tokens made anew, with its own settings, but for a plan's silence.
+        """Generate a random `share` of a take's tokens again; frames that a plan left silent stay.
 
         Raises:
             SsenvError: no such share.
         """
-        return self._from(
-            take, Canvas.varying(take.codes, share, seed), {"vary": [take.name, share]}, seed, watch
-        )
+        canvas = Canvas.varying(take.codes, share, seed)
+        return self._from(take, canvas, {"vary": [take.name, share]}, seed, watch)
 
     def inpaint(
         self, take: Take, start: float, stop: float, *, seed: int, watch: Watch | None = None
     ) -> Take:
-        """The same, from `start` to `stop` seconds made anew: what was silent there, is asked for nothing now.
+        """Generate a take again from `start` to `stop` seconds; silence of a plan there is lifted.
 
         Raises:
             SsenvError: no frame lies there.
@@ -177,17 +209,16 @@ class AuditionSession:
         return self._from(take, canvas, {"inpaint": [take.name, start, stop]}, seed, watch)
 
     def extend(self, take: Take, seconds: float, *, seed: int, watch: Watch | None = None) -> Take:
-        """The same, and `seconds` more; of the whole nothing is asked. Raises SsenvError where these are not more than 0."""
+        """Continue a take for `seconds`, unconditional but for the class.
+
+        Raises:
+            SsenvError: `seconds` is not more than 0.
+        """
         duration = take.recipe["duration"] + seconds
         canvas = Canvas.continuing(self.generator, take.codes, duration)
-        start = {
-            "continue": take.name,
-            "duration": duration,
-            "onsets": None,
-            "envelope": None,
-            "plan": False,
-        }
-        return self._from(replace(take, controls=None, silence=None), canvas, start, seed, watch)
+        unconditional = {"onsets": None, "envelope": None, "plan": False}
+        changed = {"continue": take.name, "duration": duration, **unconditional}
+        return self._from(replace(take, controls=None, silence=None), canvas, changed, seed, watch)
 
     def keep(self, take: Take, folder: Path) -> Path:
         """Write a take into a folder as NAME.wav, with its recipe as NAME.json.
@@ -195,54 +226,55 @@ class AuditionSession:
         Raises:
             SsenvError: the file system refuses the write.
         """
-        return write_sound(
-            folder / f"{take.name}.wav", take.wav, self.codec.sample_rate, take.recipe
-        )
+        path = folder / f"{take.name}.wav"
+        return write_sound(path, take.wav, self.codec.sample_rate, take.recipe)
+
+    def keep_all(self, takes: Iterable[Take], folder: Path) -> list[Path]:
+        """`keep` several takes."""
+        return [self.keep(take, folder) for take in takes]
 
     def _from(
         self, take: Take, canvas: Canvas, changed: Mapping[str, Any], seed: int, watch: Watch | None
     ) -> Take:
-        """A take from another, which is asked for the same; `changed` is what its recipe says otherwise."""
-        of = {name: value for name, value in take.recipe.items() if name not in (*STARTS, "parent")}
+        """A take made from another with the same conditioning; `changed` is new in its recipe."""
+        dropped = (*STARTS, "parent")
+        kept = {name: value for name, value in take.recipe.items() if name not in dropped}
         given = canvas.given if take.silence is None else canvas.given | take.silence[:, None]
         canvas = replace(canvas, given=given, controls=take.controls, silence=take.silence)
-        return self._take(canvas, {**of, **changed, "seed": seed, "parent": take.recipe}, watch)
+        return self._take(canvas, {**kept, **changed, "seed": seed, "parent": take.recipe}, watch)
 
     def _take(self, canvas: Canvas, card: dict[str, Any], watch: Watch | None) -> Take:
-        seed, label, sampling = (
-            card["seed"],
-            class_index(self.generator.class_names, card["class"]),
-            Sampling.of(card),
-        )
-        where = {"device": self.device, "precision": self.precision}
+        seed = card["seed"]
+        rate = self.codec.sample_rate
         codes = generate_codes(
             self.generator,
-            [label],
-            sampling,
+            [class_index(self.generator.class_names, card["class"])],
+            Sampling.of(card),
             canvas,
             seed=seed,
-            **where,
+            device=self.device,
+            precision=self.precision,
             watch=watch or (lambda share: None),
         )
-        rate = self.codec.sample_rate
-        wav = decode_clip(self.codec, codes[0], seed=seed, index=0)[
-            : round(card["duration"] * rate)
-        ]
-        heard = None
+        wav = decode_clip(self.codec, codes[0], seed=seed, index=0)
+        wav = wav[: round(card["duration"] * rate)]
+        probabilities = None
         if self.judge is not None:
-            named = zip(
-                self.judge.class_names, self.judge.probabilities(wav, rate).tolist(), strict=True
-            )
-            heard = dict(sorted(named, key=lambda pair: -pair[1]))
-        digest = sha256_json(
-            {name: value for name, value in card.items() if name not in NOT_THE_SOUND}
-        )[:8]
-        return Take(
-            f"{card['class']}_{seed}_{digest}",
-            codes.cpu(),
-            wav,
-            card,
-            canvas.controls,
-            canvas.silence,
-            heard,
-        )
+            values = self.judge.probabilities(wav, rate).tolist()
+            pairs = zip(self.judge.class_names, values, strict=True)
+            probabilities = dict(sorted(pairs, key=lambda pair: -pair[1]))
+        sound = {name: value for name, value in card.items() if name not in NOT_THE_SOUND}
+        name = f"{card['class']}_{seed}_{sha256_json(sound)[:8]}"
+        controls, silence = canvas.controls, canvas.silence
+        return Take(name, codes.cpu(), wav, card, controls, silence, probabilities)
+
+
+def _level(envelope: Envelope | None) -> np.ndarray | None:
+    """Levels in dB, evenly spaced, of a file or a list."""
+    if envelope is None:
+        return None
+    return file_level(envelope) if isinstance(envelope, Path) else np.asarray(envelope, float)
+
+
+def _listed(envelope: Sequence[float] | None) -> list[float] | None:
+    return None if envelope is None else np.asarray(envelope, float).tolist()

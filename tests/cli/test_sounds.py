@@ -195,13 +195,13 @@ def test_generate_replaces_no_sound_that_was_made_otherwise(checkpoint, tmp_path
     other = ["--class", "rain", "--seed", 7, "--guidance", 3]
     refused(
         generate(checkpoint, tmp_path, *other),
-        r".*rain_7_0\.wav holds a sound that was made otherwise: "
-        "choose another --output, or --seed",
+        r".*rain_7_0\.wav holds a sound with another recipe: "
+        "choose another --output or --seed",
     )
     (tmp_path / "rain_7_0.json").unlink()
     refused(
         generate(checkpoint, tmp_path, "--class", "rain", "--seed", 7),
-        r".*rain_7_0\.wav holds a sound that was made otherwise.*",
+        r".*rain_7_0\.wav holds a sound with another recipe.*",
     )
     assert (tmp_path / "rain_7_0.wav").read_bytes() == first
 
@@ -226,7 +226,7 @@ def test_classify_prints_the_likeliest_classes_of_each_file(checkpoint, tmp_path
     generator = load_generator(checkpoint, "cpu")
     torch.manual_seed(0)
     classifier = TrainedClassifier(
-        Classifier(generator.model, 2), generator.class_names, generator.metadata
+        Classifier(generator.model, 2), generator.class_names, generator.format
     )
     save_classifier(tmp_path / "c.safetensors", classifier)
     for name in ("a", "b"):
