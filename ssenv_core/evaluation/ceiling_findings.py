@@ -17,6 +17,7 @@ from ssenv_core.metrics.acoustic import METRICS
 from ssenv_core.plots.codes import codebook_usage
 from ssenv_core.plots.finding import Finding, Number
 from ssenv_core.plots.spectrograms import spectrogram_grid
+from ssenv_core.plots.style import COLOURS, styled
 from ssenv_core.plots.tables import comparison_table
 
 MOST_CLASSES = 25  # bars in the figure of classes
@@ -219,8 +220,10 @@ def classes_finding(classes: pd.DataFrame) -> Finding:
             f"{', '.join(classes.index[-count:])} least (down to {distance.iloc[-1]:.2f} dB)."
         )
     labels = {"log_mel_distance": "log-mel distance (dB)", "class": ""}
-    figure = px.bar(classes.head(MOST_CLASSES), y="log_mel_distance", labels=labels)
-    return Finding(sentence=sentence, figure=figure, name="classes")
+    colour = [COLOURS["codec"]]
+    shown = classes.head(MOST_CLASSES)
+    figure = px.bar(shown, y="log_mel_distance", labels=labels, color_discrete_sequence=colour)
+    return Finding(sentence=sentence, figure=styled(figure, height=400), name="classes")
 
 
 def traits_finding(classes: pd.DataFrame, traits: pd.DataFrame) -> Finding:

@@ -22,6 +22,7 @@ from ssenv_core.metrics.stats import compare
 from ssenv_core.plots.codes import codebook_usage
 from ssenv_core.plots.finding import Finding, Number
 from ssenv_core.plots.spectrograms import spectrogram_grid
+from ssenv_core.plots.style import COLOURS, OTHERS, styled
 from ssenv_core.plots.tables import comparison_table
 
 LEVELS = 8  # of the 6 kbps at which held-out clips are decoded
@@ -119,13 +120,16 @@ def quantizer_finding(errors: Sequence[float]) -> Finding:
     ]
     each = "every level lowers it" if not useless else f"not lowered by level {', '.join(useless)}"
     labels = {"x": "quantizer levels", "y": "RMS error of log bands (dB)"}
+    colours = {"color_discrete_sequence": [COLOURS["codec"]]}
+    levels = range(1, len(errors) + 1)
+    figure = px.line(x=levels, y=errors, markers=True, labels=labels, **colours)
     return Finding(
         sentence=(
             f"The error on held-out clips is {errors[0]:.2f} dB after level 1, "
             f"{errors[LEVELS - 1]:.2f} dB after level {LEVELS} and {errors[-1]:.2f} dB after level "
             f"{len(errors)}: {each}."
         ),
-        figure=px.line(x=range(1, len(errors) + 1), y=errors, markers=True, labels=labels),
+        figure=styled(figure, height=400),
         name="quantizer",
         numbers={
             f"error after {LEVELS} levels (dB)": Number(round(errors[LEVELS - 1], 3), "lower")
@@ -199,7 +203,9 @@ def examples_finding(clips: HeldOut, sample_rate: int) -> Finding:
 
 
 def _loss_curve(rows: Sequence[Mapping], label: str) -> go.Figure:
-    return px.line(pd.DataFrame(rows), x="step", y="loss", labels={"loss": label})
+    colours = {"color_discrete_sequence": [OTHERS[0]]}
+    figure = px.line(pd.DataFrame(rows), x="step", y="loss", labels={"loss": label}, **colours)
+    return styled(figure, height=400)
 
 
 def _loss_sentence(rows: Sequence[Mapping]) -> str:
