@@ -1,8 +1,11 @@
-"""The ceiling a codec sets to every generator of its tokens: clips as they are, resampled, and through codecs and bandwidths, measured side
-by side. A floor above codecs and metrics; what the numbers mean is the notebook's to say.
+"""What codecs keep of real clips: measurements of each clip as recorded, resampled, and decoded.
+
+No generator of a codec's tokens can do better than the codec, so these numbers are a ceiling.
+`ceiling_findings` puts them into figures, tables and sentences.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -13,7 +16,8 @@ from scipy.stats import spearmanr
 from ssenv_core.base.audio import fit_length, resample
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.progress import track
-from ssenv_core.classification.judge import Judge
+from ssenv_core.base.training_loop import EpochSettings
+from ssenv_core.classification.judge import SAMPLE_RATE, Judge, train_judge
 from ssenv_core.codecs import codec_levels, load_codec
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.codecs.reconstruction import reconstructions
@@ -30,31 +34,59 @@ from ssenv_core.metrics.spectrotemporal import (
 from ssenv_core.metrics.stats import compare
 
 REAL = "real"
-DRAWS = 4  # of a decoder's noise that the judge hears
+DRAWS = 4  # draws of a decoder's noise that the judge classifies
 SIX = tuple(name for name in METRICS if name != "duration")
 
 
 def version_name(codec: str, bandwidth: float) -> str:
-    """How a codec at a bandwidth is called in tables: `melrvq_24khz 6 kbps`."""
+    """The name of a codec at a bandwidth (kbps) in tables: `melrvq_24khz 6 kbps`."""
     return f"{codec} {bandwidth:g} kbps"
 
 
 def available_codecs(
     wanted: Iterable[str], device: str | torch.device
 ) -> tuple[dict[str, Codec], dict[str, str]]:
-    """The codecs of `name@kbps` whose weights can be had, and why the others' cannot, both by `version_name`.
+    """Load codecs given as `name@kbps`, each once.
+
+    Returns:
+        The codecs, and the reasons why others cannot be loaded, both by `version_name`.
 
     Raises:
         SsenvError: there is no such codec, or it has no such bandwidth.
     """
-    codecs, reasons = {}, {}
-    for name, bandwidth in map(_parse, wanted):
+    codecs = {}
+    reasons = {}
+    for name, bandwidth in map(_parse, dict.fromkeys(wanted)):
         codec_levels(name, bandwidth)
         try:
             codecs[version_name(name, bandwidth)] = load_codec(name, bandwidth, device)
         except SsenvError as error:
             reasons[version_name(name, bandwidth)] = str(error)
     return codecs, reasons
+
+
+def fit_judge(
+    sounds: Dataset,
+    settings: EpochSettings,
+    path: Path,
+    state_file: Path,
+    device: str | torch.device,
+) -> Judge | None:
+    """Train a judge on real clips and save it to `path`.
+
+    Clips of a single class give no judge; a judge's file from other clips is then removed.
+
+    Raises:
+        SsenvError: see `train_judge`.
+    """
+    labels = np.array([clip.label for clip in sounds.clips])
+    if len(set(labels)) == 1:
+        path.unlink(missing_ok=True)
+        return None
+    wavs = (sounds.read(clip, SAMPLE_RATE) for clip in sounds.clips)
+    judge = train_judge(wavs, labels, sounds.class_names, settings, state_file, device)
+    judge.save(path, folds=sounds.folds)
+    return judge
 
 
 def measure_ceiling(
@@ -65,68 +97,62 @@ def measure_ceiling(
     sample_rate: int,
     device: str | torch.device,
 ) -> pd.DataFrame:
-    """One row per version and clip: `version`, `clip`, `class`, METRICS, `log_mel_distance` (dB), `si_sdr` (dB), and, with a judge, the
-    share of `DRAWS` draws of the decoder's noise of which it names the clip rightly (`right`), and the total variation, their mean, between
-    its probabilities for `real` and for them (`total_variation`, 0 to 1). All else is of the first draw.
+    """Measure every clip as recorded, at `sample_rate`, and through each codec.
 
-    Versions: `real 44.1 kHz`, or what rate most of the clips were recorded at; `real`, at `sample_rate`; then each of `codecs`, brought to
-    `sample_rate` to be measured. The distances are to `real`; a clip that is silent throughout has NaN metrics (see
-    `metrics.acoustic.measure`).
+    Versions: `real 44.1 kHz`, or the rate at which most clips were recorded; `real`, at
+    `sample_rate`; then each of `codecs`, resampled to `sample_rate`. Distances are to `real`; a
+    clip that is silent throughout has NaN metrics (see `metrics.acoustic.measure`).
+
+    Returns:
+        One row per version and clip: `version`, `clip`, `class`, METRICS, `log_mel_distance` (dB)
+        and `si_sdr` (dB) of the decoder's first draw of noise. With a judge, over `DRAWS` draws:
+        `right`, the share of draws classified correctly, and `total_variation` (0 to 1), the mean
+        total variation distance between the judge's probabilities for a draw and for `real`.
 
     Raises:
         SsenvError: a clip cannot be read.
     """
-    versions: dict[str, Codec | None] = {REAL: None, **codecs}
-    rows, native_rate = [], sounds.native_rate
+    draws = DRAWS if judge else 1
+    native_rate = sounds.native_rate
+    rows = []
     for clip in track(sounds.clips, len(sounds), "measure codecs", "clip"):
-        about = {"clip": clip.name, "class": sounds.class_names[clip.label]}
-        native = measure(
-            [(sounds.read(clip, native_rate), native_rate)],
-            convention="matched",
-            sample_rate=native_rate,
-        ).iloc[0]
-        rows.append({"version": f"real {native_rate / 1000:g} kHz", **about, **native})
+        names = {"clip": clip.name, "class": sounds.class_names[clip.label]}
+        native = _metrics(sounds.read(clip, native_rate), native_rate)
+        rows.append({"version": f"real {native_rate / 1000:g} kHz", **names, **native})
         real = sounds.read(clip, sample_rate)
-        heard_real = judge.probabilities(real, sample_rate) if judge else None
-        for version, codec in versions.items():
-            draws = (
-                [real]
-                if codec is None
-                else draws_through(codec, sounds, clip, sample_rate, device, DRAWS if judge else 1)
-            )
-            wav = draws[0]
-            row = {
-                "version": version,
-                **about,
-                **measure([(wav, sample_rate)], convention="matched", sample_rate=sample_rate).iloc[
-                    0
-                ],
-            }
-            if codec is not None:
-                row |= {
-                    "log_mel_distance": log_mel_distance(real, wav, sample_rate),
-                    "si_sdr": si_sdr(real, wav),
-                }
-            if judge is not None:
-                heard = np.stack([judge.probabilities(draw, sample_rate) for draw in draws])
-                row |= {"right": (heard.argmax(1) == clip.label).mean()}
-                row |= (
-                    {}
-                    if codec is None
-                    else {"total_variation": np.abs(heard - heard_real).sum(1).mean() / 2}
-                )
+        of_real = judge.probabilities(real, sample_rate) if judge else None
+        rows.append({"version": REAL, **names, **_metrics(real, sample_rate)})
+        if judge:
+            rows[-1]["right"] = float(of_real.argmax() == clip.label)
+        for version, codec in codecs.items():
+            wavs = reconstruct_draws(codec, sounds, clip, sample_rate, device, draws)
+            row = {"version": version, **names, **_metrics(wavs[0], sample_rate)}
+            row["log_mel_distance"] = log_mel_distance(real, wavs[0], sample_rate)
+            row["si_sdr"] = si_sdr(real, wavs[0])
+            if judge:
+                of_draws = np.stack([judge.probabilities(wav, sample_rate) for wav in wavs])
+                row["right"] = (of_draws.argmax(1) == clip.label).mean()
+                row["total_variation"] = np.abs(of_draws - of_real).sum(1).mean() / 2
             rows.append(row)
     return pd.DataFrame(rows).drop(columns=["sample_rate", "duration"])
 
 
-def through(
+def _metrics(wav: np.ndarray, sample_rate: int) -> pd.Series:
+    return measure([(wav, sample_rate)], convention="matched", sample_rate=sample_rate).iloc[0]
+
+
+def reconstruct_clip(
     codec: Codec, sounds: Dataset, clip: Clip, sample_rate: int, device: str | torch.device
 ) -> np.ndarray:
-    """A clip read at the codec's rate, through it, and brought to `sample_rate`: (S,) float32 of the clip's length there."""
-    return draws_through(codec, sounds, clip, sample_rate, device, 1)[0]
+    """Encode and decode a clip at the codec's rate, then resample it to `sample_rate`.
+
+    Returns:
+        (S,) float32 of the clip's length.
+    """
+    return reconstruct_draws(codec, sounds, clip, sample_rate, device, 1)[0]
 
 
-def draws_through(
+def reconstruct_draws(
     codec: Codec,
     sounds: Dataset,
     clip: Clip,
@@ -134,79 +160,84 @@ def draws_through(
     device: str | torch.device,
     draws: int,
 ) -> list[np.ndarray]:
-    """`through` with several draws of the decoder's noise, of a codec without noise once."""
+    """`reconstruct_clip` with several draws of the decoder's noise; one if it has no noise."""
     wavs = reconstructions(codec, sounds.read(clip, codec.sample_rate), device, draws)
-    return [
-        fit_length(
-            resample(wav, codec.sample_rate, sample_rate), round(sounds.duration * sample_rate)
-        )
-        for wav in wavs
-    ]
+    length = round(sounds.duration * sample_rate)
+    return [fit_length(resample(wav, codec.sample_rate, sample_rate), length) for wav in wavs]
 
 
 def summarise(clips: pd.DataFrame) -> pd.DataFrame:
-    """One row per version of `measure_ceiling`: for each of the six metrics its mean, its difference from `real` in percent (`_percent`),
-    KS D against `real` (`_ks`) and how far a clip is from itself (`_apart`: the mean absolute difference, in percent of the real mean, in
-    which errors of two clips cannot cancel); mean `log_mel_distance`, median `si_sdr`; if judged, the share of clips named rightly
-    (`right`) and the mean `total_variation`. The six are of the clips that are not silent throughout, whatever a codec makes of these."""
-    sides = {version: table for version, table in clips.groupby("version", sort=False)}
-    itself = sides[REAL].set_index("clip")
+    """Average the rows of `measure_ceiling` per version.
+
+    The six metrics are over clips that are not silent throughout, whatever a codec makes of these.
+
+    Returns:
+        One row per version. For each of the six metrics: its mean, the mean's difference from
+        `real` in percent (`_percent`), KS D against `real` (`_ks`), and the mean absolute
+        difference of a clip from itself in percent of the real mean, where errors of two clips
+        cannot cancel (`_apart`). Also the mean `log_mel_distance` and median `si_sdr`; with a
+        judge, the share of clips classified correctly (`right`) and mean `total_variation`.
+    """
+    tables = {version: table for version, table in clips.groupby("version", sort=False)}
+    real = tables[REAL].set_index("clip")[list(SIX)]
+    silent = _silent(clips)
     rows = {}
-    for version, table in sides.items():
-        heard = table[~table["clip"].isin(_silent(clips))]
-        moved = (table.set_index("clip")[list(SIX)] - itself[list(SIX)]).abs().mean() / itself[
-            list(SIX)
-        ].mean().abs()
-        comparison = compare(sides[REAL], heard, metrics=SIX)
+    for version, table in tables.items():
+        comparison = compare(tables[REAL], table[~table["clip"].isin(silent)], metrics=SIX)
+        apart = (table.set_index("clip")[list(SIX)] - real).abs().mean() / real.mean().abs()
         row = {}
         for name in SIX:
-            row |= {name: comparison.loc[name, "generated_mean"]}
-            row |= {
-                f"{name}_percent": comparison.loc[name, "difference_percent"],
-                f"{name}_ks": comparison.loc[name, "ks_d"],
-            }
-            row |= {f"{name}_apart": 100 * moved[name]}
-        row |= {
-            "log_mel_distance": table["log_mel_distance"].mean(),
-            "si_sdr": table["si_sdr"].median(),
-        }
+            row[name] = comparison.loc[name, "generated_mean"]
+            row[f"{name}_percent"] = comparison.loc[name, "difference_percent"]
+            row[f"{name}_ks"] = comparison.loc[name, "ks_d"]
+            row[f"{name}_apart"] = 100 * apart[name]
+        row["log_mel_distance"] = table["log_mel_distance"].mean()
+        row["si_sdr"] = table["si_sdr"].median()
         if "right" in table:
-            row |= {
-                "right": table["right"].mean(),
-                "total_variation": table["total_variation"].mean(),
-            }
+            row["right"] = table["right"].mean()
+            row["total_variation"] = table["total_variation"].mean()
         rows[version] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("version")
 
 
 def _silent(clips: pd.DataFrame) -> pd.Series:
-    """The clips of `measure_ceiling` that are silent throughout as they are."""
+    """Names of the clips whose original is silent throughout."""
     return clips.loc[(clips["version"] == REAL) & clips["rms"].isna(), "clip"]
 
 
 def by_class(clips: pd.DataFrame, version: str) -> pd.DataFrame:
-    """One row per class, the ones that suffer most first: mean `log_mel_distance` through `version`, the RMS difference in percent and, if
-    judged, the share named rightly of the real clips (`right_real`) and through the codec (`right`)."""
+    """Average the rows of `measure_ceiling` per class, for one version.
+
+    Returns:
+        One row per class, the largest loss first: mean `log_mel_distance` (dB) and `rms_percent`,
+        the difference of the mean RMS; with a judge, the shares of real clips (`right_real`) and of
+        clips through the codec (`right`) classified correctly.
+    """
     real, codec = (clips[clips["version"] == side].groupby("class") for side in (REAL, version))
     table = pd.DataFrame({"log_mel_distance": codec["log_mel_distance"].mean()})
-    heard = clips[(clips["version"] == version) & ~clips["clip"].isin(_silent(clips))]
-    table["rms_percent"] = 100 * (heard.groupby("class")["rms"].mean() / real["rms"].mean() - 1)
+    audible = clips[(clips["version"] == version) & ~clips["clip"].isin(_silent(clips))]
+    table["rms_percent"] = 100 * (audible.groupby("class")["rms"].mean() / real["rms"].mean() - 1)
     if "right" in clips:
-        table["right_real"], table["right"] = real["right"].mean(), codec["right"].mean()
+        table["right_real"] = real["right"].mean()
+        table["right"] = codec["right"].mean()
     return table.sort_values("log_mel_distance", ascending=False)
 
 
-def character(sounds: Dataset, sample_rate: int) -> pd.DataFrame:
-    """What real clips are like, one row per class: `energy_above_8khz` and `energy_below_100hz` (dB re the clip's whole), `crest_factor`
-    (dB, peaks within tenths of a second: transients) and `flatness` (dB, 0 for white noise, far below it for tones). Silent clips are left
-    out."""
+def class_traits(sounds: Dataset, sample_rate: int) -> pd.DataFrame:
+    """Describe the real clips of each class, without silent ones.
+
+    Returns:
+        One row per class: `energy_above_8khz` and `energy_below_100hz` (dB relative to the whole
+        clip), `crest_factor` (dB, peaks within tenths of a second: transients) and `flatness` (dB,
+        0 for white noise, far below it for tones).
+    """
     rows = []
     for clip in track(sounds.clips, len(sounds), "describe clips", "clip"):
         wav = sounds.read(clip, sample_rate)
         if is_constant(wav):
             continue
         sound = analyse(wav, sample_rate, clip.name)
-        energy, time = high_frequency_attenuation(sound), temporal_smoothing(sound)
+        energy = high_frequency_attenuation(sound)
         frames = librosa.stft(sound.wav, n_fft=2048)
         power = np.abs(frames) ** 2
         loud = power[:, power.sum(0) > power.sum(0).max() * 1e-6]
@@ -216,24 +247,47 @@ def character(sounds: Dataset, sample_rate: int) -> pd.DataFrame:
                 "class": sounds.class_names[clip.label],
                 "energy_above_8khz": energy["energy_above_8khz"],
                 "energy_below_100hz": energy["energy_below_100hz"],
-                "crest_factor": time["crest_factor"],
+                "crest_factor": temporal_smoothing(sound)["crest_factor"],
                 "flatness": 10 * np.log10(flatness),
             }
         )
     return pd.DataFrame(rows).groupby("class").mean()
 
 
-def who_suffers(classes: pd.DataFrame, character: pd.DataFrame) -> pd.Series:
-    """Spearman's rank correlation, over classes, of the log-mel distance with each column of `character`."""
-    joined = classes.join(character, how="inner")
-    return pd.Series(
-        {name: spearmanr(joined["log_mel_distance"], joined[name]).statistic for name in character}
-    )
+def trait_correlations(classes: pd.DataFrame, traits: pd.DataFrame) -> pd.Series:
+    """Spearman's rank correlation, over classes, of the log-mel distance with each trait."""
+    joined = classes.join(traits, how="inner")
+    loss = joined["log_mel_distance"]
+    return pd.Series({name: spearmanr(loss, joined[name]).statistic for name in traits})
+
+
+def example_clips(
+    sounds: Dataset,
+    class_names: Sequence[str],
+    codecs: Mapping[str, Codec],
+    sample_rate: int,
+    device: str | torch.device,
+) -> dict[str, dict[str, np.ndarray]]:
+    """The first clip of each class, real and through each codec: waveforms (S,) by version."""
+    examples = {}
+    for name in class_names:
+        clip = next(clip for clip in sounds.clips if sounds.class_names[clip.label] == name)
+        examples[name] = {REAL: sounds.read(clip, sample_rate)} | {
+            version: reconstruct_clip(codec, sounds, clip, sample_rate, device)
+            for version, codec in codecs.items()
+        }
+    return examples
 
 
 def code_use(codes: np.ndarray, codebook_size: int) -> pd.DataFrame:
-    """One row per quantizer level of codes (N, Q) in [0, codebook_size): `dead`, the share of its entries that never occur, and `entropy`
-    (bit) of the codes."""
+    """How codes (N, Q) in [0, codebook_size) use the codebook of each quantizer level.
+
+    Returns:
+        One row per level: `dead`, the share of entries that never occur, and `entropy` (bit).
+
+    Raises:
+        ValueError: a code is beyond the codebook.
+    """
     if np.max(codes) >= codebook_size:
         raise ValueError(f"codes up to {np.max(codes)} do not fit a codebook of {codebook_size}")
     rows = {

@@ -1,4 +1,4 @@
-"""How codes are used, level by level."""
+"""The figure of how codes use the codebooks."""
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,9 @@ from ssenv_core.plots.style import MARK, OTHERS, styled
 
 
 def codebook_usage(use: pd.DataFrame, codebook_size: int) -> go.Figure:
-    """How much of each level's codebook is used: the entries that occur at all (%), and the entropy of their use (bit).
+    """Per level, the share of codebook entries that occur (%) and the entropy of the codes (bit).
 
-    use: as `ceiling.code_use` makes it. The entropy of M tokens is at most log2 M, whatever the codec.
+    use: of `ceiling.code_use`. The entropy of M codes is at most log2 M, whatever the codec.
     """
     levels = [str(level) for level in use.index]
     fig = make_subplots(1, 2, horizontal_spacing=0.12)

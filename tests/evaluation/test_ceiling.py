@@ -1,4 +1,4 @@
-"""What a codec keeps, measured on codecs whose loss is known."""
+"""Measurements of what codecs keep, on codecs whose loss is known."""
 
 from dataclasses import dataclass, replace
 
@@ -8,15 +8,18 @@ import pytest
 import torch
 
 from ssenv_core.base.errors import SsenvError
+from ssenv_core.base.training_loop import EpochSettings
 from ssenv_core.data import load_dataset
 from ssenv_core.evaluation.ceiling import (
     available_codecs,
     by_class,
-    character,
+    class_traits,
     code_use,
+    example_clips,
+    fit_judge,
     measure_ceiling,
     summarise,
-    who_suffers,
+    trait_correlations,
 )
 
 RATE = 24_000
@@ -24,7 +27,7 @@ RATE = 24_000
 
 @dataclass
 class Gain:
-    """A codec of 16-bit samples that comes back `gain` times as loud."""
+    """A codec of 16-bit samples whose output is `gain` times as loud."""
 
     gain: float
     sample_rate: int = RATE
@@ -39,7 +42,7 @@ class Gain:
 
 @dataclass
 class Stubborn:
-    """A judge that hears one class in everything."""
+    """A judge that predicts one class for everything."""
 
     label: int
 
@@ -88,7 +91,7 @@ def test_a_gain_moves_the_energy_alone(clips):
     assert row["si_sdr"] > 40
 
 
-def test_errors_that_cancel_in_the_mean_keep_a_clip_from_itself():
+def test_errors_that_cancel_in_the_mean_do_not_cancel_clip_by_clip():
     metrics = ("snr", "zcr", "rms", "spectral_entropy", "spectral_centroid", "spectral_rolloff")
 
     def table(version, values):
@@ -113,7 +116,7 @@ class Silence:
 
 
 class Hissing(Gain):
-    """Adds a soft hiss, to silence too."""
+    """Adds a soft hiss, also to silence."""
 
     def decode(self, codes, generator=None):
         return super().decode(codes) + 1e-4 * torch.randn(
@@ -122,7 +125,7 @@ class Hissing(Gain):
 
 
 def test_a_silent_clip_counts_on_neither_side(sounds):
-    """A codec that makes sound of it would else be said to change the means."""
+    """Otherwise a codec that turns silence into sound would seem to change the means."""
     sound = sounds.clips[0]
     pair = replace(sounds, clips=(sound, replace(sound, name="silence", source=Silence())))
     clips = measure_ceiling(pair, {"hissing": Hissing(1.0)}, None, sample_rate=RATE, device="cpu")
@@ -140,7 +143,7 @@ def test_resampling_is_a_version_of_its_own(clips):
     assert np.isnan(table.loc["real", "log_mel_distance"])
 
 
-def test_what_a_listener_names_is_counted_by_version_and_class(sounds, clips):
+def test_correct_predictions_are_counted_by_version_and_class(sounds, clips):
     assert summarise(clips)["right"]["half"] == pytest.approx(1 / len(sounds.class_names))
     classes = by_class(clips, "half")
     assert classes["right"].sum() == classes["right_real"].sum() == 1
@@ -149,7 +152,7 @@ def test_what_a_listener_names_is_counted_by_version_and_class(sounds, clips):
 
 @dataclass
 class Flaky(Gain):
-    """Comes back silent from every draw of noise but the first."""
+    """Decodes to silence with every draw of noise but the first."""
 
     stochastic: bool = True
 
@@ -158,13 +161,13 @@ class Flaky(Gain):
 
 
 class Loudness:
-    """A judge that is three quarters sure of class 1 in sound, of class 0 in silence."""
+    """A judge with probability 3/4 for class 1 of a sound, for class 0 of silence."""
 
     def probabilities(self, wav, sample_rate):
         return np.array([0.25, 0.75] if wav.any() else [0.75, 0.25], np.float32)
 
 
-def test_the_judge_hears_several_draws_of_the_noise_and_the_metrics_are_of_the_first(sounds):
+def test_the_judge_classifies_several_draws_and_the_metrics_are_of_the_first(sounds):
     only = replace(sounds, clips=[replace(sounds.clips[0], label=1)])
     row = summarise(
         measure_ceiling(
@@ -182,7 +185,7 @@ def test_the_judge_hears_several_draws_of_the_noise_and_the_metrics_are_of_the_f
     assert row["rms_percent"]["flaky"] == pytest.approx(0, abs=0.1)
 
 
-def test_the_class_that_suffers_most_comes_first():
+def test_the_class_that_loses_most_comes_first():
     def table(version, values):
         return pd.DataFrame(
             {
@@ -199,17 +202,19 @@ def test_the_class_that_suffers_most_comes_first():
     classes = by_class(clips, "codec")
     assert list(classes.index) == ["b", "c", "a"]
     traits = pd.DataFrame({"tones": [1.0, 2.0, 3.0], "clicks": [9.0, 3.0, 5.0]}, index=list("acb"))
-    assert who_suffers(classes, traits).to_dict() == pytest.approx({"tones": 1.0, "clicks": -0.5})
+    assert trait_correlations(classes, traits).to_dict() == pytest.approx(
+        {"tones": 1.0, "clicks": -0.5}
+    )
 
 
-def test_classes_are_described_by_what_they_are(sounds):
-    table = character(sounds, RATE)
+def test_traits_of_classes_are_in_their_ranges(sounds):
+    table = class_traits(sounds, RATE)
     assert set(table.index) == set(sounds.class_names)
     assert table["flatness"].max() <= 0
     assert table["energy_above_8khz"].between(-60, 0).all()
 
 
-def test_codec_without_weights_is_named_with_the_reason(monkeypatch, tmp_path):
+def test_a_codec_without_weights_is_reported_with_the_reason(monkeypatch, tmp_path):
     monkeypatch.setenv("SSENV_ENCODEC_DIR", str(tmp_path))
     codecs, reasons = available_codecs(["melrvq_24khz@6", "encodec_24khz@6"], "cpu")
     assert list(codecs) == ["melrvq_24khz 6 kbps"]
@@ -236,3 +241,23 @@ def test_recordings_are_measured_at_their_own_rate(sounds):
     assert "real 16 kHz" in set(
         measure_ceiling(slow, {}, None, sample_rate=RATE, device="cpu")["version"]
     )
+
+
+def test_clips_of_one_class_give_no_judge_and_remove_an_old_one(sounds, tmp_path):
+    path, state = tmp_path / "judge.safetensors", tmp_path / "judge.state.safetensors"
+    two = replace(sounds, clips=sounds.clips[:2])
+    judge = fit_judge(two, EpochSettings(1, batch_size=2), path, state, "cpu")
+    assert judge.metadata["clips"] == 2
+    assert path.exists()
+    assert fit_judge(replace(sounds, clips=sounds.clips[:1]), None, path, state, "cpu") is None
+    assert not path.exists()
+
+
+def test_examples_are_the_first_clip_of_each_class_in_every_version(sounds):
+    names = [sounds.class_names[sounds.clips[i].label] for i in (3, 1)]
+    examples = example_clips(sounds, names, {"half": Gain(0.5)}, RATE, "cpu")
+    assert list(examples) == names
+    for name, i in zip(names, (3, 1), strict=True):
+        real = sounds.read(sounds.clips[i], RATE)
+        np.testing.assert_array_equal(examples[name]["real"], real)
+        np.testing.assert_allclose(examples[name]["half"], real / 2, atol=2**-15)

@@ -1,4 +1,4 @@
-"""The audition table: complete and self-explaining without a front end, a panel with one."""
+"""The audition table: complete without a front end, a panel with one."""
 
 import io
 import re
@@ -14,7 +14,14 @@ import soundfile
 from IPython.display import HTML
 from tiny.pages import Page
 
-from ssenv_core.panels.clips import ALL, LIVE_SECONDS, AuditionClip, audition_table
+from ssenv_core.panels.clips import (
+    ALL,
+    LIVE_SECONDS,
+    AuditionClip,
+    audition_table,
+    versions,
+    write_and_audition,
+)
 
 
 @pytest.fixture
@@ -165,3 +172,33 @@ def test_a_silent_clip_is_shown_like_any_other(clips: list[AuditionClip]) -> Non
 def test_an_audition_of_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="at least one clip"):
         audition_table([], 16_000)
+
+
+@pytest.mark.usefixtures("headless")
+def test_written_clips_are_the_files_that_the_players_link_to(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 8000)).astype(np.float32)
+    rows = {"vacuum cleaner": {"real": noise[0], "melrvq 6 kbps": noise[1]}}
+    shown = write_and_audition(tmp_path / "start", versions(rows), 16_000)
+    files = ["vacuum_cleaner_real.wav", "vacuum_cleaner_melrvq_6_kbps.wav"]
+    assert players(shown.data) == [
+        (f"../start/{files[0]}", "play vacuum cleaner, real"),
+        (f"../start/{files[1]}", "play vacuum cleaner, melrvq 6 kbps"),
+    ]
+    for file, wav in zip(files, noise, strict=True):
+        read, rate = soundfile.read(tmp_path / "start" / file)
+        assert rate == 16_000
+        np.testing.assert_allclose(read, wav, atol=2**-15)
+
+
+@pytest.mark.usefixtures("headless")
+def test_a_clip_without_a_stem_has_a_file_of_its_name(tmp_path: Path) -> None:
+    shown = write_and_audition(tmp_path / "start", [("dog", "dog_1", np.zeros(8000))], 16_000)
+    assert players(shown.data) == [("../start/dog_1.wav", "play dog_1")]
+    assert (tmp_path / "start" / "dog_1.wav").exists()
+
+
+def test_two_clips_never_share_a_file(tmp_path: Path) -> None:
+    clips = [("dog", "a", np.zeros(8000)), ("cat", "b", np.zeros(8000), "a")]
+    with pytest.raises(ValueError, match="same file"):
+        write_and_audition(tmp_path, clips, 16_000)
+    assert list(tmp_path.iterdir()) == []

@@ -249,7 +249,7 @@ def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lack
     )
     monkeypatch.setattr("ssenv_core.data.load_dataset", lambda *_, **__: sounds)
     monkeypatch.setattr(
-        "ssenv_core.plots.pictures.save_figure", lambda figure, path: write_text(path, "a figure")
+        "ssenv_core.study.step.save_figure", lambda figure, path: write_text(path, "a figure")
     )
     run()
     assert "This copy lacks the official folds 3, 5.\n" in capsys.readouterr().out
