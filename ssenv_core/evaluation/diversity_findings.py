@@ -54,8 +54,8 @@ def code_entropy_finding(entropy: pd.DataFrame) -> Finding:
     sentence = (
         f"At level 1 the codes of generated clips have {bits(gap.iloc[0])} entropy than those of "
         f"real clips (noise floor {entropy['noise_floor'].iloc[0]:.2f} bits). Beyond the noise "
-        f"floor they are less varied at {_levels(fewer)} and more varied at {_levels(more)} of "
-        f"{len(entropy)} levels."
+        f"floor, of {len(entropy)} levels, they are less varied at {_levels(fewer)} and more "
+        f"varied at {_levels(more)}."
     )
     return Finding(
         sentence=sentence,
@@ -74,8 +74,8 @@ def coverage_finding(diagnosed: DiagnosedColumns) -> Finding:
     reach = reach_beside_floor(examined["real"].embeddings, examined["generated"].embeddings)
     coverage = reach.loc["coverage"]
     return Finding(
-        sentence=f"{coverage['generated']:.0%} of the real clips have a generated clip nearby. "
-        f"With as many other real clips in place of the generated ones it is {coverage['real']:.0%}.",
+        sentence=f"{coverage['generated']:.0%} of the real clips have a generated clip nearby; "
+        f"{coverage['real']:.0%} have one of as many other real clips nearby.",
         table=reach.rename(columns={"real": "another half of the real clips"}).round(2),
         numbers={"coverage": Number(round(float(coverage["generated"]), 3))},
     )

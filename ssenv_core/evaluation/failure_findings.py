@@ -98,9 +98,9 @@ def overview_finding(diagnosed: DiagnosedColumns) -> Finding:
     modes = [[d for d in diagnoses if d.mode == mode] for mode in MODES]
     counts = [f"{MODES[group[0].mode].lower()} in {_count(group)}" for group in modes if group]
     floor = (
-        f"The noise floor compares subsets of {subset_size(real, generated)} real clips. Means over "
-        f"these differ {floor_factor(real, generated):.2f} times as much as means over sets of the "
-        f"sizes compared here ({real} real and {generated} generated clips), so a difference just "
+        f"The noise floor compares subsets of {subset_size(real, generated)} real clips. Means "
+        f"over these differ {floor_factor(real, generated):.2f} times as much as means over the "
+        f"sets compared here ({real} real and {generated} generated clips), so a difference just "
         "below the noise floor can still be real."
     )
     return Finding(
@@ -179,6 +179,8 @@ def codec_or_model_finding(diagnoses: Mapping[str, Sequence[Diagnosis]]) -> Find
         )
         for value in (lambda d: d.ratio, lambda d: VERDICTS[d.verdict])
     )
+    table = ratios.round(2).join(verdicts.add_suffix(": verdict"))
+    table.index = [f"{MODES[mode]}: {measure_label(measure)}" for mode, measure in table.index]
     differing = {
         side: [measure_label(d.measure) for d in of if d.verdict != "absent"]
         for side, of in diagnoses.items()
@@ -199,10 +201,7 @@ def codec_or_model_finding(diagnoses: Mapping[str, Sequence[Diagnosis]]) -> Find
         for mode, title in MODES.items()
     }
     return Finding(
-        sentence=sentence,
-        table=ratios.round(2).join(verdicts.add_suffix(": verdict")),
-        numbers=numbers,
-        tables={"failure_modes": ratios},
+        sentence=sentence, table=table, numbers=numbers, tables={"failure_modes": ratios}
     )
 
 

@@ -77,21 +77,31 @@ def classes_finding(gaps: pd.DataFrame, floor: pd.Series) -> Finding:
     cells = gaps.stack().dropna()
     name, measure = cells.abs().idxmax()
     largest = cells[name, measure]
-    towards = int((gaps > floor).sum().sum())
-    away = int((-gaps > floor).sum().sum())
     worst = f"{means.idxmax()} lies furthest" if means.max() > 0 else "no class lies"
     sentence = (
         f"On average over the measures, {worst} towards failure. The largest single gap is "
         f"{measure_label(measure)} of {name}: {abs(largest):.1f} standard deviations of the real "
-        f"clips {'towards' if largest > 0 else 'away from'} failure. Beyond the noise floor of a "
-        f"class: {towards + away} of {len(cells)} gaps, {towards} towards failure and {away} in "
-        "the other direction; by chance it would be one in twenty."
+        f"clips {'towards' if largest > 0 else 'away from'} failure. "
+        f"{_beyond_class_floor(gaps, floor)}"
     )
     return Finding(
         sentence=sentence,
         figure=number_map(gaps, "gap /<br>real std", reach=2.0),
         name="by_class",
         tables={"failure_modes_classes": gaps},
+    )
+
+
+def _beyond_class_floor(gaps: pd.DataFrame, floor: pd.Series) -> str:
+    """How many gaps exceed the noise floor of a class, in each direction."""
+    total = int((gaps.notna() & floor.notna()).sum().sum())
+    if not total:
+        return "There are too few clips per class for a noise floor."
+    towards = int((gaps > floor).sum().sum())
+    away = int((-gaps > floor).sum().sum())
+    return (
+        f"Beyond the noise floor of a class: {towards + away} of {total} gaps, {towards} towards "
+        f"failure and {away} in the other direction; by chance it would be one in twenty."
     )
 
 
@@ -120,6 +130,6 @@ def _iterations_sentence(entropy: pd.DataFrame) -> str:
         return f"{ends}There are too few real clips for a noise floor."
     return (
         f"{ends}Beyond the noise floor ({floor.iloc[0]:.2f} and {floor.iloc[-1]:.2f} bits) they "
-        f"are less varied after {(-gap > floor).sum()} and more varied after {(gap > floor).sum()} of "
-        f"{len(gap)} iterations."
+        f"are less varied after {(-gap > floor).sum()} of {len(gap)} iterations and more varied "
+        f"after {(gap > floor).sum()}."
     )

@@ -140,5 +140,5 @@ def _bar_range(diagnoses: Sequence[Diagnosis]) -> tuple[float, float]:
     ratios = np.nan_to_num([d.ratio for d in diagnoses])
     low = min(-1.0, ratios.min())
     high = max(1.0, ratios.max())
-    space = 0.3 * (high - low)
+    space = 0.45 * (high - low)
     return low - space, high + space
