@@ -1,8 +1,10 @@
-"""What one clip's spectrum is over all of it, within tenths of a second and over seconds: the measures of the paper's failure modes that a
-single clip has, and its log-mel embedding. They say what a clip is, not whether that is a failure: `failure_modes` compares sets of clips.
+"""Measures of one clip's spectrum: over the clip, within tenths of a second, and over seconds.
 
-No measure depends on a clip's level. Those of time normalise every frequency band by its own loudest moment and average over bands, so a
-filter alone hardly moves them.
+These are the measures of the paper's failure modes that a single clip has, and its log-mel
+embedding. Whether a value is a failure is for `failure_modes` to say, which compares sets of clips.
+
+No measure depends on a clip's level. Measures of time normalise every frequency band by its loudest
+moment and average over bands, so a filter alone hardly changes them.
 """
 
 from collections.abc import Sequence
@@ -17,26 +19,30 @@ from scipy.signal import find_peaks
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.metrics.acoustic import check_waveform
 
-_BANDS, _WIDE_BANDS = (
-    40,
-    8,
-)  # mel bands; groups of them, wide enough that noise's own flicker stays small
-_RANGE_DB = 60.0  # what lies further below the loudest moment of a band, or a band below the loudest one, counts as silence
+_BANDS = 40  # mel bands
+_WIDE_BANDS = 8  # groups of mel bands, wide enough that the flicker of noise stays small
+_RANGE_DB = 60.0  # levels further below a band's loudest moment, or the loudest band, are silence
 _EMBEDDING_RANGE_DB = 80.0
 _FRAMES_PER_SECOND = 100
-_ONSET_FRAMES, _CREST_FRAMES, _BLOCK_FRAMES = 3, 20, 50
+_ONSET_FRAMES = 3
+_CREST_FRAMES = 20
+_BLOCK_FRAMES = 50
 _ONSET_DB = 3.0
-_EVENT_DB, _EVENT_RANGE_DB = (
-    5.0,
-    30.0,
-)  # an onset that stands out: by how much it rises, and how far below the loudest moment it ends
-_CHANGE_FRAMES = 10  # on either side of a moment
+_EVENT_DB = 5.0  # least rise of an onset that begins an event
+_EVENT_RANGE_DB = 30.0  # levels further below a band's loudest moment cannot begin an event
+_CHANGE_FRAMES = 10  # before and after a moment
 LEAST_FRAMES = 3 * _BLOCK_FRAMES  # 1.5 s: in fewer, no two half seconds are 1 s apart
 
 
 @dataclass(frozen=True)
 class Sound:
-    """One clip and what its measures share: wav (S,) float64 without DC, sample_rate in Hz, mel (40, T): mel-band power at 100 frames/s."""
+    """One clip and what its measures share.
+
+    Attributes:
+        wav: (S,) float64 without DC.
+        sample_rate: Hz.
+        mel: (40, T) mel-band power at 100 frames/s.
+    """
 
     wav: np.ndarray
     sample_rate: int
@@ -44,38 +50,49 @@ class Sound:
 
 
 def is_constant(wav: np.ndarray) -> bool:
-    """True where wav (S,) is constant but for what no 24-bit file could hold; `acoustic.is_digital_silence` asks for exact zeros."""
+    """Whether wav (S,) is constant up to less than a 24-bit file can hold.
+
+    `acoustic.is_digital_silence` requires exact zeros.
+    """
     return bool(np.ptp(wav) < 1e-9)
 
 
 def analyse(wav: np.ndarray, sample_rate: int, name: str = "clip") -> Sound:
-    """wav (S,) float -> its Sound: Hann-windowed frames of about 21 ms every 10 ms, 40 slaney mel bands up to half the rate.
+    """Compute the mel bands of wav (S,) float.
 
-    Raises SsenvError, naming `name`, for a clip that cannot be measured: see `check_waveform`; also a silent one and one below a frame.
+    Hann-windowed frames of about 21 ms every 10 ms, 40 Slaney mel bands up to half the rate.
+
+    Args:
+        name: of the clip, for error messages.
+
+    Raises:
+        SsenvError: the clip cannot be measured (see `check_waveform`), is silent, or is shorter
+            than a frame.
     """
     wav = check_waveform(wav, name)
     n_fft = 2 ** round(np.log2(0.0213 * sample_rate))
     if is_constant(wav) or wav.size < n_fft:
-        raise SsenvError(
-            f"{name}: {'silent' if wav.size >= n_fft else f'{wav.size} samples, under {n_fft}'}, so nothing to analyse; drop it"
-        )
+        reason = "silent" if wav.size >= n_fft else f"{wav.size} samples, under {n_fft}"
+        raise SsenvError(f"{name}: {reason}, so nothing to analyse; drop it")
     wav = wav - wav.mean()
-    power = (
-        np.abs(
-            librosa.stft(
-                wav, n_fft=n_fft, hop_length=sample_rate // _FRAMES_PER_SECOND, center=False
-            )
-        )
-        ** 2
-    )
+    hop = sample_rate // _FRAMES_PER_SECOND
+    power = np.abs(librosa.stft(wav, n_fft=n_fft, hop_length=hop, center=False)) ** 2
     mel = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=_BANDS, dtype=np.float64) @ power
-    # whole frames only, since padded ones would hold an onset that the clip does not have; repeated at the ends, 5 s are 500 frames
+    # whole frames only: a padded one would hold an onset that the clip does not have. The first and
+    # last are repeated, so that 5 s are 500 frames.
     return Sound(wav, sample_rate, np.pad(mel, ((0, 0), (1, 1)), mode="edge"))
 
 
 def long_term_spectrum(wav: np.ndarray, sample_rate: int) -> pd.Series:
-    """Third-octave levels of wav (S,) in dB relative to the whole clip's energy, indexed by band centre in Hz, from 25 Hz to the last whole
-    band below half the rate; -inf for a band without energy. Raises SsenvError for a clip that cannot be measured or is silent."""
+    """Third-octave levels of wav (S,) in dB relative to the clip's energy.
+
+    Returns:
+        Levels indexed by band centre in Hz, from 25 Hz to the last whole band below half the rate;
+        -inf for a band without energy.
+
+    Raises:
+        SsenvError: the clip cannot be measured, or is silent.
+    """
     wav = check_waveform(wav)
     if is_constant(wav):
         raise SsenvError("waveform: silent, so it has no spectrum; drop it")
@@ -89,7 +106,10 @@ def long_term_spectrum(wav: np.ndarray, sample_rate: int) -> pd.Series:
 
 
 def high_frequency_attenuation(clip: Sound) -> dict[str, float]:
-    """The energy above 4 and 8 kHz and below 100 Hz, in dB relative to the clip's whole energy (|rfft|^2, DC left out), at least -60."""
+    """Energy above 4 kHz, above 8 kHz and below 100 Hz, in dB relative to the clip's energy.
+
+    Energy is |rfft|^2 without DC; values are at least -60 dB.
+    """
     energy, f = _energy(clip.wav, clip.sample_rate)
     regions = {
         "energy_above_4khz": f >= 4000,
@@ -104,9 +124,12 @@ def high_frequency_attenuation(clip: Sound) -> dict[str, float]:
 
 
 def energy_share_below(wav: np.ndarray, sample_rate: int, hertz: float) -> float:
-    """The share in [0, 1] of a clip's energy (|rfft|^2 of wav (S,), DC left out) below a frequency; NaN for a silent clip.
+    """The share in [0, 1] of a clip's energy below a frequency; NaN for a silent clip.
 
-    Raises SsenvError as `check_waveform` does.
+    Energy is |rfft|^2 of wav (S,) without DC.
+
+    Raises:
+        SsenvError: see `check_waveform`.
     """
     wav = check_waveform(wav)
     if is_constant(wav):
@@ -116,10 +139,16 @@ def energy_share_below(wav: np.ndarray, sample_rate: int, hertz: float) -> float
 
 
 def temporal_smoothing(clip: Sound) -> dict[str, float]:
-    """What happens within tenths of a second, averaged over 8 wide bands: `onset_rate` (1/s; peaks of the mean rise over 30 ms, at least
-    3 dB), `onset_strength` (dB, that rise's 99th percentile), `spectral_flux` (sum of the amplitude's changes from frame to frame over the
-    sum of the amplitude), `crest_factor` (dB, peak over mean power within 0.2 s, loud moments weighing most), `modulation_share`
-    (energy of the amplitude envelope at 2 to 20 Hz over all of it, mean included)."""
+    """Measures of changes within tenths of a second, averaged over 8 wide bands.
+
+    Returns:
+        onset_rate: 1/s, peaks of the mean rise over 30 ms, of at least 3 dB.
+        onset_strength: dB, the 99th percentile of that rise.
+        spectral_flux: sum of the amplitude's changes between frames over the sum of the amplitude.
+        crest_factor: dB, peak over mean power within 0.2 s; loud moments weigh most.
+        modulation_share: energy of the amplitude envelope at 2 to 20 Hz over all its energy, mean
+            included.
+    """
     power = _wide_bands(clip)
     rise = _rise(power)
     amplitude = np.sqrt(power)
@@ -140,34 +169,43 @@ def temporal_smoothing(clip: Sound) -> dict[str, float]:
 
 
 def modulation_spectrum(clip: Sound) -> pd.Series:
-    """The share in [0, 1] of the envelopes' energy, mean included, in each third octave of modulation rates from 0.5 to 40 Hz, averaged
-    over 8 wide bands and indexed by the third octave's centre in Hz. NaN where the clip is too short to have a rate there."""
+    """The share of the envelopes' energy in each third octave of modulation rates, 0.5 to 40 Hz.
+
+    Returns:
+        Shares in [0, 1], averaged over 8 wide bands, of energy with the mean included; indexed by
+        the third octave's centre in Hz. NaN where the clip is too short for such a rate.
+    """
     rate, modulation = _modulation(np.sqrt(_wide_bands(clip)))
     centres = 2.0 ** (np.arange(-3, 17) / 3)
     edges = np.append(centres, centres[-1] * 2 ** (1 / 3)) / 2 ** (1 / 6)
-    place = np.digitize(rate, edges) - 1
+    band = np.digitize(rate, edges) - 1
     shares = [
-        modulation[:, place == i].sum(axis=1).mean() if (place == i).any() else np.nan
+        modulation[:, band == i].sum(axis=1).mean() if (band == i).any() else np.nan
         for i in range(len(centres))
     ]
     return pd.Series(shares, index=pd.Index(centres, name="Hz"))
 
 
 def onset_times(clip: Sound) -> np.ndarray:
-    """(N,) s: where events begin, each in the middle of its rise: 5 dB over 30 ms, averaged over 8 wide bands of which what lies more than
-    30 dB below a band's loudest moment is left out, where `temporal_smoothing` counts what flickers within an event and far below it too.
-    What sounds from the first frame on has none."""
+    """(N,) s: when events begin, each in the middle of its rise.
+
+    An event rises by at least 5 dB over 30 ms, averaged over 8 wide bands; levels more than 30 dB
+    below a band's loudest moment are raised to that limit. `temporal_smoothing` also counts flicker
+    within an event and far below it. A sound that lasts from the first frame has no onset.
+    """
     rise = _rise(_wide_bands(clip), _EVENT_RANGE_DB)
     return (_onset_frames(rise, _EVENT_DB) + _ONSET_FRAMES / 2) / _FRAMES_PER_SECOND
 
 
 def change_ranks(clip: Sound, times: Sequence[float]) -> np.ndarray:
-    """How much the spectrum changes at some moments (s), each as the share in [0, 1] of all moments of the clip at which it changes less:
-    evenly spread over that range where nothing is special about them, near 1 where there is a seam.
+    """Rank in [0, 1] of the spectral change at some moments (s) among all moments of the clip.
 
-    The change is the root mean square, over 8 wide bands, of the difference in level between the 100 ms before and the 100 ms after.
+    A rank is the share of moments with less change: uniformly distributed for ordinary moments,
+    near 1 at a seam. The change is the root mean square, over 8 wide bands, of the difference in
+    level between the 100 ms before and the 100 ms after.
 
-    Raises SsenvError for a moment with less than 100 ms before or after it.
+    Raises:
+        SsenvError: a moment has less than 100 ms before or after it.
     """
     sums = np.cumsum(np.pad(_wide_bands(clip), ((0, 0), (1, 0))), axis=1)
     means = np.maximum(sums[:, _CHANGE_FRAMES:] - sums[:, :-_CHANGE_FRAMES], 0) / _CHANGE_FRAMES
@@ -178,20 +216,27 @@ def change_ranks(clip: Sound, times: Sequence[float]) -> np.ndarray:
     frames = np.round(np.asarray(times) * _FRAMES_PER_SECOND).astype(int) - _CHANGE_FRAMES
     if frames.size and not 0 <= frames.min() <= frames.max() < change.size:
         raise SsenvError(
-            f"changes at {times} s cannot be measured: each needs 0.1 s of the clip before and after it"
+            f"changes at {times} s cannot be measured: each needs 0.1 s of the clip before and "
+            "after it"
         )
     order = np.sort(change)
-    return (
-        np.searchsorted(order, change[frames], "left")
-        + np.searchsorted(order, change[frames], "right")
-    ) / (2 * change.size)
+    ranks = [np.searchsorted(order, change[frames], side) for side in ("left", "right")]
+    return sum(ranks) / (2 * change.size)
 
 
 def no_temporal_evolution(clip: Sound) -> dict[str, float]:
-    """What happens over seconds, in the mean band levels L of half-second blocks: `block_similarity` (mean cosine similarity of L + 60 dB
-    1 s or more apart), `spectral_change` (dB, rms change of L over all bands from a block to the next), `level_spread` (dB, standard
-    deviation of the mean of L over all bands). A loop whose period divides half a second is 1, 0 and 0. The clip
-    has at least LEAST_FRAMES frames."""
+    """Measures of changes over seconds, in the mean band levels L of half-second blocks.
+
+    A loop whose period divides half a second has 1, 0 and 0.
+
+    Args:
+        clip: of at least LEAST_FRAMES frames.
+
+    Returns:
+        block_similarity: mean cosine similarity of L + 60 dB, of blocks 1 s or more apart.
+        spectral_change: dB, rms change of L over all bands from a block to the next.
+        level_spread: dB, standard deviation of the mean of L over all bands.
+    """
     level = _levels(_audible(_blocks(clip.mel, _BLOCK_FRAMES).mean(axis=2)))
     similarity = self_similarity(clip)
     return {
@@ -202,7 +247,10 @@ def no_temporal_evolution(clip: Sound) -> dict[str, float]:
 
 
 def self_similarity(clip: Sound) -> pd.Series:
-    """Mean cosine similarity of the clip's half-second spectra (dB above 60 dB below each band's loudest), indexed by their lag in s."""
+    """Mean cosine similarity of the clip's half-second spectra, indexed by their lag in s.
+
+    Spectra are in dB above 60 dB below each band's loudest block.
+    """
     level = _levels(_audible(_blocks(clip.mel, _BLOCK_FRAMES).mean(axis=2))) + _RANGE_DB
     unit = level / np.maximum(np.linalg.norm(level, axis=0), np.finfo(float).tiny)
     similarity = unit.T @ unit
@@ -214,8 +262,10 @@ def self_similarity(clip: Sound) -> pd.Series:
 
 
 def log_mel_embedding(clip: Sound) -> np.ndarray:
-    """(80,) mean and standard deviation of the 40 mel-band levels, in dB relative to their mean power, over the frames within 60 dB of the
-    loudest one."""
+    """(80,) mean and standard deviation of the 40 mel-band levels over time.
+
+    Levels are in dB relative to the mean power, over the frames within 60 dB of the loudest one.
+    """
     frame_power = clip.mel.sum(axis=0)
     active = clip.mel[:, frame_power > frame_power.max() * 10 ** (-_RANGE_DB / 10)]
     level = 10 * np.log10(np.maximum(active / active.mean(), 10 ** (-_EMBEDDING_RANGE_DB / 10)))
@@ -228,7 +278,7 @@ def _energy(wav: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _audible(power: np.ndarray) -> np.ndarray:
-    """The bands (rows) of power (bands, T) whose loudest moment is within 60 dB of the loudest band's."""
+    """The rows of power (bands, T) whose loudest moment is within 60 dB of the loudest band's."""
     peaks = power.max(axis=1)
     return power[peaks > peaks.max() * 10 ** (-_RANGE_DB / 10)]
 
@@ -247,12 +297,14 @@ def _blocks(power: np.ndarray, frames: int) -> np.ndarray:
 
 
 def _modulation(amplitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """amplitude (bands, T) -> modulation rates (R,) in Hz, and the share (bands, R) of each in the band's energy, its mean included."""
+    """Modulation rates (R,) in Hz of amplitude (bands, T), and shares (bands, R) of the energy.
+
+    A band's energy includes its mean.
+    """
     energy = np.abs(scipy.fft.rfft(amplitude, axis=1)) ** 2
     energy[:, 0] /= 2  # the mean has no mirror image at a negative frequency
-    return scipy.fft.rfftfreq(amplitude.shape[1], 1 / _FRAMES_PER_SECOND), energy / energy.sum(
-        axis=1, keepdims=True
-    )
+    rates = scipy.fft.rfftfreq(amplitude.shape[1], 1 / _FRAMES_PER_SECOND)
+    return rates, energy / energy.sum(axis=1, keepdims=True)
 
 
 def _wide_bands(clip: Sound) -> np.ndarray:
@@ -261,7 +313,7 @@ def _wide_bands(clip: Sound) -> np.ndarray:
 
 
 def _rise(power: np.ndarray, range_db: float = _RANGE_DB) -> np.ndarray:
-    """(8, T) power -> (T - 3,) dB: how much the bands rise over 30 ms, on average, falling ones counted as 0."""
+    """(T - 3,) dB: mean rise over 30 ms of the bands of power (8, T); a fall counts as 0."""
     level = _levels(power, range_db)
     return np.mean(np.maximum(level[:, _ONSET_FRAMES:] - level[:, :-_ONSET_FRAMES], 0), axis=0)
 

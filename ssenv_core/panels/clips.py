@@ -52,14 +52,21 @@ class UnwrittenClip(NamedTuple):
 def write_and_audition(
     folder: Path, clips: Iterable[UnwrittenClip | tuple], sample_rate: int
 ) -> ipywidgets.Widget | HTML:
-    """Write clips as wav files into a folder of a study and show them in an `audition_table`.
+    """`write_clips`, then show them in an `audition_table`."""
+    return audition_table(write_clips(folder, clips, sample_rate), sample_rate)
+
+
+def write_clips(
+    folder: Path, clips: Iterable[UnwrittenClip | tuple], sample_rate: int
+) -> list[AuditionClip]:
+    """Write clips as wav files into a folder of a study.
 
     Args:
         clips: also as tuples (label, name, wav) or (label, name, wav, stem).
 
     Raises:
         SsenvError: a file cannot be written.
-        ValueError: there is no clip, or two have the same file.
+        ValueError: two clips have the same file.
     """
     written = []
     for label, name, wav, stem in (UnwrittenClip(*clip) for clip in clips):
@@ -68,7 +75,7 @@ def write_and_audition(
         raise ValueError(f"two clips have the same file in {folder}")
     for clip in written:
         write_audio(clip.path, clip.wav, sample_rate)
-    return audition_table(written, sample_rate)
+    return written
 
 
 def versions(rows: Mapping[str, Mapping[str, np.ndarray]]) -> list[UnwrittenClip]:

@@ -1,4 +1,4 @@
-"""Figures of the four failure modes: spectra, curves, and maps of numbers."""
+"""Figures of the four failure modes: the diagnosis, spectra, curves, and maps of numbers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,18 +7,24 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ssenv_core.metrics.failure_modes import MODES, Diagnosis
-from ssenv_core.plots.style import COLOURS, HERTZ, MARK, line_of, measure_label, styled
+from ssenv_core.metrics.failure_measures import MODES
+from ssenv_core.metrics.failure_modes import Diagnosis
+from ssenv_core.plots.style import COLOURS, HERTZ, MARK, OTHERS, line_of, measure_label, styled
+
+VERDICT_COLOURS = {"absent": "#E3E8EF", "present": COLOURS["generated"], "reversed": OTHERS[2]}
+VERDICT_NOTES = {"absent": "", "present": " present", "reversed": " other direction"}
 
 
-def long_term_spectrum(spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:
-    """Levels (dB) against frequency (Hz, logarithmic), one line for each label -> (frequencies (F,), levels (F,)); -inf leaves a gap."""
+def spectrum_chart(spectra: Mapping[str, pd.Series]) -> go.Figure:
+    """Levels (dB) against frequency (Hz, logarithmic), one line per side.
+
+    Args:
+        spectra: levels indexed by frequency; -inf leaves a gap.
+    """
     fig = go.Figure()
-    for i, (label, (frequency, level)) in enumerate(spectra.items()):
-        level = np.where(np.isfinite(level), np.round(level, 2), np.nan)
-        fig.add_scatter(
-            x=np.asarray(frequency), y=level, mode="lines", line=line_of(label, i), name=label
-        )
+    for i, (label, levels) in enumerate(spectra.items()):
+        shown = np.where(np.isfinite(levels), np.round(levels, 2), np.nan)
+        fig.add_scatter(x=levels.index, y=shown, mode="lines", line=line_of(label, i), name=label)
     fig.update_xaxes(
         title="frequency (Hz)", type="log", tickvals=[50, *HERTZ], ticktext=["50", *HERTZ.values()]
     )
@@ -27,45 +33,54 @@ def long_term_spectrum(spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> 
 
 
 def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
-    """Every measure's gap towards failure in units of its real-vs-real noise floor, by failure mode; what exceeds 1 is present (dark).
+    """Every measure's gap towards failure in noise floors, by failure mode.
 
-    A negative gap lies on the other side of real. A measure whose noise floor is 0 has no such unit: its row says so and has no bar.
+    Dark blue above 1: the failure is present. Grey below -1: generated clips differ in the other
+    direction. A measure whose noise floor is 0 has no bar, and its row says so.
     """
     groups = {mode: [d for d in diagnoses if d.mode == mode] for mode in MODES}
     groups = {mode: group for mode, group in groups.items() if group}
-    titles, heights = [MODES[mode] for mode in groups], [len(group) for group in groups.values()]
     fig = make_subplots(
         len(groups),
         1,
         shared_xaxes=True,
-        subplot_titles=titles,
-        row_heights=heights,
+        subplot_titles=[MODES[mode] for mode in groups],
+        row_heights=[len(group) for group in groups.values()],
         vertical_spacing=0.07,
     )
     for row, group in enumerate(groups.values(), 1):
-        gaps = [d.gap / d.noise_floor if d.noise_floor > 0 else np.nan for d in group]
-        text = [
-            "real clips do not differ" if np.isnan(gap) else f"{round(gap, 1) + 0.0:.1f}"
-            for gap in gaps
-        ]
-        gaps = np.nan_to_num(gaps)
         fig.add_bar(
-            x=gaps, y=[measure_label(d.measure) for d in group], orientation="h", showlegend=False,
-            text=text, textposition="outside", cliponaxis=False,
-            marker_color=[COLOURS["generated"] if d.present else "#D5DCE6" for d in group],
+            x=np.nan_to_num([d.ratio for d in group]),
+            y=[measure_label(d.measure) for d in group],
+            orientation="h",
+            showlegend=False,
+            text=[_bar_text(d) for d in group],
+            textposition="outside",
+            cliponaxis=False,
+            marker_color=[VERDICT_COLOURS[d.verdict] for d in group],
             marker_line={"color": COLOURS["generated"], "width": 1},
-            hovertext=[d.sentence for d in group], hoverinfo="text", row=row, col=1,
-        )  # fmt: skip
-        fig.add_vline(x=1, **MARK, row=row, col=1)
+            hovertext=[d.sentence for d in group],
+            hoverinfo="text",
+            row=row,
+            col=1,
+        )
+        for floor in (-1, 1):
+            fig.add_vline(x=floor, **MARK, row=row, col=1)
     fig.update_yaxes(autorange="reversed")
+    fig.update_xaxes(range=_bar_range(diagnoses))
     fig.update_xaxes(
-        title="gap towards failure / real-vs-real noise floor (present above 1)", row=len(groups)
+        title="gap / noise floor (above 1: failure present; below −1: other direction)",
+        row=len(groups),
     )
     return styled(fig, height=120 + 36 * len(diagnoses) + 40 * len(groups), grid=False)
 
 
 def curves(lines: Mapping[str, pd.Series], x: str, y: str, *, log_x: bool = False) -> go.Figure:
-    """One line per series over its index; `real`, `codec` and `generated` in their colours. x, y: the axes' titles, with units."""
+    """One line per series over its index; `real`, `codec` and `generated` in their colours.
+
+    Args:
+        x, y: the axes' titles, with units.
+    """
     fig = go.Figure()
     for position, (name, series) in enumerate(lines.items()):
         mode = "lines" if len(series) > 12 else "lines+markers"
@@ -74,34 +89,56 @@ def curves(lines: Mapping[str, pd.Series], x: str, y: str, *, log_x: bool = Fals
         )
     fig.update_xaxes(title=x)
     if log_x:
-        fig.update_xaxes(
-            type="log",
-            tickvals=[step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)],
-        )
+        ticks = [step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)]
+        fig.update_xaxes(type="log", tickvals=ticks)
     fig.update_yaxes(title=y)
     return styled(fig, height=400)
 
 
 def number_map(table: pd.DataFrame, unit: str, reach: float = 5.0) -> go.Figure:
-    """A table as colours, its numbers written in: blue towards failure, grey away from it, the strongest at `reach`; NaN stays blank."""
+    """A table as a heat map with its numbers: blue towards failure, grey away from it.
+
+    Args:
+        unit: title of the colour bar.
+        reach: value of the strongest colour. NaN stays blank.
+    """
     few = len(table) <= 12
-    names, rows = (
-        [measure_label(str(name)) for name in axis] for axis in (table.columns, table.index)
-    )
-    shown = np.where(
-        np.isfinite(table), (np.round(table, 1) + 0.0).astype(str), ""
-    )  # + 0.0: there is no -0.0
+    columns = [measure_label(str(name)) for name in table.columns]
+    rows = [measure_label(str(name)) for name in table.index]
+    rounded = np.round(table, 1) + 0.0  # + 0.0 turns -0.0 into 0.0
     fig = go.Figure(
         go.Heatmap(
-            z=table, x=names, y=rows, zmin=-reach, zmax=reach, zsmooth=False, text=shown, texttemplate="%{text}",
-            colorscale=[(0, "#8A8A8A"), (0.5, "#FFFFFF"), (1, COLOURS["generated"])], colorbar={"title": unit, "thickness": 14},
+            z=table,
+            x=columns,
+            y=rows,
+            zmin=-reach,
+            zmax=reach,
+            zsmooth=False,
+            text=np.where(np.isfinite(table), rounded.astype(str), ""),
+            texttemplate="%{text}",
+            colorscale=[(0, OTHERS[2]), (0.5, "#FFFFFF"), (1, COLOURS["generated"])],
+            colorbar={"title": unit, "thickness": 14},
             hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
         )
-    )  # fmt: skip
-    fig.update_xaxes(tickangle=-50, dtick=1)
-    fig.update_yaxes(autorange="reversed", dtick=1)
-    styled(fig, height=220 + (34 if few else 18) * len(rows), grid=False)
-    fig.update_layout(margin_l=190)
-    return fig.update_traces(textfont_size=12 if few else 9).update_yaxes(
-        tickfont_size=13 if few else 10
     )
+    fig.update_xaxes(tickangle=-50, dtick=1)
+    fig.update_yaxes(autorange="reversed", dtick=1, tickfont_size=13 if few else 10)
+    fig.update_traces(textfont_size=12 if few else 9)
+    styled(fig, height=220 + (34 if few else 18) * len(rows), grid=False)
+    return fig.update_layout(margin_l=190)
+
+
+def _bar_text(diagnosis: Diagnosis) -> str:
+    """A bar's number and verdict."""
+    if np.isnan(diagnosis.ratio):
+        return f"real clips do not differ{VERDICT_NOTES[diagnosis.verdict]}"
+    return f"{round(diagnosis.ratio, 1) + 0.0:.1f}{VERDICT_NOTES[diagnosis.verdict]}"
+
+
+def _bar_range(diagnoses: Sequence[Diagnosis]) -> tuple[float, float]:
+    """The range of the axis, with space for the texts beside the bars."""
+    ratios = np.nan_to_num([d.ratio for d in diagnoses])
+    low = min(-1.0, ratios.min())
+    high = max(1.0, ratios.max())
+    space = 0.45 * (high - low)
+    return low - space, high + space

@@ -1,4 +1,4 @@
-"""How a decoding went: which tokens were decided when, as one map and as stages of a mask that closes."""
+"""When decoding decided each token: one map, or the mask at several stages."""
 
 from collections.abc import Sequence
 
@@ -27,16 +27,23 @@ def stages(trace: Sequence[Iteration]) -> list[int]:
 
 
 def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> go.Figure:
-    """At which iteration of the whole decoding each token of one item was decided: quantizer level against time (s).
+    """The iteration that decided each token of one item: quantizer level against time (s).
 
-    trace: as `decode(..., record=True)` returns it, one entry per iteration. Given tokens stay blank.
+    Given tokens stay blank.
+
+    Args:
+        trace: as `decode(..., record=True)` returns it, one entry per iteration.
     """
-    bar, hover = (
-        {"title": "iteration", "thickness": 14},
-        "level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>",
+    fig = go.Figure(
+        go.Heatmap(
+            z=_decided_at(trace, item),
+            **_grid(frame_rate),
+            colorscale="Viridis",
+            zsmooth=False,
+            colorbar={"title": "iteration", "thickness": 14},
+            hovertemplate="level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>",
+        )
     )
-    look = {"colorscale": "Viridis", "zsmooth": False, "colorbar": bar, "hovertemplate": hover}
-    fig = go.Figure(go.Heatmap(z=_decided_at(trace, item), **_grid(frame_rate), **look))
     fig.update_xaxes(title="time (s)")
     fig.update_yaxes(title="quantizer level", autorange="reversed", dtick=1)
     return styled(fig, height=340, grid=False)
@@ -45,11 +52,13 @@ def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> 
 def mask_stages(
     trace: Sequence[Iteration], frame_rate: float, stages: Sequence[int], item: int = 0
 ) -> go.Figure:
-    """The tokens of one item after some of the iterations, below one another: masked, decided before, decided by this very iteration, or
-    given.
+    """The tokens of one item after some iterations, one panel each.
 
-    trace, item: as of `mask_trace`.
-    stages: places in the trace.
+    A token is masked, decided before, decided by that iteration, or given.
+
+    Args:
+        trace, item: see `mask_trace`.
+        stages: positions in the trace.
     """
     decided = _decided_at(trace, item)
     spacing = 0.2 / len(stages)
@@ -92,13 +101,14 @@ def mask_stages(
 
 
 def stage_name(trace: Sequence[Iteration], at: int) -> str:
-    """The place of an iteration in a decoding: "iteration 3: level 1, 3 of 12"."""
+    """The name of an iteration of a decoding: "iteration 3: level 1, 3 of 12"."""
     level = trace[at].level
-    return f"iteration {at + 1}: level {level + 1}, {trace[at].iteration} of {sum(one.level == level for one in trace)}"
+    total = sum(iteration.level == level for iteration in trace)
+    return f"iteration {at + 1}: level {level + 1}, {trace[at].iteration} of {total}"
 
 
 def _decided_at(trace: Sequence[Iteration], item: int) -> np.ndarray:
-    """(Q, T) float32, the iteration, from 1, that decided each token; NaN for those that none did, as they were given."""
+    """(Q, T) float32: the iteration, from 1, that decided each token; NaN for given ones."""
     if not trace:
         raise ValueError("the trace is empty: decode with record=True")
     decided = np.full(trace[0].codes.shape[1:], np.nan, np.float32)

@@ -1,4 +1,7 @@
-"""Sound as pictures: mel spectrograms on one colour scale, and envelopes. Heat maps are rounded to whole dB to keep notebooks small."""
+"""Sound as pictures: mel spectrograms on one colour scale, and envelopes.
+
+Heat maps are rounded to whole dB to keep notebooks small.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,12 +15,18 @@ from ssenv_core.plots.style import HERTZ, styled
 
 DB_RANGE = 80  # dB from the brightest to the darkest colour of a spectrogram
 _DB_FLOOR = -120
-_COLUMNS, _BANDS = 250, 80
+_COLUMNS = 250
+_BANDS = 80
 
 
 def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: int) -> go.Figure:
-    """Spectrograms on one colour scale: a row for each key of `rows` (a class, say), a column for each key of the inner mappings (real,
-    codec, generated). Waveforms (S,) float, all at `sample_rate` Hz; a clip that a row lacks is an empty panel that says so."""
+    """A grid of spectrograms on one colour scale.
+
+    Args:
+        rows: by row (a class, for example) and column (real, codec, generated) a waveform (S,)
+            float. A missing clip becomes a panel that says "no clip".
+        sample_rate: of all waveforms, Hz.
+    """
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     spacing = {"horizontal_spacing": 0.02, "vertical_spacing": 0.15 / len(rows)}
     titles = [column.replace(" ", "<br>", 1) for column in columns]
@@ -61,12 +70,8 @@ def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: 
             title={"text": f"{label.replace('_', ' ')} (Hz)", "font_size": 13}, row=i, col=1
         )
     ticks = {text: hz for hz, text in HERTZ.items() if hz < sample_rate / 2}
-    bands = (
-        librosa.hz_to_mel(np.array(list(ticks.values())))
-        / librosa.hz_to_mel(sample_rate / 2)
-        * (_BANDS + 1)
-        - 1
-    )
+    mels = librosa.hz_to_mel(np.array(list(ticks.values()))) / librosa.hz_to_mel(sample_rate / 2)
+    bands = mels * (_BANDS + 1) - 1
     fig.update_yaxes(tickvals=bands, ticktext=list(ticks), range=[-0.5, _BANDS - 0.5])
     fig.update_xaxes(title="time (s)", row=len(rows))
     top = colour_top([level for level, _ in levels.values()])
@@ -80,10 +85,19 @@ def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: 
 def mel_levels(
     wav: np.ndarray, sample_rate: int, columns: int = _COLUMNS, bands: int = _BANDS
 ) -> tuple[np.ndarray, float]:
-    """The mel spectrogram of wav (S,) float, at most `columns` frames long, and the seconds between two of them.
+    """The mel spectrogram of wav (S,) float, and the seconds between two of its frames.
 
-    Levels (bands, T) in dB, at least -120, 0 being about what a full-scale sine has in its band. Slaney mel bands up to half the rate;
-    Hann windows of some 40 ms, longer only where frames would otherwise leave gaps between them. Raises SsenvError as `check_waveform`.
+    Slaney mel bands up to half the rate; Hann windows of about 40 ms, longer only where frames
+    would otherwise leave gaps.
+
+    Args:
+        columns: the largest number of frames.
+
+    Returns:
+        Levels (bands, T) in dB, at least -120; a full-scale sine has about 0 in its band.
+
+    Raises:
+        SsenvError: see `check_waveform`.
     """
     wav = check_waveform(wav)
     hop = max(sample_rate // 200, -(-len(wav) // (columns - 1)))
@@ -92,9 +106,8 @@ def mel_levels(
     power = librosa.feature.melspectrogram(
         y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=bands, norm=None
     )
-    full_scale = (
-        n_fft / 4
-    ) ** 2  # a Hann window sums to n_fft / 2, of which a sine's positive frequency gets half
+    # a Hann window sums to n_fft / 2; a sine's positive frequency has half of that
+    full_scale = (n_fft / 4) ** 2
     level = librosa.power_to_db(
         power[:, : 1 + len(wav) // hop] / full_scale, amin=10 ** (_DB_FLOOR / 10), top_db=None
     )
@@ -102,11 +115,11 @@ def mel_levels(
 
 
 def colour_top(levels: Sequence[np.ndarray]) -> int:
-    """The level (dB) of the brightest colour for spectrograms that share a scale; silence stays at its dark end."""
+    """The level (dB) of the brightest colour on a shared scale; silence stays dark."""
     return int(np.ceil(max([_DB_FLOOR + DB_RANGE, *(level.max() for level in levels)])))
 
 
 def extremes(wav: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """The minima and maxima (at most `columns` of each) of consecutive stretches of wav (S,), S >= 1."""
+    """Minima and maxima, at most `columns` of each, of consecutive parts of wav (S,), S >= 1."""
     starts = np.linspace(0, len(wav), min(columns, len(wav)), endpoint=False).astype(int)
     return np.minimum.reduceat(wav, starts), np.maximum.reduceat(wav, starts)

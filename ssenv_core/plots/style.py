@@ -1,7 +1,7 @@
-"""How every figure of the study looks: colours, axes, and frame.
+"""The look of all figures: colours, axes, and frame.
 
-Real, codec and generated have the same three colours and dashes everywhere, apart in lightness as well as hue, so that they survive grey
-and colour-blind eyes.
+Real, codec and generated have the same three colours and dashes everywhere. The colours differ in
+lightness as well as hue, so they stay apart in grey and for colour-blind readers.
 """
 
 import re
@@ -10,27 +10,16 @@ import plotly.graph_objects as go
 
 COLOURS = {"real": "#1A1A1A", "codec": "#C8860D", "generated": "#2B5FA6"}
 DASHES = {"real": "solid", "codec": "dot", "generated": "dash"}
-OTHERS = (
-    "#7B3294",
-    "#4D9221",
-    "#8A8A8A",
-)  # whatever is none of the three: training and validation, other studies
-MARK = {
-    "line": {"color": COLOURS["real"], "dash": "dot", "width": 1.5},
-    "opacity": 1,
-}  # the template's own lines have no width
-HERTZ = {
-    100: "100",
-    500: "500",
-    1000: "1k",
-    2000: "2k",
-    5000: "5k",
-    10000: "10k",
-}  # the ticks of a frequency axis
+# lines that are none of the three: training and validation, other studies
+OTHERS = ("#7B3294", "#4D9221", "#8A8A8A")
+# reference lines; the template's own have no width
+MARK = {"line": {"color": COLOURS["real"], "dash": "dot", "width": 1.5}, "opacity": 1}
+# ticks of a frequency axis
+HERTZ = {100: "100", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
 
 
 def styled(fig: go.Figure, *, height: int, grid: bool = True) -> go.Figure:
-    """The figure in the study's font, frame and margins, `height` px high."""
+    """Set the study's font, frame and margins, and a height in px."""
     font = {"size": 14, "family": "Open Sans, Arial, sans-serif"}
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
     fig.update_layout(
@@ -45,7 +34,7 @@ def styled(fig: go.Figure, *, height: int, grid: bool = True) -> go.Figure:
 
 
 def line_of(name: str, position: int = 0) -> dict:
-    """The line of real, codec or generated, and of anything else by its position among the others."""
+    """Colour and dash of a line: fixed for real, codec, generated, else by position."""
     return {
         "color": COLOURS.get(name, OTHERS[position % len(OTHERS)]),
         "dash": DASHES.get(name, "solid"),
@@ -54,5 +43,5 @@ def line_of(name: str, position: int = 0) -> dict:
 
 
 def measure_label(name: str) -> str:
-    """A measure's name as an axis writes it: energy_above_4khz as "energy above 4 kHz"."""
+    """A measure's name as text: energy_above_4khz becomes "energy above 4 kHz"."""
     return re.sub(r"(\d)(k?)hz", r"\1 \2Hz", name.replace("_", " "))

@@ -35,6 +35,10 @@ class Inputs(NamedTuple):
         pairs = zip(self, other, strict=True)
         return Inputs(*(None if pair[0] is None else torch.cat(pair) for pair in pairs))
 
+    def to(self, device: str | torch.device) -> "Inputs":
+        """The same inputs on a device."""
+        return Inputs(*(None if field is None else field.to(device) for field in self))
+
     def split(self, count: int) -> list["Inputs"]:
         """`count` parts, in order, whose sizes differ by one clip at most."""
         fields = ([None] * count if x is None else x.tensor_split(count) for x in self)

@@ -1,4 +1,4 @@
-"""The diagnosis on sets of sounds whose failure is known, because the test made it; the noise floor, levels and errors."""
+"""The diagnosis of sets of sounds with a failure that the test made; noise floor, errors."""
 
 import numpy as np
 import pandas as pd
@@ -9,14 +9,22 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.metrics.failure_modes import MEASURES, MODES, Examination, diagnose, examine, judge
+from ssenv_core.metrics.failure_measures import MEASURES, MODES
+from ssenv_core.metrics.failure_modes import (
+    Diagnosis,
+    Examination,
+    examine,
+    floor_factor,
+    judge,
+    subset_size,
+)
 
 RATE, SECONDS, CLIPS = 24_000, 3, 24
 SAMPLES = RATE * SECONDS
 
 
 def scene(seed: int) -> np.ndarray:
-    """Noise of a colour of its own that swells and fades over seconds, under bursts with sharp attacks at random times."""
+    """Coloured noise that swells and fades, under bursts with sharp attacks at random times."""
     rng = np.random.default_rng(seed)
     colour = rng.uniform(0, 0.85)
     wav = 10 ** rng.uniform(-2.5, -1) * scipy.signal.lfilter(
@@ -41,7 +49,7 @@ def low_passed(wav: np.ndarray) -> np.ndarray:
 
 
 def smeared(wav: np.ndarray, window: int = 8192) -> np.ndarray:
-    """Random phases in frames of 0.34 s: what happens within a frame is spread over it, what changes between frames stays."""
+    """Random phases in frames of 0.34 s: events are spread over a frame, changes between stay."""
     _, _, frames = scipy.signal.stft(wav, nperseg=window, noverlap=window * 3 // 4)
     phases = np.random.default_rng(0).uniform(0, 2 * np.pi, frames.shape)
     return scipy.signal.istft(
@@ -62,6 +70,13 @@ def steady(wav: np.ndarray) -> np.ndarray:
     )
 
 
+def clicks(seed: int, per_second: int = 10) -> np.ndarray:
+    """Short bursts of noise, louder than what is around them."""
+    rng = np.random.default_rng(seed)
+    envelope = np.exp(-60 * (np.arange(SAMPLES) % (RATE // per_second)) / RATE)
+    return envelope * rng.standard_normal(SAMPLES)
+
+
 @pytest.fixture(scope="module")
 def real() -> list[np.ndarray]:
     return [scene(i) for i in range(CLIPS)]
@@ -77,16 +92,21 @@ def examined(real) -> Examination:
     return examine(real, RATE)
 
 
-def found(examined: Examination, generated: list[np.ndarray]) -> dict[str, set[str]]:
-    """The measures that say "present", by mode."""
-    present = [d for d in judge(examined, examine(generated, RATE)) if d.present]
+def found(
+    examined: Examination, generated: list[np.ndarray], verdict: str = "present"
+) -> dict[str, set[str]]:
+    """The measures with a verdict, by mode."""
+    present = [d for d in judge(examined, examine(generated, RATE)) if d.verdict == verdict]
     return {
         mode: {d.measure for d in present if d.mode == mode} for mode in {d.mode for d in present}
     }
 
 
-def test_real_against_real_flags_nothing(examined, others):
-    assert found(examined, others) == {}
+def test_real_against_real_flags_next_to_nothing_in_either_direction(examined, others):
+    assert found(examined, others, "present") == {}
+    ratios = [d.ratio for d in judge(examined, examine(others, RATE))]
+    assert np.sum(np.abs(ratios) > 1) <= 1  # one in twenty is the chance of each
+    assert np.max(np.abs(ratios)) < 1.2
 
 
 def test_false_alarms_are_rare(examined, others):
@@ -102,8 +122,9 @@ def test_false_alarms_are_rare(examined, others):
             Examination(values.iloc[half], embeddings[half])
             for half in (order[:CLIPS], order[CLIPS:])
         )
-        alarms += [d.present for d in judge(*halves, repeats=100)]
-    assert np.mean(alarms) < 0.02
+        alarms += [d.verdict for d in judge(*halves, repeats=100)]
+    assert alarms.count("present") / len(alarms) < 0.02
+    assert alarms.count("absent") / len(alarms) > 0.95
 
 
 def test_a_low_pass_flags_high_frequency_attenuation_alone(examined, others):
@@ -144,15 +165,30 @@ def test_stationary_noise_is_both_smooth_and_without_evolution(examined, others)
     assert "high_frequency_attenuation" not in verdict
 
 
+def test_clips_with_more_onsets_than_real_ones_differ_in_the_other_direction(examined, others):
+    busy = [wav + 0.2 * clicks(i) for i, wav in enumerate(others)]
+    assert "onset_rate" in found(examined, busy, "reversed")["temporal_smoothing"]
+    assert "onset_rate" not in found(examined, busy, "present").get("temporal_smoothing", ())
+    (onsets,) = [d for d in judge(examined, examine(busy, RATE)) if d.measure == "onset_rate"]
+    assert onsets.generated > onsets.real
+    assert "present, in the other direction (more onsets than real clips)" in onsets.sentence
+
+
+def test_smearing_and_its_inverse_have_opposite_verdicts(examined, others):
+    smooth = examine([smeared(wav) for wav in others], RATE)
+    there = {d.measure: d.verdict for d in judge(examined, smooth)}
+    back = {d.measure: d.verdict for d in judge(smooth, examined)}
+    for name in ("spectral_flux", "crest_factor", "modulation_share"):
+        assert (there[name], back[name]) == ("present", "reversed")
+
+
 def test_clips_of_a_class_that_are_alike_flag_the_class_distance(real, others):
     labels = [i % 4 for i in range(CLIPS)]
     generated = [others[label] for label in labels]
-    verdicts = {
-        d.measure: d
-        for d in diagnose(real, generated, RATE, real_labels=labels, generated_labels=labels)
-    }
+    sides = (examine(clips, RATE) for clips in (real, generated))
+    verdicts = {d.measure: d for d in judge(*sides, real_labels=labels, generated_labels=labels)}
     assert list(verdicts) == list(MEASURES)
-    assert verdicts["class_distance"].present
+    assert verdicts["class_distance"].verdict == "present"
     assert verdicts["class_distance"].generated == pytest.approx(0, abs=1e-9)
     assert verdicts["class_distance"].real > 0.5
 
@@ -219,10 +255,11 @@ def test_distances_between_clips_are_those_of_their_embeddings():
 
 
 def test_the_embedding_is_the_callers_choice(real, others):
-    verdicts = {
-        d.measure: d
-        for d in diagnose(real, others, RATE, embedding=lambda clip: np.array([np.ptp(clip.wav)]))
-    }
+    sides = (
+        examine(clips, RATE, embedding=lambda clip: np.array([np.ptp(clip.wav)]))
+        for clips in (real, others)
+    )
+    verdicts = {d.measure: d for d in judge(*sides)}
     peaks = np.array([np.ptp(wav) for wav in real])
     expected = np.abs(peaks[:, None] - peaks).sum() / (CLIPS * (CLIPS - 1)) / peaks.std()
     assert verdicts["mean_distance"].real == pytest.approx(expected, rel=0.02)
@@ -234,24 +271,55 @@ def test_a_diagnosis_says_what_its_numbers_say(examined, others):
     for d in verdicts:
         assert d.mode == MEASURES[d.measure].mode
         assert d.gap == pytest.approx(MEASURES[d.measure].direction * (d.generated - d.real))
-        assert d.present == (d.gap > d.noise_floor)
-        assert d.sentence.startswith(
-            f"{MODES[d.mode]}: {'present' if d.present else 'not present'}: "
-        )
-        assert d.sentence.endswith(f"gap {d.gap / d.noise_floor:.1f}x the real-vs-real noise floor")
+        assert d.ratio == d.gap / d.noise_floor
+        assert d.sentence.startswith(f"{MODES[d.mode]}: {d.verdict}: ")
+        side = "towards" if d.gap > 0 else "away from"
+        assert d.sentence.endswith(f"a gap of {abs(d.ratio):.1f} noise floors {side} failure")
         if d.measure in examined.values:
             assert d.real == pytest.approx(examined.values[d.measure].mean())
-    assert (
-        f"{100 * 10 ** (verdicts[0].generated / 10):.3g} % of the energy above 4 kHz"
-        in verdicts[0].sentence
+    words = verdicts[0].sentence
+    assert f"{100 * 10 ** (verdicts[0].generated / 10):.3g} % of the energy above 4 kHz" in words
+    assert f"against {100 * 10 ** (verdicts[0].real / 10):.3g} % in real clips" in words
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_verdict_follows_from_the_gap_and_the_noise_floor_in_both_directions(measure):
+    towards = MEASURES[measure].direction
+    for gap, verdict in ((2.1, "present"), (1.9, "absent"), (-1.9, "absent"), (-2.1, "reversed")):
+        d = Diagnosis(measure, real=10.0, generated=10.0 + towards * gap, noise_floor=2.0)
+        assert d.verdict == verdict
+        assert ("in the other direction" in d.sentence) == (verdict == "reversed")
+        assert (": absent: " in d.sentence) == (verdict == "absent")
+        assert ("towards failure" in d.sentence) == (gap > 0)
+        assert (MEASURES[measure].opposite in d.sentence) == (verdict == "reversed")
+
+
+def test_where_real_clips_do_not_differ_any_difference_counts():
+    for generated, verdict in ((1.0, "absent"), (0.9, "present"), (1.1, "reversed")):
+        d = Diagnosis("onset_rate", 1.0, generated, 0.0)
+        assert d.verdict == verdict
+        assert np.isnan(d.ratio)
+        assert "real clips do not differ at all" in d.sentence
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "factor"), [(400, 200, 1.15), (400, 400, 1.41), (400, 40, 1.35)]
+)
+def test_the_noise_floor_is_as_much_wider_as_its_subsets_are_smaller(real, generated, factor):
+    rng = np.random.default_rng(0)
+    size = subset_size(real, generated)
+    subsets, sets = (
+        rng.standard_normal((5000, a)).mean(axis=1) - rng.standard_normal((5000, b)).mean(axis=1)
+        for a, b in ((size, size), (real, generated))
     )
-    assert f"against {100 * 10 ** (verdicts[0].real / 10):.3g} % in real" in verdicts[0].sentence
+    assert floor_factor(real, generated) == pytest.approx(factor, abs=0.01)
+    assert subsets.std() / sets.std() == pytest.approx(factor, rel=0.05)
 
 
-def test_a_diagnosis_is_seeded_and_the_same_from_waveforms(examined, real, others):
+def test_a_diagnosis_is_seeded(examined, others):
     generated = examine(others, RATE)
     first = judge(examined, generated, seed=1, repeats=50)
-    assert first == diagnose(real, others, RATE, seed=1, repeats=50)
+    assert first == judge(examined, generated, seed=1, repeats=50)
     assert first != judge(examined, generated, seed=2, repeats=50)
 
 
@@ -280,7 +348,7 @@ def test_clips_that_cannot_be_examined_are_refused_in_one_line(real):
         ([real[0][:100]], "generated clip 0: 100 samples"),
     ):
         with pytest.raises(SsenvError, match=words) as error:
-            diagnose(real[:1], generated, RATE)
+            examine(generated, RATE, name="generated clip")
         assert "\n" not in str(error.value)
     with pytest.raises(SsenvError, match="clip 0: its embedding"):
         examine(real[:1], RATE, embedding=lambda clip: np.array([np.nan]))

@@ -18,11 +18,9 @@ from kaleido.scopes.plotly import PlotlyScope
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.metrics.acoustic import METRICS
-from ssenv_core.metrics.failure_modes import Diagnosis
 from ssenv_core.plots import (
     classes,
     codes,
-    failure_modes,
     masks,
     metrics,
     pictures,
@@ -229,17 +227,6 @@ def test_codebook_usage_shows_the_share_that_is_not_dead_and_the_entropy():
     assert list(used.x) == ["1", "2"]
 
 
-def test_a_spectrum_keeps_its_source_s_colour_whatever_its_place_and_leaves_empty_bands_out():
-    frequency = np.array([100.0, 1000.0, 10_000.0])
-    fig = failure_modes.long_term_spectrum(
-        {"generated": (frequency, np.array([0.0, -10.0, -np.inf])), "other": (frequency, frequency)}
-    )
-    assert fig.data[0].line.color == COLOURS["generated"]
-    assert fig.data[1].line.color not in COLOURS.values()
-    assert np.isnan(fig.data[0].y).tolist() == [False, False, True]
-    assert fig.layout.xaxis.type == "log"
-
-
 def test_confusions_are_shares_of_the_true_class_in_rows():
     fig = classes.confusion_matrix(
         np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), ["car_horn", "dog", "rain"]
@@ -285,31 +272,6 @@ def test_accuracy_by_clips_is_the_mean_of_the_draws_with_their_spread():
     assert list(line.error_y.array) == pytest.approx(
         [0.02**0.5, 0.0, np.nan], nan_ok=True
     )  # one draw has no spread
-
-
-def diagnosis(mode, measure, gap, floor):
-    return Diagnosis(mode, measure, 1.0, 2.0, gap, floor, gap > floor, f"sentence about {measure}")
-
-
-def test_a_diagnosis_is_measured_in_noise_floors_and_dark_where_it_is_present():
-    fig = failure_modes.diagnosis_chart(
-        [
-            diagnosis("high_frequency_attenuation", "energy_above_4khz", 6.0, 2.0),
-            diagnosis("high_frequency_attenuation", "energy_below_100hz", -1.0, 2.0),
-            diagnosis("reduced_diversity", "mean_distance", 0.3, 0.0),
-        ]
-    )
-    first, second = fig.data
-    assert list(first.y) == ["energy above 4 kHz", "energy below 100 Hz"]
-    assert list(first.x) == [3, -0.5]
-    assert list(first.text) == ["3.0", "-0.5"]
-    assert first.marker.color[0] == COLOURS["generated"] != first.marker.color[1]
-    assert list(second.x) == [0]
-    assert "do not differ" in second.text[0]
-    assert [a.text for a in fig.layout.annotations] == [
-        "High-frequency attenuation",
-        "Reduced diversity",
-    ]
 
 
 def test_every_token_shows_the_iteration_that_decided_it_and_given_ones_stay_blank():
