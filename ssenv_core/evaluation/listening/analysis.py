@@ -163,7 +163,7 @@ def least_listeners(tests: int) -> int:
 
 
 def _cells(rated: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """Mean scores (listeners, pages, conditions), NaN if missing; and conditions by falling median."""
+    """Mean scores (listeners, pages, conditions), or NaN; and conditions by falling median."""
     medians = rated.groupby("condition")["score"].median()
     conditions = list(medians.sort_values(ascending=False, kind="stable").index)
     means = rated.groupby(["listener", "page", "condition"])["score"].mean()

@@ -30,7 +30,7 @@ class Material:
 
 @dataclass(frozen=True)
 class CodedItems:
-    """The clips of mushra through codecs, and why other codecs are missing; by codec and bandwidth."""
+    """Clips of mushra through codecs, and why other codecs are missing, both by `version_name`."""
 
     by_codec: dict[str, Coded]
     missing: dict[str, str]
