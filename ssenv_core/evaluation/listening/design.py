@@ -2,9 +2,9 @@
 
 There are two tests, because a generated clip is not a copy of a recording and has no reference:
 
-- `mushra`, after ITU-R BS.1534-3: a real clip is the open reference. Rated against it, blind, are the
-  same clip (the hidden reference), two low-pass anchors, and the clip through codecs. Unlike in the
-  recommendation, listeners, their training and the room are not controlled.
+- `mushra`, after ITU-R BS.1534-3: a real clip is the open reference. Rated against it, blind, are
+  the same clip (the hidden reference), two low-pass anchors, and the clip through codecs. Unlike in
+  the recommendation, listeners, their training and the room are not controlled.
 - `fit` and `diversity`, in the style of DCASE 2023 Task 7 (Choi et al. 2023, "Foley Sound Synthesis
   at the DCASE 2023 Challenge"): real and generated clips of a class, mixed and blind, are rated for
   fit to the class and for quality; then all clips of each side are rated as a set, for variety.
@@ -31,11 +31,7 @@ ANCHORS = {"low anchor 3.5 kHz": 3500.0, "mid anchor 7 kHz": 7000.0}  # Hz
 MOST_STIMULI = 12  # per page: BS.1534-3, section 6
 LETTERS = "ABCDEFGHIJKL"
 
-SCALES = {
-    "mushra": ("quality",),
-    "fit": ("fit", "quality"),
-    "diversity": ("diversity",),
-}  # the scales of each test
+SCALES = {"mushra": ("quality",), "fit": ("fit", "quality"), "diversity": ("diversity",)}
 WORDS = {  # for the fifths of a scale, from 0 to 100
     "quality": ("bad", "poor", "fair", "good", "excellent"),
     "fit": ("none", "little", "some", "good", "perfect"),
@@ -275,7 +271,7 @@ def _page(
 ) -> Page:
     if len(stimuli) > MOST_STIMULI:
         raise SsenvError(
-            f"page {name} would have {len(stimuli)} sounds to rate, and {MOST_STIMULI} is the most: "
+            f"page {name} would have {len(stimuli)} sounds to rate, more than {MOST_STIMULI}: "
             "take fewer codecs or clips"
         )
     named: dict[str, Stimulus] = {}
@@ -293,7 +289,7 @@ def _page(
 def _stimulus(
     seed: int, page: str, condition: str, recordings: Sequence[Recording], codec: str = ""
 ) -> Stimulus:
-    """Make a stimulus of recordings, named by a hash of their sounds, place in the test and codec.
+    """Make a stimulus, named by a hash of its sounds, place in the test, and codec.
 
     The same sound has a different name wherever it is used.
     """

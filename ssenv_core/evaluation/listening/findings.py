@@ -51,11 +51,13 @@ def listeners_finding(verdict: Verdict, other_versions: int) -> Finding:
         sentences.append("Nobody has rated anything yet, so the test has no result.")
     elif len(screening):
         excluded = sorted(screening.index[~screening["kept"]])
-        names = f" ({', '.join(excluded)})" if excluded else ""
+        reason = (
+            f" ({', '.join(excluded)}) for rating the hidden reference below {REFERENCE_SCORE} on "
+            f"more than {100 * MOST_BELOW:.0f} % of the pages"
+        )
         sentences.append(
             f"{_count(verdict.listeners, 'listener')}; {len(excluded)} of the {len(screening)} in "
-            f"mushra excluded{names}, who rated the hidden reference below {REFERENCE_SCORE} on "
-            f"more than {100 * MOST_BELOW:.0f} % of the pages."
+            f"mushra excluded{reason if excluded else ''}."
         )
     else:
         sentences.append(f"{_count(verdict.listeners, 'listener')}; nobody has rated mushra.")

@@ -100,7 +100,7 @@ def start_ratings(path: str | Path) -> Path:
 def append_ratings(path: str | Path, rows: Iterable[dict]) -> None:
     """Add rows (values by the names in COLUMNS), all of them or none.
 
-    A lock on the folder admits one process at a time. The file is replaced as a whole and synced, so
+    A lock on the folder admits one process at a time. The file is replaced as a whole and synced:
     a crash leaves the old or the new one.
 
     Raises:
