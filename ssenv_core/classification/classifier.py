@@ -1,4 +1,7 @@
-"""The classifier: features of a SoundStorm, pooled over frames, and a linear head; its file; and what it says of a file of sound."""
+"""A classifier of sounds: features of a SoundStorm, pooled over frames, and a linear head.
+
+Also its file, and how it classifies a sound file.
+"""
 
 import time
 from collections.abc import Collection
@@ -22,18 +25,21 @@ from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
 KIND = "soundstorm classifier"
 BATCH = 16
-EPSILON = 1e-6  # of a variance, whose root has no gradient at 0
+EPSILON = 1e-6  # added to a variance, because the root has no gradient at 0
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What of a SoundStorm a classifier reads.
+class FeatureSpec:
+    """Which features the classifier uses.
 
     Attributes:
-        levels: of the codebook levels, coarse first, this many; finer ones are hidden as in the model's training. None: all.
-        layer: features after this many Conformer blocks, 0 being the summed embeddings; None: all.
-        pooling: over frames; "attentive" learns their weights in fine-tuning and begins with all alike, as "mean" stays. "statistics" are
-            mean, standard deviation (Snyder et al. 2018) and maximum (Kong et al. 2020): how a sound changes, and what it has once.
+        levels: number of codebook levels, coarse first; finer ones are masked as in the model's
+            training. None: all.
+        layer: number of Conformer blocks before the features, 0 for the summed embeddings. None:
+            all.
+        pooling: over frames. "mean" weights all frames equally; "attentive" starts like it and
+            learns the weights in fine-tuning. "statistics" are mean, standard deviation (Snyder et
+            al. 2018) and maximum (Kong et al. 2020): how a sound changes, and what occurs once.
     """
 
     levels: int | None = None
@@ -42,15 +48,23 @@ class Reading:
 
 
 class Classifier(nn.Module):
-    """Pooled features of a SoundStorm, standardized, and a linear head. Raises `SsenvError` for a reading that the model does not have."""
+    """Pooled features of a SoundStorm, standardized, and a linear head.
 
-    def __init__(self, model: SoundStorm, num_classes: int, reading: Reading | None = None) -> None:
+    Raises:
+        SsenvError: `reading` asks for more levels or blocks than the model has.
+    """
+
+    def __init__(
+        self, model: SoundStorm, num_classes: int, reading: FeatureSpec | None = None
+    ) -> None:
         super().__init__()
-        self.model, self.reading = model, reading or Reading()
+        self.model = model
+        self.reading = reading or FeatureSpec()
         for name, most in (("levels", model.config.n_q), ("layer", model.config.depth)):
             if (getattr(self.reading, name) or 0) > most:
                 raise SsenvError(
-                    f"classifier: {name} {getattr(self.reading, name)} is more than the generator's {most}"
+                    f"classifier: {name} {getattr(self.reading, name)} "
+                    f"is more than the generator's {most}"
                 )
         width = (3 if self.reading.pooling == "statistics" else 1) * model.config.dim
         self.register_buffer("mean", torch.zeros(width))
@@ -63,18 +77,26 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width, num_classes)
 
     def pooled(self, codes: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
-        """codes (B, Q, T), padding (B, T) bool or None -> the feature (B, D), or (B, 3 D) statistics, over what is not padding."""
+        """Pool over the frames that are not padding.
+
+        Args:
+            codes: (B, Q, T) int64.
+            padding: (B, T) bool, or None for no padding.
+
+        Returns:
+            (B, D) float, or (B, 3 D) for "statistics".
+        """
         return self.pool(self.embed(codes), padding)
 
     def embed(self, codes: torch.Tensor) -> torch.Tensor:
-        """codes (B, Q, T) -> the summed embeddings (B, T, D) of the levels that are read."""
+        """Sum the embeddings of the levels in use: codes (B, Q, T) -> (B, T, D)."""
         if self.reading.levels is not None:
             codes = codes.clone()
             codes[:, self.reading.levels :] = self.model.config.mask_token
         return self.model.embed(Inputs(codes))
 
     def pool(self, embedded: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
-        """Summed embeddings (B, T, D) -> the feature, as of `pooled`."""
+        """Pool summed embeddings (B, T, D) as `pooled` does."""
         hidden = self.model.conformer(embedded, padding, self.reading.layer)
         scores = (
             hidden.new_zeros(hidden.shape[:2])
@@ -92,24 +114,24 @@ class Classifier(nn.Module):
         return torch.cat([mean, (variance + EPSILON).sqrt(), most.amax(1)], dim=1)
 
     def classify(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Pooled features -> class logits (B, C)."""
+        """Compute class logits (B, C) from pooled features."""
         return self.head((pooled - self.mean) / self.std)
 
     def forward(self, codes: torch.Tensor, padding: torch.Tensor | None = None) -> torch.Tensor:
-        """codes (B, Q, T) -> class logits (B, C)."""
+        """Compute class logits: codes (B, Q, T) -> (B, C)."""
         return self.classify(self.pooled(codes, padding))
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a classifier's head is given of clips; those that are silent throughout are left out.
+    """Pooled features of clips, without those that are silent throughout.
 
     Attributes:
         values: (N, D) float64, not standardized.
         labels: (N,) int64.
         names: N clip names.
-        recordings: what each was cut from, if others were too; else "".
-        seconds: that reading them took.
+        recordings: the recording of each clip, if other clips are cut from it too; else "".
+        seconds: how long it took to compute the features.
     """
 
     values: np.ndarray
@@ -118,23 +140,27 @@ class Features:
     recordings: tuple[str, ...]
     seconds: float
 
-    def of(self, names: Collection[str]) -> "Features":
-        """Those of these clips alone."""
+    def select(self, names: Collection[str]) -> "Features":
+        """Keep the clips with these names."""
         kept = [i for i, name in enumerate(self.names) if name in names]
-        names, recordings = (
-            tuple(texts[i] for i in kept) for texts in (self.names, self.recordings)
+        return Features(
+            self.values[kept],
+            self.labels[kept],
+            tuple(self.names[i] for i in kept),
+            tuple(self.recordings[i] for i in kept),
+            self.seconds,
         )
-        return Features(self.values[kept], self.labels[kept], names, recordings, self.seconds)
 
 
 @torch.inference_mode()
 def read_features(classifier: Classifier, tokens: TokenSet, device: str = "auto") -> Features:
-    """The pooled features of clips; the classifier is left in eval mode on `device`.
+    """Compute the pooled features of clips; leave the classifier in eval mode on `device`.
 
     Raises:
         SsenvError: all clips are silent throughout.
     """
-    started, device = time.monotonic(), resolve_device(device)
+    started = time.monotonic()
+    device = resolve_device(device)
     classifier.to(device).eval()
     clips = Clips(tokens, device)
     batches = (clips.batch(index) for index in torch.arange(len(clips)).split(BATCH))
@@ -152,12 +178,12 @@ def read_features(classifier: Classifier, tokens: TokenSet, device: str = "auto"
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier and what it takes to use it.
+    """A classifier with the classes and tokens it was trained on.
 
     Attributes:
         classifier: in eval mode.
-        class_names: of its classes.
-        format: the dataset and codec of the tokens it was trained on.
+        class_names: names of its classes.
+        format: the dataset and codec of the tokens that it was trained on.
     """
 
     classifier: Classifier
@@ -166,24 +192,27 @@ class TrainedClassifier:
 
     @torch.inference_mode()
     def probabilities(self, path: str | Path, codec: Codec) -> np.ndarray:
-        """Of the classes, (C,) float64, of the sound in a file of any length, whose outer silence is left out; on the CPU.
+        """Classify a sound file of any length, on the CPU, without silence at its start and end.
+
+        Returns:
+            Probability of each class, (C,) float64.
 
         Raises:
-            SsenvError: the file cannot be read or is silent, or the codec is not that of the tokens.
+            SsenvError: the file cannot be read or is silent, or `codec` did not make the tokens.
         """
         require_codec(self.format, codec)
         wav = torch.from_numpy(read_audio(path, codec.sample_rate)[0])[None]
         codes = codec.encode_long(wav[None])[:, : self.format.n_q]
-        heard = active_frames(wav, round(codec.sample_rate / codec.frame_rate), codes.shape[2])[
-            0
-        ].nonzero()[:, 0]
-        if not len(heard):
-            raise SsenvError(f"{path} is silent throughout: there is nothing to name")
-        return self.classifier(codes[..., heard[0] : heard[-1] + 1])[0].double().softmax(0).numpy()
+        hop = round(codec.sample_rate / codec.frame_rate)
+        active = active_frames(wav, hop, codes.shape[2])[0].nonzero()[:, 0]
+        if not len(active):
+            raise SsenvError(f"{path} is silent throughout: there is nothing to classify")
+        codes = codes[..., active[0] : active[-1] + 1]
+        return self.classifier(codes)[0].double().softmax(0).numpy()
 
 
 def save_classifier(path: str | Path, trained: TrainedClassifier) -> Path:
-    """Write head and model with what it takes to use them."""
+    """Write the weights, and all that is needed to use them, to one file."""
     classifier = trained.classifier
     card = {
         "config": asdict(classifier.model.config),
@@ -196,19 +225,22 @@ def save_classifier(path: str | Path, trained: TrainedClassifier) -> Path:
 
 
 def load_classifier(path: str | Path) -> TrainedClassifier:
-    """The classifier of a file.
+    """Read a file of `save_classifier`.
 
     Raises:
-        SsenvError: there is no such file, or it is no classifier that this version builds.
+        SsenvError: the file is missing, or holds no classifier that this version can build.
     """
     tensors, metadata = load_tensors(path, KIND, "06_classify")
     try:
         model = SoundStorm(SoundStormConfig(**metadata["config"]))
-        classifier = Classifier(model, len(metadata["class_names"]), Reading(**metadata["reading"]))
+        classifier = Classifier(
+            model, len(metadata["class_names"]), FeatureSpec(**metadata["reading"])
+        )
         classifier.load_state_dict(tensors)
         token_format = TokenFormat(**metadata["tokens"])
     except (KeyError, TypeError, RuntimeError):
         raise SsenvError(
-            f"{path} holds another classifier than this version of ssenv builds: run 06_classify again"
+            f"{path} holds a classifier that this version of ssenv cannot build: "
+            "run 06_classify again"
         ) from None
     return TrainedClassifier(classifier.eval(), tuple(metadata["class_names"]), token_format)

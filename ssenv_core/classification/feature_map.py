@@ -1,6 +1,7 @@
-"""The space in which a classifier names sounds, as a map: pooled features of clips in two dimensions, whose neighbourhoods are those of the
-features as far as two dimensions can hold them. t-SNE, van der Maaten and Hinton 2008; begun from the principal components, so that the
-large distances mean something, too (Kobak and Berens 2019).
+"""A map of a classifier's features: clips in two dimensions, neighbours as close as possible.
+
+Uses t-SNE (van der Maaten and Hinton 2008). It starts from the principal components, so that large
+distances have a meaning, too (Kobak and Berens 2019).
 """
 
 from collections.abc import Sequence
@@ -13,19 +14,21 @@ from sklearn.metrics import pairwise_distances
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.classification.classifier import Classifier, Features
 
-PERPLEXITY = 30.0  # neighbours that a clip is placed by
+PERPLEXITY = 30.0  # roughly the number of neighbours that determine a clip's position
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Clips that are not silent throughout, in the order of their tokens, which is that of a `Classification` of the same tokens.
+    """Features and map positions of clips, without those that are silent throughout.
+
+    The order is that of their tokens, as in a `Classification` of the same tokens.
 
     Attributes:
         names: N clip names.
         labels: (N,) int64.
-        recordings: what each was cut from, if others were too; else "".
-        features: (N, D) float64, standardized as the classifier's head sees them.
-        points: (N, 2) float64, where they lie on the map; the axes have no meaning of their own.
+        recordings: the recording of each clip, if other clips are cut from it too; else "".
+        features: (N, D) float64, standardized as for the classifier's head.
+        points: (N, 2) float64, positions on the map; the axes have no meaning.
     """
 
     names: tuple[str, ...]
@@ -35,93 +38,94 @@ class FeatureMap:
     points: np.ndarray
 
 
-def map_features(classifier: Classifier, heard: Features, seed: int) -> FeatureMap:
-    """Lay out clips by features that `classifier` read of them; the same seed gives the same map on the same machine.
+def map_features(classifier: Classifier, features: Features, seed: int) -> FeatureMap:
+    """Lay out clips by the features that `classifier` computed of them.
+
+    The same seed gives the same map on the same machine.
 
     Raises:
-        SsenvError: fewer than 4 clips are not silent throughout: there is nothing to lay out.
+        SsenvError: there are fewer than 4 clips.
     """
-    if len(heard.names) < 4:
+    if len(features.names) < 4:
         raise SsenvError(
-            f"a map needs at least 4 clips that are not silent throughout, and there are {len(heard.names)}"
+            "a map needs at least 4 clips that are not silent throughout, "
+            f"and there are {len(features.names)}"
         )
-    features = (
-        heard.values - classifier.mean.double().cpu().numpy()
-    ) / classifier.std.double().cpu().numpy()
-    return FeatureMap(
-        heard.names, heard.labels, heard.recordings, features, lay_out(features, seed)
-    )
+    mean = classifier.mean.double().cpu().numpy()
+    std = classifier.std.double().cpu().numpy()
+    values = (features.values - mean) / std
+    points = lay_out(values, seed)
+    return FeatureMap(features.names, features.labels, features.recordings, values, points)
 
 
 def lay_out(features: np.ndarray, seed: int) -> np.ndarray:
-    """features (N, D) -> points (N, 2) float64 by t-SNE. N >= 4; with few clips each is placed by a third of the others."""
+    """Lay out features (N, D), N >= 4, by t-SNE: -> points (N, 2) float64.
+
+    With few clips the perplexity is a third of the number of other clips.
+    """
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    return (
-        TSNE(perplexity=perplexity, init="pca", random_state=seed)
-        .fit_transform(features)
-        .astype(np.float64)
-    )
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+    return tsne.fit_transform(features).astype(np.float64)
 
 
 def neighbour_agreement(
     points: np.ndarray, labels: np.ndarray, recordings: Sequence[str]
 ) -> tuple[float, float]:
-    """The share of clips whose nearest one, that is not cut from the same recording, has the same label; and of all such others.
+    """Share of clips whose nearest clip of another recording has the same label.
 
     Args:
         points: (N, D) float.
         labels: (N,) int.
-        recordings: what each of the N was cut from, if others were too; else "".
+        recordings: the recording of each clip, if other clips are cut from it too; else "".
 
     Returns:
-        The share, and what it would be by chance. Clips without a clip of another recording are left out; NaN where none is left.
+        The share, and the share expected by chance. Clips without a clip of another recording are
+        left out; NaN if none is left.
     """
-    cut = np.array(recordings)
-    other = ((cut[:, None] != cut) | (cut == "")) & ~np.eye(len(cut), dtype=bool)
-    asked = other.any(1)
-    if not asked.any():
+    names = np.array(recordings)
+    other = ((names[:, None] != names) | (names == "")) & ~np.eye(len(names), dtype=bool)
+    kept = other.any(1)
+    if not kept.any():
         return float("nan"), float("nan")
-    distances, same = (
-        np.where(other, _distances(points), np.inf)[asked],
-        (labels[:, None] == labels)[asked],
-    )
-    chance = (same & other[asked]).sum(1) / other[asked].sum(1)
-    return float(same[np.arange(len(same)), distances.argmin(1)].mean()), float(chance.mean())
+    same = (labels[:, None] == labels)[kept]
+    nearest = np.where(other, _distances(points), np.inf)[kept].argmin(1)
+    chance = (same & other[kept]).sum(1) / other[kept].sum(1)
+    return float(same[np.arange(len(same)), nearest].mean()), float(chance.mean())
 
 
 def confused_neighbours(
     features: np.ndarray, labels: np.ndarray, predictions: np.ndarray, count: int
 ) -> list[tuple[int, int]]:
-    """What to listen to: for each of the `count` most frequent confusions of one class with another, a clip and its neighbour.
+    """Find a clip and its neighbour for each of the most frequent confusions of two classes.
 
     Args:
         features: (N, D) float.
         labels, predictions: (N,) int.
+        count: number of confusions, at most.
 
     Returns:
-        Pairs of indices: of the clips of a class that were taken for another, the one nearest to a clip of that other class, and that
-        clip. Most frequent first, of those as frequent the lower labels; a class without a clip of its own has no neighbour to offer.
+        Pairs of indices: of the clips that were taken for another class, the one nearest to a clip
+        of that class, and that clip. The most frequent confusions come first, among equally
+        frequent ones those of lower labels. Confusions with a class without clips are left out.
     """
     wrong = np.flatnonzero(predictions != labels)
-    kinds, counts = np.unique(
+    confusions, counts = np.unique(
         np.stack([labels[wrong], predictions[wrong]], axis=1), axis=0, return_counts=True
     )
-    distances, pairs = _distances(features), []
-    for true, named in kinds[np.argsort(-counts, kind="stable")]:
-        misnamed, others = (
-            np.flatnonzero((labels == true) & (predictions == named)),
-            np.flatnonzero(labels == named),
-        )
+    distances = _distances(features)
+    pairs = []
+    for true, predicted in confusions[np.argsort(-counts, kind="stable")]:
+        confused = np.flatnonzero((labels == true) & (predictions == predicted))
+        others = np.flatnonzero(labels == predicted)
         if len(others) and len(pairs) < count:
-            row, column = np.unravel_index(
-                distances[np.ix_(misnamed, others)].argmin(), (len(misnamed), len(others))
-            )
-            pairs.append((int(misnamed[row]), int(others[column])))
+            between = distances[np.ix_(confused, others)]
+            row, column = np.unravel_index(between.argmin(), between.shape)
+            pairs.append((int(confused[row]), int(others[column])))
     return pairs
 
 
 def _distances(points: np.ndarray) -> np.ndarray:
-    """Between points (N, D), (N, N) float64; infinite from each to itself."""
+    """Distances between points (N, D): (N, N) float64, infinite from each to itself."""
     distances = pairwise_distances(points)
     np.fill_diagonal(distances, np.inf)
     return distances

@@ -15,8 +15,9 @@ from ssenv_core.panels.widgets import SwitchPlayer
 
 
 def level_matched(wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Waveforms (S,) float of equal RMS, that of the quietest: they are only ever turned down, so that none clips. The shorter ones are
-    padded with silence to the length of the longest, which does not count in their RMS.
+    """Turn waveforms (S,) float down to the RMS of the quietest, so that none clips.
+
+    Shorter ones are padded with silence to the length of the longest; their RMS excludes it.
 
     Raises:
         SsenvError: one of them is silent.
@@ -32,53 +33,60 @@ def level_matched(wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 class Trials:
-    """Blind trials: which of the two X is, and how often it was named rightly.
+    """Blind trials: which of two sounds X is, and how many answers were correct.
 
     Attributes:
-        x: 0 or 1, what X is now.
-        right, answered: counts of the trials so far.
+        x: 0 or 1, the sound that X is now.
+        correct, answered: numbers of answers so far.
     """
 
     def __init__(self, seed: int | None = None) -> None:
         self.random = random.Random(seed)
-        self.right = self.answered = 0
+        self.correct = self.answered = 0
         self.x = self.random.randrange(2)
 
     def answer(self, choice: int) -> bool:
-        """Whether X was this one, 0 or 1; the next trial draws X anew."""
-        right = choice == self.x
-        self.right, self.answered = self.right + right, self.answered + 1
+        """Check an answer, 0 or 1, and draw X for the next trial."""
+        correct = choice == self.x
+        self.correct += correct
+        self.answered += 1
         self.x = self.random.randrange(2)
-        return right
+        return correct
 
     @property
     def p(self) -> float:
-        """The probability of as many right answers, or more, by guessing; 1 before the first answer."""
-        return (
-            float(binomtest(self.right, self.answered, alternative="greater").pvalue)
-            if self.answered
-            else 1.0
-        )
+        """Probability of at least this many correct answers by guessing; 1 before any answer."""
+        if not self.answered:
+            return 1.0
+        return float(binomtest(self.correct, self.answered, alternative="greater").pvalue)
 
 
-WORDS = "A, B and X have equal RMS: the louder ones are turned down. Click into the row, then A, B and X switch, space stops."
+WORDS = (
+    "A, B and X have equal RMS: louder sounds are turned down. "
+    "Click into the row; then the keys A, B and X switch, and space stops."
+)
 
 
 class AbxPanel:
-    """Two menus of sounds, a player that switches, and two answers. A change of a menu takes effect with Compare.
+    """Two menus of sounds, a player that switches between them, and two answers.
+
+    A change in a menu takes effect with Compare.
 
     Attributes:
-        box: the widget on show.
+        box: the widget to display.
     """
 
     def __init__(self, sample_rate: int, sounds: Mapping[str, np.ndarray]) -> None:
-        self.sample_rate, self.sounds = sample_rate, dict(sounds)
+        self.sample_rate = sample_rate
+        self.sounds = dict(sounds)
         self.menus = [
             ipywidgets.Dropdown(options=list(self.sounds), description=f"{letter}:")
             for letter in "AB"
         ]
         self.compare = ipywidgets.Button(description="Compare", tooltip="A with B, at equal RMS")
-        self.player, self.verdict, self.trials = SwitchPlayer(), ipywidgets.HTML(), Trials()
+        self.player = SwitchPlayer()
+        self.verdict = ipywidgets.HTML()
+        self.trials = Trials()
         self.answers = [
             ipywidgets.Button(description=f"X is {letter}", disabled=True) for letter in "AB"
         ]
@@ -92,7 +100,7 @@ class AbxPanel:
         )
 
     def offer(self, name: str, wav: np.ndarray, against: str | None = None) -> None:
-        """Put a sound (S,) first into the menus, and choose it as A; as B the one that is named, if one is."""
+        """Put a sound (S,) first in the menus; choose it as A, and `against`, if given, as B."""
         self.sounds = {name: wav} | {
             other: sound for other, sound in self.sounds.items() if other != name
         }
@@ -102,7 +110,7 @@ class AbxPanel:
             self.menus[1].value = against
 
     def withdraw(self, name: str) -> None:
-        """Take a sound out of the menus."""
+        """Remove a sound from the menus."""
         self.sounds.pop(name, None)
         self._refill()
 
@@ -124,16 +132,21 @@ class AbxPanel:
         self._show([embedded(wav, self.sample_rate) for wav in wavs], "Which one is X?")
 
     def _answer(self, choice: int) -> None:
-        right, trials = self.trials.answer(choice), self.trials
-        said = f"{'Right' if right else 'Wrong'}: {trials.right} of {trials.answered} so far, p {trials.p:.2g} by guessing. X is new."
-        self._show([sound["url"] for sound in self.player.sounds[:2]], said)
+        correct = self.trials.answer(choice)
+        score = f"{self.trials.correct} of {self.trials.answered} so far"
+        words = (
+            f"{'Right' if correct else 'Wrong'}: {score}, p {self.trials.p:.2g} by guessing. "
+            "X is new."
+        )
+        self._show([sound["url"] for sound in self.player.sounds[:2]], words)
 
     def _show(self, urls: list[str], words: str) -> None:
         hidden = [urls[self.trials.x]] if urls else []
-        # the trial's number, or where X is the sound that it was nothing would change, and the player, going on, would tell
-        keys, number = zip("abx", urls + hidden, strict=False), self.trials.answered
+        # With the trial's number the value always changes. Else, if X stays the same sound, the
+        # player would go on and reveal it.
         self.player.sounds = [
-            {"key": key, "name": key.upper(), "url": url, "trial": number} for key, url in keys
+            {"key": key, "name": key.upper(), "url": url, "trial": self.trials.answered}
+            for key, url in zip("abx", urls + hidden, strict=False)
         ]
         for button in self.answers:
             button.disabled = not urls

@@ -1,6 +1,7 @@
-"""A listening test in a notebook: a panel to rate in where a live front end is attached, a table of what it would play where none is.
+"""A listening test in a notebook: a panel for rating, or, without a live front end, a table.
 
-Blind like the hosted page, and with every listener's pages and sounds in the same order as there; ratings go to a CSV file page by page.
+It is as blind as the hosted page, with the same order of pages and sounds for every listener.
+Ratings are added to a CSV file page by page.
 """
 
 import html
@@ -30,15 +31,16 @@ from ssenv_core.evaluation.listening.ratings import LISTENER, append_ratings, re
 from ssenv_core.panels.clips import embedded
 from ssenv_core.panels.widgets import Slider
 
-START = 50  # where a slider stands before it is used
+START = 50  # initial value of a slider
 
 
 def listening_panel(test: ListeningTest, audio: Path, ratings: Path) -> ipywidgets.Widget | HTML:
-    """The test, to be taken.
+    """Show a test, to be taken.
 
-    Live: a panel that asks for a name, then shows page after page, and adds each to the file `ratings` when it is done; a listener who has
-    rated some pages goes on with the others. Headless: a table of the pages with players, blind too, in the order of the files' names. They
-    link to the files in `audio`, relative to the notebooks/ folder of the same study, where a study keeps its executed notebooks.
+    With a live front end: a panel that asks for a name, then shows page after page and adds each
+    finished one to the file `ratings`. A listener who has rated some pages goes on with the others.
+    Without: a blind table of the pages, in the order of the file names. Its players link to the
+    files in `audio`, relative to the study's notebooks/ folder with the executed notebooks.
     """
     return ListeningPanel(test, ratings).box if live_front_end() else HTML(_table(test, audio))
 
@@ -64,19 +66,22 @@ def _table(test: ListeningTest, audio: Path) -> str:
                 else "<td></td><td></td>"
             )
             rows.append(
-                f"<tr>{about}<td>{letter}</td><td>{players(stimulus, f'{letter} of {page.name}')}</td></tr>"
+                f"<tr>{about}<td>{letter}</td>"
+                f"<td>{players(stimulus, f'{letter} of {page.name}')}</td></tr>"
             )
-    return f"<table><tr><th>page</th><th>question</th><th>sound</th><th>listen</th></tr>{''.join(rows)}</table>"
+    head = "<tr><th>page</th><th>question</th><th>sound</th><th>listen</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"
 
 
 class ListeningPanel:
-    """The live form. `box` is the widget on show; what is in it changes from page to page.
+    """The live panel.
 
     Attributes:
-        name: where the listener writes theirs.
-        sliders: of the page on show, by stimulus and scale.
+        box: the widget to display; its content changes from page to page.
+        name: the field for the listener's name.
+        sliders: those of the current page, by stimulus and scale.
         forward: the button that begins, and then goes on.
-        message: what is still to be done, or what went wrong.
+        message: what is still to be rated, or what went wrong.
     """
 
     def __init__(self, test: ListeningTest, ratings: Path) -> None:
@@ -93,8 +98,9 @@ class ListeningPanel:
         self._pages: list[Page] = []
         self._trial, self._moved, self._opened = 0, set(), 0.0
         words = (
-            "The first page is to practise on, and is not counted. Set the volume there and leave it: the sounds are to be as loud as they "
-            "are. A slider counts once it has been moved. With the same name you go on where you stopped."
+            "The first page is for practice and is not counted. Set the volume there and do not "
+            "change it afterwards: differences in loudness are intended. A slider counts once it "
+            "has been moved. With the same name you go on where you stopped."
         )
         self.box = ipywidgets.VBox(
             [ipywidgets.HTML(f"<p>{words}</p>"), self.name, self.forward, self.message]
@@ -122,18 +128,10 @@ class ListeningPanel:
                 (rated["listener"] == listener) & (rated["version"] == self.test.version), "page"
             ]
         )
-        self._listener, self._pages = (
-            listener,
-            [self.test.training, *listener_pages(self.test, listener)],
-        )
-        self._trial = (
-            next(
-                (i for i, page in enumerate(self._pages) if i and page.name not in done),
-                len(self._pages),
-            )
-            if done
-            else 0
-        )
+        self._listener = listener
+        self._pages = [self.test.training, *listener_pages(self.test, listener)]
+        left = [i for i, page in enumerate(self._pages) if i and page.name not in done]
+        self._trial = min(left, default=len(self._pages)) if done else 0
         self._show()
 
     def _show(self) -> None:

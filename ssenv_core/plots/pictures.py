@@ -1,4 +1,4 @@
-"""Pictures of figures: files beside plotly's own JSON, and, where no front end is there to draw them, in the notebook beside the figure."""
+"""PNGs of figures: as files, and in notebooks that no live front end shows."""
 
 import base64
 import json
@@ -17,32 +17,38 @@ from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import atomic_path, write_text
 from ssenv_core.base.progress import live_front_end
 
-WIDTH, SCALE = (
-    900,
-    1.5,
-)  # px of a figure that has no width; pixels of a picture for each of a figure's
+WIDTH = 900  # px, of a figure without a width
+SCALE = 1.5  # pixels of the PNG per pixel of the figure
 PLOTLY = "application/vnd.plotly.v1+json"
 RENDERER = "plotly_and_png"
 
 
 def save_figure(fig: go.Figure, path: str | Path) -> tuple[Path, Path]:
-    """Write a figure as `path` with .png (at 1.5 times its size, 900 px wide if it has no width) and with .json (plotly's), atomically.
+    """Write a figure as PNG, at 1.5 times its size, and as plotly's JSON, both atomically.
 
-    Raises SsenvError where the image cannot be rendered or written.
+    Args:
+        fig: 900 px wide if it has no width.
+        path: its suffix is replaced by .png and .json.
+
+    Raises:
+        SsenvError: the image cannot be rendered or written.
     """
-    png, file = Path(path).with_suffix(".png"), Path(path).with_suffix(".json")
+    png = Path(path).with_suffix(".png")
     with atomic_path(png) as temporary:
         try:
             image = _png(_as_json(fig.to_dict()))
         except ValueError as error:
             raise SsenvError(f"cannot render {png}: {' '.join(str(error).split())}") from error
         temporary.write_bytes(image)
-    return png, write_text(file, fig.to_json())
+    return png, write_text(png.with_suffix(".json"), fig.to_json())
 
 
 def add_pictures() -> None:
-    """From now on, put a picture beside every figure that this notebook shows, for readers without plotly, GitHub's and nbconvert's pages
-    among them. With a live front end, which draws figures itself, nothing changes."""
+    """Show every further figure of this notebook with a PNG beside it.
+
+    The PNG is for readers without plotly, such as GitHub and nbconvert. With a live front end,
+    which draws figures itself, nothing changes.
+    """
     if not live_front_end():
         pio.renderers[RENDERER] = FigureAndPicture()
         pio.renderers.default = RENDERER
@@ -60,15 +66,18 @@ def _as_json(figure: dict[str, Any]) -> str:
     return pio.to_json(figure, validate=False)
 
 
-@lru_cache(maxsize=2)  # figures are shown right after they are saved
+@lru_cache(maxsize=2)  # a figure is shown right after it is saved
 def _png(figure: str) -> bytes:
-    """A figure's JSON as a PNG. Raises ValueError where the browser does not render it."""
+    """Render a figure's JSON as a PNG.
+
+    Raises:
+        ValueError: the browser does not render it.
+    """
     drawn = json.loads(figure)
     layout = drawn.get("layout", {})
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", r"setDaemon\(\) is deprecated", DeprecationWarning
-        )  # in kaleido
+        # Raised in kaleido.
+        warnings.filterwarnings("ignore", r"setDaemon\(\) is deprecated", DeprecationWarning)
         return _renderer().transform(
             drawn,
             format="png",
@@ -80,8 +89,12 @@ def _png(figure: str) -> bytes:
 
 @cache
 def _renderer() -> PlotlyScope:
-    """The browser that kaleido 0.2.1 brings along, started at the first picture. One process: at low priority on a busy machine its several
-    processes wait for each other for ever. Used directly, because plotly would have it fetch MathJax from the network first."""
+    """The browser of kaleido 0.2.1, started at the first picture.
+
+    It runs as a single process: at low priority on a busy machine, its several processes can wait
+    for each other forever. It is used directly, because plotly would first have it fetch MathJax
+    from the network.
+    """
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     return PlotlyScope(
         plotlyjs=str(script),

@@ -1,4 +1,4 @@
-"""What listeners said, condition by condition. The medians and intervals arrive computed."""
+"""A figure of ratings by condition, from computed medians and intervals."""
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,9 +10,11 @@ _KNOWN = {"reference": COLOURS["real"], "real": COLOURS["real"], "generated": CO
 
 
 def rating_intervals(summary: pd.DataFrame) -> go.Figure:
-    """Median and 95 % interval of each condition on the scale from 0 to 100, one panel for each test and scale.
+    """Draw median and 95 % interval of each condition, one panel per test and scale.
 
-    summary: as `listening.analyse` makes it, indexed by (test, scale, condition), with at least one row.
+    Args:
+        summary: of `listening.analysis.Verdict`, indexed by (test, scale, condition), not empty;
+            scores are 0 to 100.
     """
     panels = [
         (key, table.droplevel(["test", "scale"]))
@@ -29,7 +31,10 @@ def rating_intervals(summary: pd.DataFrame) -> go.Figure:
         vertical_spacing=0.35 / (len(panels) + 1),
     )
     for i, (_, table) in enumerate(panels, 1):
-        hover = "%{y}: %{x:.0f} (%{customdata[2]:.0f} to %{customdata[3]:.0f}), n = %{customdata[0]} × %{customdata[1]}<extra></extra>"
+        hover = (
+            "%{y}: %{x:.0f} (%{customdata[2]:.0f} to %{customdata[3]:.0f}), "
+            "n = %{customdata[0]} × %{customdata[1]}<extra></extra>"
+        )
         error = {
             "type": "data",
             "symmetric": False,
@@ -57,5 +62,5 @@ def rating_intervals(summary: pd.DataFrame) -> go.Figure:
 
 
 def _colour(condition: str) -> str:
-    """Real, codec and generated in the study's colours, anchors in grey."""
+    """The study's colour for real, codec and generated; grey for anchors."""
     return _KNOWN.get(condition, OTHERS[2] if "anchor" in condition else COLOURS["codec"])

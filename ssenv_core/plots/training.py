@@ -10,11 +10,14 @@ from ssenv_core.plots.style import MARK, OTHERS, styled
 
 
 def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> go.Figure:
-    """Training and held-out loss (nat per token) against the optimizer step. They are two quantities, not one on two sets of clips:
-    the first is over levels as training draws them, coarse ones more often if it was told so, the second the mean over levels, all alike.
+    """Draw training and held-out loss (nat per token) against the optimizer step.
 
-    rows: the training log; of each row `step`, `loss` and `validation_loss` (None where it was not measured) are drawn.
-    reference: the loss of guessing all codes alike, ln(codebook size), drawn as a line.
+    The two are different quantities: the training loss is over levels as training draws them, which
+    can favour coarse ones; the held-out loss is the mean over levels with equal weights.
+
+    Args:
+        rows: the training log, with `step`, `loss` and `validation_loss` (None if not measured).
+        reference: loss of a uniform guess, ln(codebook size), drawn as a line.
     """
     table = pd.DataFrame(list(rows), columns=["step", "loss", "validation_loss"]).astype(float)
     fig = go.Figure()
@@ -37,7 +40,10 @@ def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> g
 
 
 def level_loss(losses: Sequence[float], reference: float | None = None) -> go.Figure:
-    """Cross-entropy (nat per token) of every quantizer level, coarse first; `reference` as in `training_curve`."""
+    """Draw the cross-entropy (nat per token) of every quantizer level, coarse first.
+
+    `reference` is as in `training_curve`.
+    """
     levels = [str(level) for level in range(1, len(losses) + 1)]
     fig = go.Figure(
         go.Bar(
@@ -59,9 +65,7 @@ def _mark_guessing(fig: go.Figure, reference: float | None) -> None:
 
 
 def _thinned(table: pd.DataFrame, most: int = 1000) -> pd.DataFrame:
-    """The means of at most `most` stretches of equal length: a log of every step would weigh down the notebook."""
-    return (
-        table
-        if len(table) <= most
-        else table.groupby(np.arange(len(table)) * most // len(table)).mean()
-    )
+    """Average a long log over `most` stretches of equal length, to keep the notebook small."""
+    if len(table) <= most:
+        return table
+    return table.groupby(np.arange(len(table)) * most // len(table)).mean()

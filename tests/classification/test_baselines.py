@@ -1,4 +1,4 @@
-"""The published baselines: their features where the truth is known, and folds that are never mixed."""
+"""The published baselines: features of known sounds, and folds that are never mixed."""
 
 from dataclasses import replace
 
@@ -56,16 +56,15 @@ def test_no_fold_is_asked_about_its_own_clips() -> None:
     assert (cross_validate(alone)[0]["mean"] == 0).all()
 
 
-def test_a_fold_without_which_there_are_too_few_clips_is_left_out_and_refused_in_one_line_if_required() -> (
-    None
-):
+def test_a_fold_whose_absence_leaves_too_few_clips_is_left_out_or_refused_if_required() -> None:
     sounds = load_synthetic(clips_per_class=5, duration=1.0).subset(folds=[1, 2])
     few = replace(
         sounds, clips=tuple(clip for clip in sounds.clips if clip.fold == 1 or clip.label < 7)
     )
     with pytest.raises(
         SsenvError,
-        match=r"^without fold 1 synthetic has 7 clips of 7 classes: the baselines learn from 8 or more of 2 or more$",
+        match=r"^without fold 1 synthetic has 7 clips of 7 classes: "
+        r"the baselines need 8 clips of 2 classes or more$",
     ):
         cross_validate(few, required=1)
     table, right = cross_validate(few, required=2)

@@ -1,9 +1,10 @@
-"""The map of a classifier's features: neighbours stay neighbours, confusions are found, and a click plays the clip."""
+"""The map of a classifier's features: neighbours stay close, and a click plays the clip."""
 
 import re
 from base64 import b64decode
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -26,8 +27,9 @@ from ssenv_core.classification.probes import Classification, probe
 from ssenv_core.data.recordings import Dataset
 from ssenv_core.data.synthetic import load_synthetic
 from ssenv_core.data.tokens import TokenSet
-from ssenv_core.panels.feature_map import PROMPT, feature_map_panel
+from ssenv_core.panels.feature_map import PROMPT, confused_panel, playable_map
 from ssenv_core.plots.classes import clip_map
+from ssenv_core.plots.finding import Finding
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
 CONFIG = SoundStormConfig(
@@ -225,7 +227,16 @@ def headless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("headless")
 def test_headless_the_map_is_the_figure_itself(figure: go.Figure, sounds: Dataset) -> None:
-    assert feature_map_panel(figure, sounds) is figure
+    finding = Finding(figure=figure, name="map")
+    assert playable_map(finding, sounds) == (finding, None)
+
+
+def playable(
+    figure: go.Figure, sounds: Dataset
+) -> tuple[go.FigureWidget, ipywidgets.Dropdown, ipywidgets.HTML]:
+    """The map, menu and player of a live map."""
+    finding, controls = playable_map(Finding(figure=figure, name="map"), sounds)
+    return finding.figure, *controls.children
 
 
 def heard(player: ipywidgets.HTML) -> np.ndarray:
@@ -245,8 +256,7 @@ def click(shown: go.FigureWidget, trace: int, point: int) -> None:
 def test_live_a_click_plays_the_clip_and_says_what_it_was_taken_for(
     figure: go.Figure, sounds: Dataset
 ) -> None:
-    shown, controls = feature_map_panel(figure, sounds).children
-    menu, player = controls.children
+    shown, menu, player = playable(figure, sounds)
     assert player.value == PROMPT
     click(shown, 0, 0)
     clip = next(clip for clip in sounds.clips if clip.name == figure.data[0].customdata[0][0])
@@ -264,8 +274,7 @@ def test_live_a_click_plays_the_clip_and_says_what_it_was_taken_for(
 def test_live_a_second_click_plays_again_and_one_on_another_class_leaves_it(
     figure: go.Figure, sounds: Dataset
 ) -> None:
-    shown, controls = feature_map_panel(figure, sounds).children
-    _, player = controls.children
+    shown, _, player = playable(figure, sounds)
     click(shown, 0, 1)
     first, seen = player.value, []
     player.observe(lambda change: seen.append(change["new"]), names="value")
@@ -280,8 +289,7 @@ def test_live_a_second_click_plays_again_and_one_on_another_class_leaves_it(
 def test_live_the_menu_plays_too_and_its_empty_line_asks_again(
     figure: go.Figure, sounds: Dataset
 ) -> None:
-    _, controls = feature_map_panel(figure, sounds).children
-    menu, player = controls.children
+    _, menu, player = playable(figure, sounds)
     menu.value = figure.data[1].customdata[0][0]
     assert menu.value in player.value
     assert len(heard(player)) > 0
@@ -292,4 +300,16 @@ def test_live_the_menu_plays_too_and_its_empty_line_asks_again(
 @pytest.mark.usefixtures("headless")
 def test_a_map_of_other_clips_is_refused(figure: go.Figure, sounds: Dataset) -> None:
     with pytest.raises(ValueError, match="other clips"):
-        feature_map_panel(figure, replace(sounds, clips=sounds.clips[-3:]))
+        playable_map(Finding(figure=figure, name="map"), replace(sounds, clips=sounds.clips[-3:]))
+
+
+@pytest.mark.usefixtures("headless")
+def test_confused_clips_are_the_only_ones_in_their_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "tiny" / "confused"
+    wav = np.full(8000, 0.1, np.float32)
+    clips = [("dog, taken for rain", name, wav, f"{i}_{name}") for i, name in enumerate("ab")]
+    table = confused_panel(folder, clips, 8000)
+    assert "../confused/1_b.wav" in table.data
+    assert sorted(path.name for path in folder.iterdir()) == ["0_a.wav", "1_b.wav"]
+    assert confused_panel(folder, clips[:0], 8000) is None
+    assert list(folder.iterdir()) == []

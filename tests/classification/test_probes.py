@@ -16,7 +16,7 @@ from ssenv_core.base import training_loop as epochs
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.classification.classifier import (
     Classifier,
-    Reading,
+    FeatureSpec,
     TrainedClassifier,
     load_classifier,
     read_features,
@@ -24,7 +24,13 @@ from ssenv_core.classification.classifier import (
 )
 from ssenv_core.classification.fine_tuning import ClassifierSettings, fine_tune
 from ssenv_core.classification.judge import Judge, LogMelCNN
-from ssenv_core.classification.probes import Classification, gain, judged, learning_curve, probe
+from ssenv_core.classification.probes import (
+    Classification,
+    classify_with_judge,
+    gain,
+    learning_curve,
+    probe,
+)
 from ssenv_core.data import load_dataset
 from ssenv_core.data.tokens import TENSORS, TokenSet
 from ssenv_core.soundstorm.inputs import Inputs
@@ -36,7 +42,7 @@ CONFIG = SoundStormConfig(
 
 
 def tokens(clips: int, seed: int, separable: bool = True) -> TokenSet:
-    """Clips of 12 frames; class c uses the codes 4c to 4c + 3 of both levels where classes are separable, else any."""
+    """Clips of 12 frames; if separable, class c uses the codes 4c to 4c + 3 of both levels."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(clips) % 3
     codes = torch.randint(4, (clips, 2, 12), generator=generator) + 4 * labels[:, None, None]
@@ -114,7 +120,7 @@ def test_a_probe_of_meaningless_codes_is_near_chance(classifier: Classifier) -> 
 @pytest.mark.parametrize("pooling", ["mean", "attentive", "statistics"])
 def test_padding_has_no_part_in_the_pooled_feature(pooling: str) -> None:
     torch.manual_seed(0)
-    classifier = Classifier(SoundStorm(CONFIG).eval(), 3, Reading(pooling=pooling))
+    classifier = Classifier(SoundStorm(CONFIG).eval(), 3, FeatureSpec(pooling=pooling))
     codes, padding = torch.randint(16, (1, 2, 12)), torch.arange(12)[None] >= 8
     other = codes.clone()
     other[..., 8:] = 3
@@ -126,7 +132,7 @@ def test_padding_has_no_part_in_the_pooled_feature(pooling: str) -> None:
 
 def test_the_first_level_alone_hears_nothing_of_the_others() -> None:
     torch.manual_seed(0)
-    first = Classifier(SoundStorm(CONFIG).eval(), 3, Reading(levels=1))
+    first = Classifier(SoundStorm(CONFIG).eval(), 3, FeatureSpec(levels=1))
     codes = torch.randint(16, (2, 2, 12))
     other = codes.clone()
     other[:, 1] = 3
@@ -137,7 +143,7 @@ def test_the_first_level_alone_hears_nothing_of_the_others() -> None:
 
 
 def test_a_layer_of_0_reads_the_summed_embeddings(classifier: Classifier) -> None:
-    shallow = Classifier(classifier.model, 3, Reading(layer=0))
+    shallow = Classifier(classifier.model, 3, FeatureSpec(layer=0))
     codes = torch.randint(16, (2, 2, 12))
     with torch.inference_mode():
         expected = classifier.model.features(Inputs(codes), layer=0).mean(1)
@@ -147,7 +153,7 @@ def test_a_layer_of_0_reads_the_summed_embeddings(classifier: Classifier) -> Non
 
 def test_attentive_pooling_begins_as_the_mean_and_learns() -> None:
     torch.manual_seed(0)
-    attentive = Classifier(SoundStorm(CONFIG).eval(), 3, Reading(pooling="attentive"))
+    attentive = Classifier(SoundStorm(CONFIG).eval(), 3, FeatureSpec(pooling="attentive"))
     mean = Classifier(attentive.model, 3)
     data = tokens(20, 0)
     with torch.inference_mode():
@@ -169,7 +175,7 @@ def test_attentive_pooling_begins_as_the_mean_and_learns() -> None:
 
 def test_statistics_are_mean_deviation_and_maximum_over_frames_and_all_are_learnt_from() -> None:
     torch.manual_seed(0)
-    classifier = Classifier(SoundStorm(CONFIG).eval(), 3, Reading(pooling="statistics"))
+    classifier = Classifier(SoundStorm(CONFIG).eval(), 3, FeatureSpec(pooling="statistics"))
     codes = torch.randint(16, (2, 2, 12))
     hidden = classifier.model.features(Inputs(codes))
     expected = torch.cat([hidden.mean(1), hidden.std(1, correction=0), hidden.amax(1)], dim=1)
@@ -305,23 +311,27 @@ def test_features_can_be_had_of_some_clips_alone(classifier: Classifier) -> None
     data = tokens(9, 0)
     data.active[4] = False
     features = read_features(classifier, data, "cpu")
-    some = features.of({"clip7", "clip2", "clip4", "other"})
+    some = features.select({"clip7", "clip2", "clip4", "other"})
     assert some.names == ("clip2", "clip7")
     assert some.labels.tolist() == [2, 1]
     assert np.array_equal(some.values, features.values[[2, 6]])
 
 
-@pytest.mark.parametrize("reading", [Reading(levels=3), Reading(layer=2)])
-def test_a_reading_that_the_model_does_not_have_is_refused(reading: Reading) -> None:
+@pytest.mark.parametrize("reading", [FeatureSpec(levels=3), FeatureSpec(layer=2)])
+def test_more_levels_or_blocks_than_the_model_has_are_refused(reading: FeatureSpec) -> None:
     with pytest.raises(SsenvError, match="more than the generator's"):
         Classifier(SoundStorm(CONFIG), 3, reading)
 
 
 @pytest.mark.parametrize(
     "reading",
-    [Reading(), Reading(levels=1, layer=0, pooling="attentive"), Reading(pooling="statistics")],
+    [
+        FeatureSpec(),
+        FeatureSpec(levels=1, layer=0, pooling="attentive"),
+        FeatureSpec(pooling="statistics"),
+    ],
 )
-def test_what_is_saved_loads_to_the_same_logits(reading: Reading, tmp_path: Path) -> None:
+def test_what_is_saved_loads_to_the_same_logits(reading: FeatureSpec, tmp_path: Path) -> None:
     torch.manual_seed(0)
     data, classifier = tokens(6, 2), Classifier(SoundStorm(CONFIG).eval(), 3, reading)
     again = load_classifier(
@@ -548,7 +558,7 @@ def test_every_result_knows_the_recordings_of_its_clips(
         == heard
     )
     features = read_features(classifier, data, "cpu")
-    assert features.of(features.names[2:4]).recordings == heard[2:4]
+    assert features.select(features.names[2:4]).recordings == heard[2:4]
 
 
 def test_a_judge_is_not_asked_about_the_fold_that_it_was_trained_on() -> None:
@@ -556,6 +566,6 @@ def test_a_judge_is_not_asked_about_the_fold_that_it_was_trained_on() -> None:
         Judge(LogMelCNN(10), ("a",) * 10, {"folds": [1, 2], "seconds": 0.0}, "cpu"),
         load_dataset("synthetic", clips_per_class=5, seed=0),
     )
-    assert len(judged(judge, sounds, 3).labels) == 10
+    assert len(classify_with_judge(judge, sounds, 3).labels) == 10
     with pytest.raises(SsenvError, match=r"^fold 2 is not held out: the judge"):
-        judged(judge, sounds, 2)
+        classify_with_judge(judge, sounds, 2)

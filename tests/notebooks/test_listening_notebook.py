@@ -1,4 +1,4 @@
-"""07_listening_test as the study runs it, at its smallest: with no rating, with one listener's, and with several and a file sent back."""
+"""07_listening_test at its smallest: without ratings, with one listener's, with several."""
 
 import json
 from pathlib import Path
@@ -49,17 +49,23 @@ class Noise:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a study of 1 s clips that has been generated, but for what 07 only checks; returns the study's folder."""
+    """The folder of a study of 1 s clips; tokens and generator, which 07 only checks, are fakes."""
     for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SSENV_DAC_DIR", str(tmp_path / "nothing"))
     for folder in ("notebooks", "params"):
         (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path)
-    clips = [Clip(f"{label}-{i}", label, 1, Noise(10 * label + i)) for label in range(len(CLASSES)) for i in range(2)]
+    clips = [
+        Clip(f"{label}-{i}", label, 1, Noise(10 * label + i))
+        for label in range(len(CLASSES))
+        for i in range(2)
+    ]
     sounds = Dataset("noises", CLASSES, tuple(clips), 1.0)
     study = tmp_path / "outputs" / "tiny"
-    made = [{"name": f"{name}_{i}", "class": name, "index": i} for name in CLASSES for i in range(2)]
+    made = [
+        {"name": f"{name}_{i}", "class": name, "index": i} for name in CLASSES for i in range(2)
+    ]
     for i, clip in enumerate(made):
         write_audio(study / "generated" / f"{clip['name']}.wav", noise(100 + i, 1.0), RATE)
     write_json(study / "generated" / "recipe.json", {"clips": made})
@@ -67,11 +73,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_text(study / path, "a stand-in")
     tokens = SimpleNamespace(format=token_format(dataset="noises", dataset_fingerprint=sounds.fingerprint, sample_rate=RATE))
     generator = SimpleNamespace(training={"folds": [2, 3]})
-    monkeypatch.setattr("ssenv_core.data.load_dataset", lambda *_, **__: sounds)
-    monkeypatch.setattr("ssenv_core.data.tokens.load_tokens_file", lambda _: tokens)
-    monkeypatch.setattr("ssenv_core.generator.file.load_generator", lambda *_: generator)
-    monkeypatch.setattr("ssenv_core.evaluation.ceiling.load_codec", lambda name, bandwidth, device: _codec(name, bandwidth))
-    monkeypatch.setattr("ssenv_core.plots.pictures.save_figure", lambda figure, path: write_text(path, figure.to_json()))
+    monkeypatch.setattr("ssenv_core.study.params.load_dataset", lambda *_, **__: sounds)
+    monkeypatch.setattr(
+        "ssenv_core.evaluation.listening.preparation.load_tokens_file", lambda _: tokens
+    )
+    monkeypatch.setattr(
+        "ssenv_core.evaluation.listening.preparation.load_generator", lambda *_: generator
+    )
+    monkeypatch.setattr(
+        "ssenv_core.evaluation.ceiling.load_codec",
+        lambda name, bandwidth, device: _codec(name, bandwidth),
+    )
+    monkeypatch.setattr(
+        "ssenv_core.study.step.save_figure", lambda figure, path: write_text(path, figure.to_json())
+    )
     return study
 
 
@@ -90,7 +105,13 @@ def execute() -> dict:
 
 
 def truth(condition: str) -> int:
-    known = {REFERENCE: 100, "real": 90, "generated": 40, "mid anchor 7 kHz": 50, "low anchor 3.5 kHz": 20}
+    known = {
+        REFERENCE: 100,
+        "real": 90,
+        "generated": 40,
+        "mid anchor 7 kHz": 50,
+        "low anchor 3.5 kHz": 20,
+    }
     return known.get(condition, 70)
 
 
@@ -105,15 +126,27 @@ def test_without_ratings_the_notebook_prepares_the_test_and_says_that_nobody_has
     said = capsys.readouterr().out
     assert "Nobody has rated anything yet" in said
     assert "Left out: dac_44khz 8 kbps. " in said
-    assert names["figure"] is None
-    left = {path.relative_to(project).as_posix() for path in (project / "listening").rglob("*") if path.is_file()}
+    assert not (project / "figures" / "07_ratings.json").exists()
+    left = {
+        path.relative_to(project).as_posix()
+        for path in (project / "listening").rglob("*")
+        if path.is_file()
+    }
     found = record(project)
-    assert left == {name for name in (*found["outputs"], *found["inputs"]) if name.startswith("listening/")}
-    assert {"listening/ratings.csv", "listening/test/index.html", "listening/test/config.json"} <= left
+    assert left == {
+        name for name in (*found["outputs"], *found["inputs"]) if name.startswith("listening/")
+    }
+    assert {
+        "listening/ratings.csv",
+        "listening/test/index.html",
+        "listening/test/config.json",
+    } <= left
     assert found["headline"]["listeners"] == 0
     assert not list(project.glob("figures/*"))
-    assert names["key"].name == f"key-{names['test'].version}.csv"
-    assert names["listening_panel"](names["test"], names["page"] / "audio", names["ratings"]).data.startswith("<table>")
+    assert names["files"].key.name == f"key-{names['test'].version}.csv"
+    assert names["listening_panel"](
+        names["test"], names["files"].audio, names["files"].ratings
+    ).data.startswith("<table>")
 
 
 @pytest.mark.parametrize("listeners", [1, 8])
@@ -121,7 +154,11 @@ def test_with_ratings_from_the_panel_and_from_the_page_it_says_what_they_are(
     project: Path, capsys: pytest.CaptureFixture, listeners: int
 ) -> None:
     test = execute()["test"]
-    scores = {stimulus.condition: truth(stimulus.condition) for page in test.pages for stimulus in page.stimuli}
+    scores = {
+        stimulus.condition: truth(stimulus.condition)
+        for page in test.pages
+        for stimulus in page.stimuli
+    }
     for i in range(listeners):
         file = project / "listening" / ("returned/one.csv" if i == 0 else "ratings.csv")
         append_ratings(start_ratings(file), rate(test, f"l{i}", scores))
@@ -131,12 +168,11 @@ def test_with_ratings_from_the_panel_and_from_the_page_it_says_what_they_are(
     assert names["test"].version == test.version
     found = record(project)
     assert found["headline"]["listeners"] == listeners
-    assert {name: found["headline"][name] for name in found["headline"] if name.startswith("fit fit")} == {
-        "fit fit: real": 90, "fit fit: generated": 40
-    }  # fmt: skip
+    medians = {name: value for name, value in found["headline"].items() if "fit fit" in name}
+    assert medians == {"fit fit: real": 90, "fit fit: generated": 40}
     assert "listening/returned/one.csv" in found["inputs"]
     assert "figures/07_ratings.png" in found["outputs"]
-    assert ("too few to test" in said) == (listeners == 1)
+    assert ("too few listeners to test" in said) == (listeners == 1)
     assert (project / "figures" / "07_ratings.png").is_file()
     differences = names["verdict"].differences
     assert differences["p"].isna().all() if listeners == 1 else (differences["p_holm"] < 0.05).all()

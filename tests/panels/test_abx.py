@@ -27,7 +27,7 @@ def test_x_is_either_equally_often_and_guessing_is_not_significant() -> None:
         drawn.append(trials.x)
         trials.answer(0)
     assert 160 < sum(drawn) < 240
-    assert trials.right == 400 - sum(drawn)
+    assert trials.correct == 400 - sum(drawn)
     assert trials.p > 0.01
 
 

@@ -247,7 +247,7 @@ def test_tokenizing_records_all_its_files_and_names_the_folds_that_the_copy_lack
     sounds = replace(
         sounds, clips=tuple(clip for clip in sounds.clips if clip.label < 2), missing_folds=(3, 5)
     )
-    monkeypatch.setattr("ssenv_core.data.load_dataset", lambda *_, **__: sounds)
+    monkeypatch.setattr("ssenv_core.study.params.load_dataset", lambda *_, **__: sounds)
     monkeypatch.setattr(
         "ssenv_core.study.step.save_figure", lambda figure, path: write_text(path, "a figure")
     )

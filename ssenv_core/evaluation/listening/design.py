@@ -1,12 +1,16 @@
-"""What a listener hears, and in which order. Two tests, because a generated clip is nobody's copy and has no reference:
+"""The design of a listening test: what is played, and in which order.
 
-- `mushra`, after ITU-R BS.1534-3: a real clip as open reference; to rate against it, blind, that clip again (the hidden reference), two
-  low-pass anchors, and the clip through codecs. Listeners, their training and the room are whoever and whatever they are.
-- `fit` and `diversity`, in the style of DCASE 2023 Task 7 (Choi et al. 2023, "Foley Sound Synthesis at the DCASE 2023 Challenge"): real
-  and generated clips of a class, mixed and blind, rated for how well they fit the class and for quality; then all of each side as a set,
-  rated for variety. Scores are 0 to 100 in place of that challenge's ten steps.
+There are two tests, because a generated clip is not a copy of a recording and has no reference:
 
-No sound's level is changed: not the anchors', which keep the reference's below their cutoff, nor any other.
+- `mushra`, after ITU-R BS.1534-3: a real clip is the open reference. Rated against it, blind, are
+  the same clip (the hidden reference), two low-pass anchors, and the clip through codecs. Unlike in
+  the recommendation, listeners, their training and the room are not controlled.
+- `fit` and `diversity`, in the style of DCASE 2023 Task 7 (Choi et al. 2023, "Foley Sound Synthesis
+  at the DCASE 2023 Challenge"): real and generated clips of a class, mixed and blind, are rated for
+  fit to the class and for quality; then all clips of each side are rated as a set, for variety.
+  Scores are 0 to 100, not that challenge's ten steps.
+
+No level is changed. The anchors keep the reference's level below their cutoff.
 """
 
 import hashlib
@@ -24,28 +28,29 @@ from ssenv_core.metrics.spectrotemporal import is_constant
 
 REFERENCE = "reference"
 ANCHORS = {"low anchor 3.5 kHz": 3500.0, "mid anchor 7 kHz": 7000.0}  # Hz
-MOST_STIMULI = 12  # on a page: BS.1534-3, section 6
+MOST_STIMULI = 12  # per page: BS.1534-3, section 6
 LETTERS = "ABCDEFGHIJKL"
 
-SCALES = {
-    "mushra": ("quality",),
-    "fit": ("fit", "quality"),
-    "diversity": ("diversity",),
-}  # what is rated in each test
-WORDS = {  # for the fifths of a scale, from 0 on
+SCALES = {"mushra": ("quality",), "fit": ("fit", "quality"), "diversity": ("diversity",)}
+WORDS = {  # for the fifths of a scale, from 0 to 100
     "quality": ("bad", "poor", "fair", "good", "excellent"),
     "fit": ("none", "little", "some", "good", "perfect"),
     "diversity": ("all alike", "similar", "mixed", "varied", "all different"),
 }
 QUESTIONS = {
-    "mushra": "How good is each sound beside the reference? One of them is the reference itself: give that one 100.",
+    "mushra": (
+        "How good is each sound beside the reference? "
+        "One of them is the reference itself: give that one 100."
+    ),
     "fit": "How well does each sound fit the class “{}”, and how good is its quality?",
-    "diversity": "Each letter plays several sounds of the class “{}”. How varied are they among themselves?",
+    "diversity": (
+        "Each letter plays several sounds of the class “{}”. How varied are they among themselves?"
+    ),
 }
 
 
 class Recording(NamedTuple):
-    """A clip that may be played: its class, its name, and the sound (S,) float in [-1, 1]."""
+    """A clip that can be played: class, name, and sound (S,) float in [-1, 1]."""
 
     label: str
     name: str
@@ -54,9 +59,13 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True)
 class Stimulus:
-    """What one letter of a page plays: one sound (S,), or a set of them one after another.
+    """What one letter of a page plays: one sound (S,), or a set of sounds one after another.
 
-    `name` is blind: a hash. `condition` and `clips` (the names of the recordings) are for the key alone.
+    Attributes:
+        name: blind, a hash.
+        condition: for the key only.
+        clips: names of the recordings, for the key only.
+        wavs: the sounds.
     """
 
     name: str
@@ -66,7 +75,7 @@ class Stimulus:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The name of the file of each sound."""
+        """File name of each sound."""
         return (
             (f"{self.name}.wav",)
             if len(self.wavs) == 1
@@ -76,12 +85,12 @@ class Stimulus:
 
 @dataclass(frozen=True)
 class Page:
-    """What is rated at once.
+    """One page of a test.
 
     Attributes:
-        name: "mushra-1"; nothing about what is on it.
+        name: "mushra-1"; it does not depend on the page's content.
         test: a key of SCALES.
-        question: what the listener is asked.
+        question: for the listener.
         reference: open to the listener; None outside of mushra.
         stimuli: in the order of their blind names.
     """
@@ -95,7 +104,7 @@ class Page:
 
 @dataclass(frozen=True)
 class ListeningTest:
-    """Everything that is played. `training` is a page of mushra whose ratings nobody keeps; sample_rate in Hz."""
+    """All pages. `training` is a page of mushra for practice, not recorded; sample_rate in Hz."""
 
     seed: int
     sample_rate: int
@@ -104,16 +113,19 @@ class ListeningTest:
 
     @cached_property
     def version(self) -> str:
-        """Eight hex digits that change with any sound, page, question or word: ratings of one version are not pooled with another's."""
+        """Eight hex digits that change with any sound, page, question or word.
+
+        Ratings of different versions are not pooled.
+        """
         pages = (self.training, *self.pages)
-        said = [
+        content = [
             [page.name, page.test, page.question, *(stimulus.name for stimulus in page.stimuli)]
             for page in pages
         ]
-        return sha256_json([self.seed, self.sample_rate, SCALES, WORDS, said])[:8]
+        return sha256_json([self.seed, self.sample_rate, SCALES, WORDS, content])[:8]
 
     def sounds(self) -> dict[str, np.ndarray]:
-        """Every sound (S,) by the name of its file, in the order of these names, which says nothing."""
+        """Every sound (S,) by file name, in the order of these names, which reveals nothing."""
         stimuli = [
             stimulus
             for page in (self.training, *self.pages)
@@ -127,9 +139,10 @@ class ListeningTest:
 
 
 class Coded(NamedTuple):
-    """Recordings through a codec: a hash of what it is, its weights included, and the sound (S,) by the name of the recording.
+    """Recordings through a codec, by name, (S,) each; and a hash of the codec and its weights.
 
-    The hash stands for the sounds: they may differ in their last bits from machine to machine, and are then the same test all the same.
+    The hash replaces the sounds in the version of the test, because their last bits may differ
+    between machines.
     """
 
     identity: str
@@ -137,7 +150,13 @@ class Coded(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The recordings of a test: no real clip has two parts. `classes`: real and generated ones, equally many, by class."""
+    """The recordings of a test; no real clip occurs twice.
+
+    Attributes:
+        training: the clip of the practice page.
+        items: the clips of mushra.
+        classes: by class, real and generated recordings, equally many.
+    """
 
     training: Recording
     items: list[Recording]
@@ -153,13 +172,20 @@ def choose_recordings(
     fit_clips: int,
     seed: int,
 ) -> Choice:
-    """Draw the recordings of a test: for mushra one real clip of each of `mushra_items` classes and of one more, to train with; for the
-    other test at most `fit_clips` real ones, of those left, and as many generated ones, of each of at most `fit_classes` classes.
+    """Draw the recordings of a test.
 
-    Real clips that are silent throughout are not drawn. Generated ones are taken as they come, silent or not.
+    Args:
+        real: those that are silent throughout are never drawn.
+        generated: drawn in this order, silent or not.
+        mushra_items: number of clips in mushra, each of another class; one more is for practice.
+        fit_classes: largest number of classes in the other test.
+        fit_clips: largest number of real clips per class, of those that are left; the number of
+            generated ones is the same.
+        seed: of the draw.
 
     Raises:
-        SsenvError: too few classes have an audible real clip, or no class has both a real clip left and a generated one.
+        SsenvError: too few classes have an audible real clip, or no class has both a real clip left
+            and a generated one.
     """
     rng = np.random.default_rng(seed)
     by_class: dict[str, list[Recording]] = {}
@@ -168,36 +194,39 @@ def choose_recordings(
             by_class.setdefault(real[i].label, []).append(real[i])
     if len(by_class) <= mushra_items:
         raise SsenvError(
-            f"mushra_items = {mushra_items}, and one to train with: only {len(by_class)} classes have a clip that sounds"
+            f"mushra_items = {mushra_items}, and one for practice: "
+            f"only {len(by_class)} classes have an audible clip"
         )
     rated = [
         by_class[label].pop() for label in rng.permutation(sorted(by_class))[: mushra_items + 1]
     ]
-    made: dict[str, list[Recording]] = {}
+    generated_by_class: dict[str, list[Recording]] = {}
     for recording in generated:
-        made.setdefault(recording.label, []).append(recording)
-    both = [str(label) for label in rng.permutation(sorted(made)) if by_class.get(label)][
-        :fit_classes
-    ]
-    if not both:
+        generated_by_class.setdefault(recording.label, []).append(recording)
+    labels = [str(label) for label in rng.permutation(sorted(generated_by_class))]
+    classes = {}
+    for label in [label for label in labels if by_class.get(label)][:fit_classes]:
+        sides = (by_class[label], generated_by_class[label])
+        count = min(fit_clips, *map(len, sides))
+        classes[label] = (sides[0][:count], sides[1][:count])
+    if not classes:
         raise SsenvError(
-            f"no class has a generated clip and a real one beside the {mushra_items + 1} of mushra: lower mushra_items"
+            "no class has a generated clip and a real one beside the "
+            f"{mushra_items + 1} of mushra: lower mushra_items"
         )
-    count = {label: min(fit_clips, len(by_class[label]), len(made[label])) for label in both}
-    return Choice(
-        rated[0],
-        rated[1:],
-        {label: (by_class[label][: count[label]], made[label][: count[label]]) for label in both},
-    )
+    return Choice(rated[0], rated[1:], classes)
 
 
 def make_test(
-    choice: Choice, through: Mapping[str, Coded], sample_rate: int, seed: int
+    choice: Choice, coded: Mapping[str, Coded], sample_rate: int, seed: int
 ) -> ListeningTest:
-    """Pages of recordings that are all at `sample_rate` (Hz).
+    """Build the pages of a test.
 
     Args:
-        through: the recordings of mushra by condition, such as "melrvq_24khz 6 kbps".
+        choice: the recordings, all at `sample_rate` (Hz).
+        coded: the clips of mushra by condition, such as "melrvq_24khz 6 kbps".
+        sample_rate: of all sounds.
+        seed: of the blind names and of every listener's order.
 
     Raises:
         SsenvError: a page would have more than 12 stimuli, or the rate is too low for the anchors.
@@ -206,26 +235,18 @@ def make_test(
     def mushra(name: str, item: Recording) -> Page:
         stimuli = [_stimulus(seed, name, REFERENCE, [item])]
         for anchor, cutoff in ANCHORS.items():
-            stimuli.append(
-                replace(
-                    _stimulus(seed, name, anchor, [item]),
-                    wavs=(low_pass(item.wav, sample_rate, cutoff),),
-                )
-            )
-        for condition, coded in through.items():
-            stimuli.append(
-                replace(
-                    _stimulus(seed, name, condition, [item], coded.identity),
-                    wavs=(coded.wavs[item.name],),
-                )
-            )
+            filtered = low_pass(item.wav, sample_rate, cutoff)
+            stimuli.append(replace(_stimulus(seed, name, anchor, [item]), wavs=(filtered,)))
+        for condition, version in coded.items():
+            stimulus = _stimulus(seed, name, condition, [item], version.identity)
+            stimuli.append(replace(stimulus, wavs=(version.wavs[item.name],)))
         return _page(name, "mushra", "", stimuli, _stimulus(seed, name, "open", [item]))
 
     pages = [mushra(f"mushra-{i}", item) for i, item in enumerate(choice.items, 1)]
     for i, (label, sides) in enumerate(choice.classes.items(), 1):
         shortest = min(
             len(recording.wav) for recordings in sides for recording in recordings
-        )  # a length would tell which is which
+        )  # the length must not reveal the side
         cut = (
             [recording._replace(wav=recording.wav[:shortest]) for recording in recordings]
             for recordings in sides
@@ -237,7 +258,7 @@ def make_test(
             for recording in recordings
         ]
         pages.append(_page(f"fit-{i}", "fit", label, clips))
-        if len(sides[0]) > 1:  # one sound alone has no variety
+        if len(sides[0]) > 1:  # a single sound has no variety
             sets = [
                 _stimulus(seed, f"diversity-{i}", side, recordings) for side, recordings in named
             ]
@@ -250,47 +271,51 @@ def _page(
 ) -> Page:
     if len(stimuli) > MOST_STIMULI:
         raise SsenvError(
-            f"page {name} would have {len(stimuli)} sounds to rate, and {MOST_STIMULI} is the most: take fewer codecs or clips"
+            f"page {name} would have {len(stimuli)} sounds to rate, more than {MOST_STIMULI}: "
+            "take fewer codecs or clips"
         )
     named: dict[str, Stimulus] = {}
     for stimulus in stimuli:
-        own, again = stimulus.name, 0
-        while own in named:  # equal sounds, such as two silent ones
-            again += 1
-            own = hashlib.sha256(f"{stimulus.name}/{again}".encode()).hexdigest()[:12]
-        named[own] = replace(stimulus, name=own)
+        blind = stimulus.name
+        copies = 0
+        while blind in named:  # equal sounds, such as two silent ones
+            copies += 1
+            blind = hashlib.sha256(f"{stimulus.name}/{copies}".encode()).hexdigest()[:12]
+        named[blind] = replace(stimulus, name=blind)
     question = QUESTIONS[test].format(label.replace("_", " "))
-    return Page(name, test, question, reference, tuple(named[own] for own in sorted(named)))
+    return Page(name, test, question, reference, tuple(named[blind] for blind in sorted(named)))
 
 
 def _stimulus(
     seed: int, page: str, condition: str, recordings: Sequence[Recording], codec: str = ""
 ) -> Stimulus:
-    """Recordings as they are, under a name that is a hash of their sound, of their place in the test, and of the codec they are to pass:
-    the same sound has another name wherever it is used again."""
+    """Make a stimulus, named by a hash of its sounds, place in the test, and codec.
+
+    The same sound has a different name wherever it is used.
+    """
     digest = hashlib.sha256(f"{seed}/{page}/{condition}/{codec}".encode())
     for recording in recordings:
         digest.update(np.asarray(recording.wav, np.float32).tobytes())
-    names, wavs = (
-        tuple(recording.name for recording in recordings),
-        tuple(recording.wav for recording in recordings),
-    )
+    names = tuple(recording.name for recording in recordings)
+    wavs = tuple(recording.wav for recording in recordings)
     return Stimulus(digest.hexdigest()[:12], condition, names, wavs)
 
 
 def low_pass(wav: np.ndarray, sample_rate: int, cutoff: float) -> np.ndarray:
-    """(S,) float at sample_rate (Hz) -> (S,) float32 without what lies above `cutoff` (Hz): undelayed, at the same level below it.
+    """Remove frequencies above `cutoff` (Hz): (S,) float at sample_rate (Hz) -> (S,) float32.
 
-    A linear-phase Kaiser window filter (scipy). BS.1534-3 asks of the 3.5 kHz anchor a pass band that is flat within 0.1 dB, 25 dB less at
-    4 kHz, and 50 dB less at 4.5 kHz; this one is flat up to the cutoff, and from a seventh above it on, here 4 kHz, 60 dB down.
+    A linear-phase Kaiser window filter (scipy), without delay. BS.1534-3 requires of the 3.5 kHz
+    anchor a pass band that is flat within 0.1 dB, -25 dB at 4 kHz, and -50 dB at 4.5 kHz. This
+    filter is flat up to the cutoff, and at -60 dB from a seventh above it (here 4 kHz).
 
     Raises:
-        SsenvError: nothing would be left out at this rate.
+        SsenvError: the rate is so low that the filter would remove nothing.
     """
     width = cutoff / 7
     if cutoff + width >= sample_rate / 2:
         raise SsenvError(
-            f"an anchor at {cutoff:g} Hz needs sound at more than {2 * (cutoff + width):g} Hz, not {sample_rate} Hz"
+            f"an anchor at {cutoff:g} Hz needs sound at more than {2 * (cutoff + width):g} Hz, "
+            f"not {sample_rate} Hz"
         )
     taps, beta = kaiserord(60.0, width / (sample_rate / 2))
     kernel = firwin(taps | 1, cutoff + width / 2, window=("kaiser", beta), fs=sample_rate)
@@ -298,15 +323,17 @@ def low_pass(wav: np.ndarray, sample_rate: int, cutoff: float) -> np.ndarray:
 
 
 def listener_pages(test: ListeningTest, listener: str) -> list[Page]:
-    """A listener's pages: those of mushra, then of fit, then of diversity, each of the three in an order of the listener's own."""
+    """The pages of mushra, then fit, then diversity, each in the listener's own order."""
     pages = {page.name: page for page in test.pages}
     ordered = [pages[name] for name in listener_order(test.seed, listener, pages)]
     return sorted(ordered, key=lambda page: list(SCALES).index(page.test))
 
 
 def listener_order(seed: int, listener: str, names: Iterable[str]) -> list[str]:
-    """Names in the order in which one listener meets them: sorted by a hash of "seed/listener/name", 32-bit FNV-1a, then MurmurHash3's
-    finalizer. page/listening.js computes the same; browsers have no SHA-256 for a page that is not served over https.
+    """Sort names into one listener's order, by a hash of "seed/listener/name".
+
+    The hash is 32-bit FNV-1a, then MurmurHash3's finalizer. page/listening.js computes the same;
+    browsers have no SHA-256 for a page that is not served over https.
     """
     return sorted(names, key=lambda name: (_hash32(f"{seed}/{listener}/{name}"), name))
 

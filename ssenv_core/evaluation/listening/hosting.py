@@ -1,7 +1,8 @@
-"""The test as a folder that any web server can host, and the key to it, which lies outside of that folder.
+"""Write a listening test as a folder for any web server, and its key outside of that folder.
 
-The folder: index.html, listening.js, listening.css, config.json, audio/. Nothing in it says which sound is which: files have blind names,
-are written in the order of these, and those of a page are equally large. The page hands the ratings over as a download.
+The folder holds index.html, listening.js, listening.css, config.json and audio/. Nothing in it says
+which sound is which: files have blind names, are written in the order of these names, and have the
+same size within a page. The page offers the ratings as a download.
 """
 
 import csv
@@ -22,7 +23,7 @@ KEY_COLUMNS = ("version", "test", "page", "stimulus", "condition", "clips")
 
 
 def write_page(folder: str | Path, test: ListeningTest) -> Path:
-    """Write the folder anew, and return it: what an earlier version of the test left in it is removed, once all else is written.
+    """Write the folder and return it; replace an earlier version once the new one is complete.
 
     Raises:
         SsenvError: the file system refuses the write (disk full, no permission).
@@ -51,7 +52,7 @@ def write_page(folder: str | Path, test: ListeningTest) -> Path:
 
 
 def configuration(test: ListeningTest) -> dict:
-    """What config.json holds: all that the page needs, and no condition."""
+    """The content of config.json: all that the page needs, without the conditions."""
 
     def described(page: Page) -> dict:
         stimuli = [
@@ -81,7 +82,10 @@ def configuration(test: ListeningTest) -> dict:
 
 
 def write_key(folder: str | Path, test: ListeningTest) -> Path:
-    """Write key-VERSION.csv, which says what each stimulus is, and return it. Keys of other versions stay: their ratings need them."""
+    """Write key-VERSION.csv, which says what each stimulus is, and return its path.
+
+    Keys of other versions are kept, because their ratings need them.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(KEY_COLUMNS)

@@ -1,7 +1,8 @@
-"""Ratings in a CSV file: one row for each score, appended page by page, by any number of listeners at once.
+"""Ratings in a CSV file: one row per score, appended page by page, by several listeners at once.
 
-A row names its stimulus and not its condition: neither the hosted page nor whoever opens the file while people listen shall know it.
-`collect_ratings` looks it up in the key of the test, see `hosting.write_key`.
+A row holds the blind name of its stimulus, not the condition, so that neither the hosted page nor a
+reader of the file can know it. `collect_ratings` looks the condition up in the key of the test, see
+`hosting.write_key`.
 """
 
 import csv
@@ -31,7 +32,7 @@ from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import atomic_path
 from ssenv_core.evaluation.listening.design import SCALES
 
-LISTENER = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,31}"  # also what the pages let a listener be called
+LISTENER = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,31}"  # also checked by the pages
 COLUMNS = (
     "listener",
     "test",
@@ -44,7 +45,7 @@ COLUMNS = (
     "seconds",
     "time",
 )
-ONCE = ["listener", "version", "page", "stimulus", "scale"]  # what is rated once
+ONCE = ["listener", "version", "page", "stimulus", "scale"]  # rated once in this combination
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -52,16 +53,16 @@ class Rating:
     """One score.
 
     Attributes:
-        listener: as they called themselves.
+        listener: the name that they entered.
         test: a key of SCALES.
-        version: of the test.
+        version: the version of the test.
         page: "mushra-1".
-        trial: which of this listener's pages it was, from 1.
+        trial: position of the page in this listener's order, from 1.
         stimulus: the blind name.
         scale: one of the test's.
         score: 0 to 100.
         seconds: spent on the page.
-        time: when the page was done, ISO 8601 with its offset from UTC.
+        time: when the page was finished, ISO 8601 with the offset from UTC.
     """
 
     listener: Annotated[str, Field(pattern=rf"^{LISTENER}$")]
@@ -89,7 +90,7 @@ RATING = TypeAdapter(Rating)
 
 
 def start_ratings(path: str | Path) -> Path:
-    """Make a file with a header and no rating, unless there is one already."""
+    """Write a file with a header and no rating, unless it exists."""
     with _lock(Path(path)):
         if not Path(path).exists():
             _write(Path(path), [])
@@ -99,10 +100,12 @@ def start_ratings(path: str | Path) -> Path:
 def append_ratings(path: str | Path, rows: Iterable[dict]) -> None:
     """Add rows (values by the names in COLUMNS), all of them or none.
 
-    One process at a time, by a lock on the folder. The file is replaced whole and synced: a crash leaves the old one or the new one.
+    A lock on the folder admits one process at a time. The file is replaced as a whole and synced:
+    a crash leaves the old or the new one.
 
     Raises:
-        SsenvError: a row is no `Rating`, rates what its listener has rated already, or the file is not one of ratings or cannot be written.
+        SsenvError: a row is no `Rating` or rates again what its listener has rated, or the file
+            holds no ratings or cannot be written.
     """
     path = Path(path)
     added = [_checked(row, "rating") for row in rows]
@@ -113,11 +116,11 @@ def append_ratings(path: str | Path, rows: Iterable[dict]) -> None:
 
 
 def read_ratings(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """The rows of several files, in the columns COLUMNS; a file that is there twice counts once.
+    """Read several files into one table with columns COLUMNS; copies of a row count once.
 
     Raises:
-        SsenvError: a file cannot be read or has other columns, a row is no `Rating` (file, line and value are named), or two rows rate the
-            same thing differently.
+        SsenvError: a file cannot be read or has other columns, a row is no `Rating` (the message
+            has file, line and value), or two rows rate the same stimulus differently.
     """
     table = _table([rating for path in paths for rating in _read(Path(path))]).drop_duplicates(
         ignore_index=True
@@ -127,22 +130,28 @@ def read_ratings(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def collect_ratings(paths: Sequence[str | Path], key: str | Path) -> tuple[pd.DataFrame, int]:
-    """The ratings of the version of a test that `key` is of, each with its `condition`; and how many are of other versions, and left out.
+    """Read the ratings of the test version that `key` belongs to.
+
+    Returns:
+        The ratings, each with its `condition`; and the number of ratings of other versions, which
+        are left out.
 
     Raises:
-        SsenvError: as `read_ratings`, or a rating is of this version but of none of its stimuli.
+        SsenvError: as `read_ratings`, or a rating is of this version but of an unknown stimulus.
     """
-    table, known = read_ratings(paths), pd.read_csv(key, dtype=str)
-    mine = table[table["version"].isin(known["version"])]
+    table = read_ratings(paths)
+    stimuli = pd.read_csv(key, dtype=str)
+    current = table[table["version"].isin(stimuli["version"])]
     columns = ["version", "test", "page", "stimulus"]
-    joined = mine.merge(known[[*columns, "condition"]], on=columns, how="left")
-    foreign = joined[joined["condition"].isna()]
-    if len(foreign):
-        row = foreign.iloc[0]
+    joined = current.merge(stimuli[[*columns, "condition"]], on=columns, how="left")
+    unknown = joined[joined["condition"].isna()]
+    if len(unknown):
+        row = unknown.iloc[0]
         raise SsenvError(
-            f"listener {row['listener']} has rated {row['stimulus']} on page {row['page']}, which {Path(key).name} does not know"
+            f"listener {row['listener']} has rated {row['stimulus']} on page {row['page']}, "
+            f"which is not in {Path(key).name}"
         )
-    return joined, len(table) - len(mine)
+    return joined, len(table) - len(current)
 
 
 def _read(path: Path) -> list[Rating]:
@@ -154,22 +163,23 @@ def _read(path: Path) -> list[Rating]:
         raise SsenvError(f"cannot read the ratings {path}: {error}") from None
     if header != COLUMNS:
         raise SsenvError(
-            f"{path} holds no ratings: its columns are {','.join(header) or 'missing'}, not {','.join(COLUMNS)}"
+            f"{path} holds no ratings: its columns are {','.join(header) or 'missing'}, "
+            f"not {','.join(COLUMNS)}"
         )
     return [_checked(row, f"{path}, row {line}") for line, row in enumerate(rows, 2)]
 
 
 def _checked(row: dict, where: str) -> Rating:
     if None in row or None in row.values():
-        raise SsenvError(f"{where}: has not the {len(COLUMNS)} values {','.join(COLUMNS)}")
+        raise SsenvError(f"{where}: needs the {len(COLUMNS)} values {','.join(COLUMNS)}")
     try:
         return RATING.validate_python(row)
     except ValidationError as error:
         first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        raise SsenvError(
-            f"{where}: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {message[0].lower()}{message[1:]}"
-        ) from None
+        message = message[0].lower() + message[1:]
+        raise SsenvError(f"{where}: {name} = {first['input']!r}: {message}") from None
 
 
 def _table(ratings: Sequence[Rating]) -> pd.DataFrame:
@@ -182,7 +192,8 @@ def _refuse_twice(table: pd.DataFrame, where: str) -> None:
     if len(twice):
         row = twice.iloc[0]
         raise SsenvError(
-            f"{where}: listener {row['listener']} has rated {row['stimulus']} on page {row['page']} twice: keep one of them"
+            f"{where}: listener {row['listener']} has rated {row['stimulus']} "
+            f"on page {row['page']} twice: keep one of them"
         )
 
 
@@ -202,7 +213,7 @@ def _write(path: Path, ratings: Sequence[Rating]) -> None:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Keep other processes of this machine from changing files in a folder that they lock, too."""
+    """Lock a file's folder against other processes of this machine that lock it, too."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
