@@ -76,7 +76,7 @@ def evaluate(
 
 
 def _print_evaluation(evaluation: "Evaluation", output: Path) -> None:
-    from ssenv_core.evaluation.folders_page import SHOWN
+    from ssenv_core.evaluation.folders_page import SHOWN, describe_frechet
 
     report = evaluation.report
     click.echo(evaluation.comparison[SHOWN].to_string(float_format=lambda value: f"{value:.4g}"))
@@ -84,10 +84,7 @@ def _print_evaluation(evaluation: "Evaluation", output: Path) -> None:
         if value["n"]:
             click.echo(f"{name}: {value['mean']:.4f} +- {value['std']:.4f} (n {value['n']})")
     for name, value in report["frechet"].items():
-        line = f"Fréchet distance by {name}: {value['distance']:.4g}"
-        if value["extrapolated"] is not None:
-            line += f", extrapolated {value['extrapolated']:.4g}"
-        click.echo(f"{line} (clips {value['clips']})")
+        click.echo(f"Fréchet distance by {name}: {describe_frechet(value)}")
     click.echo("\n".join([report["pairing"], *report["notes"]]))
     before = report["measured_before"]
     if before["read_from_cache"]:

@@ -153,12 +153,14 @@ def frechet_by_embedding(
     rate: int,
     device: str | torch.device = "cpu",
     seed: int = 42,
+    recordings: Sequence[str] | None = None,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """`metrics.frechet.frechet_beside_floor` of columns of sound by each named embedding.
 
     Args:
         names: of EMBEDDINGS.
         columns: "real", "codec" and "generated": waveforms (S,) float32 at `rate` (Hz).
+        recordings: what each real clip was cut from.
 
     Returns:
         Tables by embedding; and by embedding the reason why one is missing.
@@ -175,5 +177,5 @@ def frechet_by_embedding(
             side: embedding.of([(wav, rate) for wav in wavs], len(wavs))
             for side, wavs in columns.items()
         }
-        tables[name] = frechet_beside_floor(**sides, seed=seed)
+        tables[name] = frechet_beside_floor(**sides, recordings=recordings, seed=seed)
     return tables, missing

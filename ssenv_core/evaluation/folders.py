@@ -16,7 +16,7 @@ from ssenv_core.base.audio import list_audio, read_audio
 from ssenv_core.base.files import atomic_path, write_json
 from ssenv_core.base.progress import on_all_cores
 from ssenv_core.evaluation.measuring import Cache, Convention, measure_files
-from ssenv_core.metrics.frechet import frechet_pair
+from ssenv_core.metrics.frechet import frechet_beside_floor
 from ssenv_core.metrics.similarity import paired_similarity, whole_clip_similarity
 from ssenv_core.metrics.stats import compare
 
@@ -95,8 +95,8 @@ def evaluate_folders(
         },
         "comparison": {name: _json_values(row) for name, row in comparison.iterrows()},
         "frechet": {
-            name: {**_json_values(pd.Series(found)), "clips": found["clips"]}
-            for name, found in frechet.items()
+            name: {row: _json_values(values) for row, values in table.iterrows()}
+            for name, table in frechet.items()
         },
         "similarity": {name: _mean_and_std(pairs[name]) for name in pairs.columns[2:]},
         "pairing": _pairing(clips, convention),
@@ -197,15 +197,18 @@ def _frechet(
     clips: Mapping[str, pd.DataFrame],
     sample_rate: int | None,
     embedding: "Embedding",
-) -> dict[str, float]:
-    """`metrics.frechet.frechet_pair` of the folders, their clips first brought to a rate (Hz; None: left at their own)."""
+) -> pd.DataFrame:
+    """`metrics.frechet.frechet_beside_floor` of the folders, with every file as a recording.
+
+    Clips are first resampled to `sample_rate` (Hz; None: left at their own).
+    """
     sides = {
         side: embedding.of(
             (read_audio(folders[side] / name, sample_rate) for name in table["clip"]), len(table)
         )
         for side, table in clips.items()
     }
-    return frechet_pair(**sides)
+    return frechet_beside_floor(**sides)
 
 
 def _pairing(clips: Mapping[str, pd.DataFrame], convention: Convention) -> str:

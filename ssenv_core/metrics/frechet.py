@@ -1,45 +1,44 @@
-"""The Fréchet distance between two sets of embeddings, taken as Gaussians (Dowson & Landau 1982, eq. 4; for audio Kilgour et al. 2019), and
-its extrapolation to endlessly many clips (Chong & Forsyth 2020, section 4; for audio Gui et al. 2024). Of any embedding: codec latents,
-a classifier's last layer. It knows arrays only.
+"""The Fréchet distance between two sets of embeddings, and its noise floor.
+
+Both sets are taken as Gaussians (Dowson & Landau 1982, eq. 4; for audio Kilgour et al. 2019). The
+distance is extrapolated to infinitely many clips (Chong & Forsyth 2020, section 4; for audio Gui et
+al. 2024). The module knows arrays only: embeddings may be codec latents, a classifier's last layer.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ssenv_core.base.errors import SsenvError
+from ssenv_core.metrics.intervals import recording_groups
 
 SIZES = 8  # subset sizes that an extrapolation is fitted to
 REPEATS = 8  # subsets of each size
 LEAST_CLIPS = 5
 SMALLEST_SHARE = 0.3  # of the clips, in the smallest subset
+SPLITS = 10  # random divisions of the real recordings
+SPLIT_REPEATS = 2  # subsets of each size in the extrapolation of one split
+FLOOR = "halves of the real clips"
+SUFFIXES = {"mean": "", "min": "_low", "max": "_high"}
 
 
-def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
-    """|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)), m, S mean and covariance (n - 1) of real (N, D), m', S' of generated (M, D).
+class _Summary(NamedTuple):
+    """All that a distance needs of embeddings: their count, mean (D,), and scatter root^T root."""
 
-    In squared units of the embedding. With S = R^T R and S' = R'^T R' the trace of the root is the sum of the singular values of R R'^T; R
-    is that of a QR decomposition: no root of a matrix is taken, and the result is real and not negative however few embeddings there are.
-
-    Raises:
-        SsenvError: fewer than 2 embeddings on a side, one that is not finite, or two kinds of embedding.
-    """
-    real, generated = _checked(real, "real"), _checked(generated, "generated")
-    if real.shape[1] != generated.shape[1]:
-        raise SsenvError(
-            f"real embeddings have {real.shape[1]} numbers each, generated ones {generated.shape[1]}"
-        )
-    return _distance(_summary(real), _summary(generated))
+    count: int
+    mean: np.ndarray
+    root: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Extrapolation:
-    """`frechet_distance` of ever more clips.
+    """`frechet_distance` as a line over 1 / n, n the number of clips.
 
     Attributes:
-        distance: where the line meets 1 / n = 0; it may be less than 0 by chance where the sets hardly differ.
+        distance: where the line meets 1 / n = 0; by chance below 0 where the sets hardly differ.
         slope: of the distance over 1 / n: how much few clips add.
         r_squared: of the fit; NaN where all distances are equal.
         points: one row per subset: `clips` on either side, `distance`.
@@ -54,11 +53,12 @@ class Extrapolation:
 def frechet_infinity(
     real: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42
 ) -> Extrapolation:
-    """The distance without what small sets add to it, which falls as 1 / n: a line over the distances between subsets of n clips each.
+    """Extrapolate the distance to infinitely many clips.
 
-    Subsets are of whole clips, as the frames of a clip are alike, drawn without putting back, of both sides alike: the real side's share of
-    the bias goes as well. The sides must not be versions of the same clips, which share what the line takes for chance: take every second
-    clip of the one and the others of the other.
+    Small sets add to the distance, in proportion to 1 / n. A line is fitted to the distances
+    between random subsets of n clips of either side, drawn without replacement; whole clips,
+    because the frames of a clip are correlated. The sides must not be versions of the same clips,
+    which have the same sampling error.
 
     Args:
         real: one array (T, D) of embeddings per clip, T at least 1.
@@ -70,126 +70,201 @@ def frechet_infinity(
     fewer = min(len(real), len(generated))
     if fewer < LEAST_CLIPS:
         raise SsenvError(
-            f"an extrapolation needs at least {LEAST_CLIPS} clips on either side, got {len(real)} and {len(generated)}"
+            f"an extrapolation needs at least {LEAST_CLIPS} clips on either side, "
+            f"got {len(real)} and {len(generated)}"
         )
-    frechet_distance(
-        np.concatenate(real), np.concatenate(generated)
-    )  # raises what is wrong with them
-    real, generated = ([_summary(clip) for clip in clips] for clips in (real, generated))
-    rng = np.random.default_rng(seed)
-    sizes = np.unique(
-        np.round(1 / np.linspace(1 / fewer, 1 / (SMALLEST_SHARE * fewer), SIZES)).astype(int)
-    )
-    rows = []
-    for size in np.repeat(sizes, REPEATS):
-        chosen = (
-            [clips[i] for i in rng.choice(len(clips), size, replace=False)]
-            for clips in (real, generated)
-        )
-        rows.append(
-            {
-                "clips": int(size),
-                "distance": _distance(*(_triangle(np.concatenate(side)) for side in chosen)),
-            }
-        )
-    points = pd.DataFrame(rows)
-    x, y = 1 / points["clips"], points["distance"]
-    slope, distance = np.polyfit(x, y, 1)
-    spread = float(np.square(y - y.mean()).sum())
-    r_squared = (
-        1 - float(np.square(y - slope * x - distance).sum()) / spread
-        if spread > 0
-        else float("nan")
-    )
-    return Extrapolation(float(distance), float(slope), r_squared, points)
+    frechet_distance(np.concatenate(real), np.concatenate(generated))  # raises if they are invalid
+    summaries = ([_summary(clip) for clip in clips] for clips in (real, generated))
+    return _extrapolate(*summaries, REPEATS, np.random.default_rng(seed))
 
 
 def frechet_beside_floor(
     real: Sequence[np.ndarray],
-    codec: Sequence[np.ndarray],
     generated: Sequence[np.ndarray],
+    codec: Sequence[np.ndarray] | None = None,
     *,
+    recordings: Sequence[str] | None = None,
     seed: int = 42,
 ) -> pd.DataFrame:
-    """How far real clips are from others of them, from those through the codec, and from generated ones.
+    """Distances of generated clips, and of the codec's, from real ones, beside the noise floor.
 
-    Every second real clip is compared with the others as they are, which shows what no difference at all gives, and with the others through
-    the codec; all of them with the generated ones.
+    SPLITS times, the recordings are divided at random into two halves. Real clips of the first half
+    are compared with as many real clips of the second (the noise floor), with the latter through
+    the codec, and with as many generated clips. All sets have the same number of clips, as the
+    distance grows when sets shrink; no recording is on both sides, as clips of one recording are
+    more similar than chance.
 
     Args:
         real: one array (T, D) of embeddings per clip.
-        codec: likewise of the same clips through the codec, in their order.
         generated: likewise of generated clips.
+        codec: likewise of the real clips through the codec, in their order.
+        recordings: what each real clip was cut from, "" where no other was; None: all "".
+
+    Clips without embeddings (T = 0, on either side of the codec) are left out.
 
     Returns:
-        Rows "halves of the real clips", "codec", "generated"; `clips` on the smaller side, `distance` and `extrapolated`, NaN of fewer than
-        5 clips. Raises as `frechet_distance`.
+        Rows FLOOR, "codec" (if given) and "generated". Columns: `clips` in each set; `distance`,
+        `distance_low`, `distance_high`: mean, minimum and maximum over the splits; the same of
+        `extrapolated` (`frechet_infinity`). NaN for sets without clips, and for extrapolations from
+        fewer than 5 clips.
+
+    Raises:
+        SsenvError: as `frechet_distance`.
     """
-    sides = {
-        "halves of the real clips": (real[::2], real[1::2]),
-        "codec": (real[::2], codec[1::2]),
-        "generated": (real, generated),
-    }
-    return pd.DataFrame.from_dict(
-        {name: frechet_pair(*pair, seed=seed) for name, pair in sides.items()}, orient="index"
+    versions = [real, real if codec is None else codec]
+    kept = [i for i, clips in enumerate(zip(*versions, strict=True)) if all(map(len, clips))]
+    groups = recording_groups([recordings[i] if recordings else "" for i in kept])
+    rng = np.random.default_rng(seed)
+    splits = [_halves(groups, rng) for _ in range(SPLITS)]
+    sources = {FLOOR: [real[i] for i in kept]}
+    if codec is not None:
+        sources["codec"] = [codec[i] for i in kept]
+    sources["generated"] = [clip for clip in generated if len(clip)]
+    size = min(len(sources["generated"]), *(len(half) for split in splits for half in split))
+    rows = []
+    if size:
+        for source, clips in sources.items():
+            _checked(np.concatenate(clips), source)
+            if size == 1 and min(map(len, clips)) == 1:
+                raise SsenvError(
+                    f"a Fréchet distance needs at least 2 {source} embeddings in each set, "
+                    "and a set of 1 clip may have 1: give more clips"
+                )
+        summaries = {name: [_summary(clip) for clip in clips] for name, clips in sources.items()}
+        for halves in splits:
+            first, second = (rng.permutation(half)[:size] for half in halves)
+            chosen = dict.fromkeys(sources, second)
+            chosen["generated"] = rng.permutation(len(sources["generated"]))[:size]
+            reference = [summaries[FLOOR][i] for i in first]
+            for name, indices in chosen.items():
+                other = [summaries[name][i] for i in indices]
+                rows.append({"name": name} | _distances(reference, other, rng))
+    table = pd.DataFrame(rows, columns=["name", "distance", "extrapolated"]).astype(
+        {"distance": float, "extrapolated": float}
     )
+    spread = table.groupby("name").agg(["mean", "min", "max"]).reindex(list(sources))
+    spread.columns = [
+        column + SUFFIXES[statistic] for column, statistic in spread.columns.to_flat_index()
+    ]
+    spread.insert(0, "clips", size)
+    return spread.rename_axis(None)
 
 
-def frechet_pair(
-    real: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42
+def verdict(table: pd.DataFrame, name: str) -> Literal["beyond", "within", "below", "unknown"]:
+    """Where a mean distance of `frechet_beside_floor` lies relative to the range of the floor."""
+    distance = table.loc[name, "distance"]
+    low, high = table.loc[FLOOR, ["distance_low", "distance_high"]]
+    if not np.isfinite([distance, low, high]).all():
+        return "unknown"
+    if distance > high:
+        return "beyond"
+    return "below" if distance < low else "within"
+
+
+def _halves(groups: np.ndarray, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    """Indices of groups (N,) int in two random halves about equal in size; no group is in both."""
+    halves = ([], [])
+    for group in rng.permutation(groups.max(initial=-1) + 1):
+        min(halves, key=len).extend(np.flatnonzero(groups == group).tolist())
+    return halves
+
+
+def _distances(
+    real: Sequence[_Summary], other: Sequence[_Summary], rng: np.random.Generator
 ) -> dict[str, float]:
-    """`clips` on the smaller side, `distance`, NaN where that has none, and `extrapolated`, NaN of fewer than 5 clips, of two sets as
-    `frechet_infinity` takes them. Raises as `frechet_distance`."""
-    clips = min(len(real), len(generated))
-    if not clips:
-        return {"clips": 0, "distance": float("nan"), "extrapolated": float("nan")}
-    distance = frechet_distance(np.concatenate(real), np.concatenate(generated))
-    extrapolated = (
-        frechet_infinity(real, generated, seed=seed).distance
-        if clips >= LEAST_CLIPS
-        else float("nan")
-    )
-    return {"clips": clips, "distance": distance, "extrapolated": extrapolated}
+    """`distance` and `extrapolated` of two sets of summaries."""
+    extrapolated = float("nan")
+    if len(real) >= LEAST_CLIPS:
+        extrapolated = _extrapolate(real, other, SPLIT_REPEATS, rng).distance
+    return {"distance": _distance(_merged(real), _merged(other)), "extrapolated": extrapolated}
+
+
+def _extrapolate(
+    real: Sequence[_Summary], generated: Sequence[_Summary], repeats: int, rng: np.random.Generator
+) -> Extrapolation:
+    """`frechet_infinity` of the summaries of clips, from `repeats` subsets of each size."""
+    fewer = min(len(real), len(generated))
+    inverse_sizes = np.linspace(1 / fewer, 1 / (SMALLEST_SHARE * fewer), SIZES)
+    rows = []
+    for size in np.repeat(np.unique(np.round(1 / inverse_sizes).astype(int)), repeats):
+        subsets = (
+            [clips[i] for i in rng.choice(len(clips), size, replace=False)]
+            for clips in (real, generated)
+        )
+        distance = _distance(*map(_merged, subsets))
+        rows.append({"clips": int(size), "distance": distance})
+    points = pd.DataFrame(rows)
+    x = 1 / points["clips"]
+    y = points["distance"]
+    slope, distance = np.polyfit(x, y, 1)
+    spread = float(np.square(y - y.mean()).sum())
+    rest = float(np.square(y - slope * x - distance).sum())
+    r_squared = 1 - rest / spread if spread > 0 else float("nan")
+    return Extrapolation(float(distance), float(slope), r_squared, points)
 
 
 def _checked(embeddings: np.ndarray, name: str) -> np.ndarray:
     embeddings = np.asarray(embeddings, np.float64)
     if embeddings.ndim != 2 or len(embeddings) < 2:
         raise SsenvError(
-            f"a Fréchet distance needs at least 2 {name} embeddings (N, D), got shape {embeddings.shape}"
+            f"a Fréchet distance needs at least 2 {name} embeddings (N, D), "
+            f"got shape {embeddings.shape}"
         )
-    if not np.isfinite(embeddings).all():
-        raise SsenvError(
-            f"{np.count_nonzero(~np.isfinite(embeddings).all(axis=1))} of {len(embeddings)} {name} embeddings are not finite"
-        )
+    invalid = np.count_nonzero(~np.isfinite(embeddings).all(axis=1))
+    if invalid:
+        raise SsenvError(f"{invalid} of {len(embeddings)} {name} embeddings are not finite")
     return embeddings
 
 
-def _summary(embeddings: np.ndarray) -> np.ndarray:
-    """The triangle of [1 X], X (n, D): count, mean and covariance in at most D + 1 rows. That of several is the triangle of all theirs."""
-    return _triangle(np.pad(embeddings, ((0, 0), (1, 0)), constant_values=1.0))
+def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
+    """|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) of real (N, D) and generated (M, D) embeddings.
+
+    m, S are the mean and covariance (n - 1) of `real`, m', S' those of `generated`; the result is
+    in squared units of the embedding. With S = R^T R and S' = R'^T R' the trace of the root is the
+    sum of the singular values of R R'^T, so no root of a product of matrices is taken, and the
+    result is real and not negative even for few embeddings.
+
+    Raises:
+        SsenvError: fewer than 2 embeddings on a side, one that is not finite, or two dimensions D.
+    """
+    real, generated = _checked(real, "real"), _checked(generated, "generated")
+    if real.shape[1] != generated.shape[1]:
+        raise SsenvError(
+            f"real embeddings have {real.shape[1]} numbers each, "
+            f"generated ones {generated.shape[1]}"
+        )
+    return _distance(_summary(real), _summary(generated))
 
 
-def _triangle(rows: np.ndarray) -> np.ndarray:
-    return np.linalg.qr(rows, mode="r")
+def _summary(embeddings: np.ndarray) -> _Summary:
+    """The summary of embeddings (T, D), in float64."""
+    embeddings = np.asarray(embeddings, np.float64)
+    mean = embeddings.mean(axis=0)
+    return _Summary(len(embeddings), mean, _root(embeddings - mean))
 
 
-def _distance(real: np.ndarray, generated: np.ndarray) -> float:
+def _merged(summaries: Sequence[_Summary]) -> _Summary:
+    """The summary of the embeddings of several summaries."""
+    counts = np.array([summary.count for summary in summaries])
+    means = np.stack([summary.mean for summary in summaries])
+    mean = counts @ means / counts.sum()
+    between = np.sqrt(counts)[:, None] * (means - mean)
+    roots = [summary.root for summary in summaries]
+    return _Summary(int(counts.sum()), mean, _root(np.concatenate([between, *roots])))
+
+
+def _root(rows: np.ndarray) -> np.ndarray:
+    """At most D rows R with R^T R = rows^T rows, rows (n, D)."""
+    if len(rows) <= rows.shape[1]:
+        return rows
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    return np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+
+
+def _distance(real: _Summary, generated: _Summary) -> float:
     """`frechet_distance` of two summaries."""
-    (mean, root), (mean_, root_) = _moments(real), _moments(generated)
-    overlap = np.linalg.svd(root @ root_.T, compute_uv=False).sum()
-    return max(
-        0.0,
-        float(
-            np.square(mean - mean_).sum()
-            + np.square(root).sum()
-            + np.square(root_).sum()
-            - 2 * overlap
-        ),
-    )
-
-
-def _moments(summary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean (D,), and R with R^T R the covariance (D, D)."""
-    count = summary[0, 0] ** 2
-    return summary[0, 1:] / summary[0, 0], summary[1:, 1:] / np.sqrt(count - 1)
+    roots = [side.root / np.sqrt(side.count - 1) for side in (real, generated)]
+    overlap = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+    spreads = sum(np.square(root).sum() for root in roots)
+    means = np.square(real.mean - generated.mean).sum()
+    return max(0.0, float(means + spreads - 2 * overlap))

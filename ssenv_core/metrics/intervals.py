@@ -1,4 +1,4 @@
-"""Shares and means over clips of which several may be cut from one recording, and so go together: what 95 % of them is worth."""
+"""95 % confidence intervals of proportions and means when clips of one recording are correlated."""
 
 from collections.abc import Sequence
 
@@ -8,42 +8,53 @@ from scipy.stats import bootstrap, norm
 LEVEL = 0.95
 
 
-def share_interval(right: np.ndarray, recordings: Sequence[str]) -> tuple[float, float]:
-    """The 95 % interval of the share of N clips that are right (N,) bool, as if they had been N over the design effect independent ones.
+def share_interval(correct: np.ndarray, recordings: Sequence[str]) -> tuple[float, float]:
+    """The 95 % interval of a proportion, from N clips that are `correct` (N,) bool or not.
 
-    recordings: what each clip was cut from, "" where no other was. The design effect is the variance of the share where recordings are
-    drawn by that where clips are (Kish 1965), at least 1; where all clips are right, or none, it is N over the number of recordings. The
-    interval is Wilson's (1927) of that many clips, as Korn and Graubard (1998) do with Clopper and Pearson's.
+    Args:
+        recordings: what each clip was cut from, "" where no other was.
+
+    The clips count as N over the design effect independent ones. The design effect is the variance
+    of the proportion when recordings are drawn, relative to when clips are drawn (Kish 1965), at
+    least 1; where all clips are correct, or none, it is N over the number of recordings. The
+    interval is Wilson's (1927) for that number of clips, as Korn and Graubard (1998) do with
+    Clopper and Pearson's.
     """
-    right, group = right.astype(np.float64), _groups(recordings)
-    clips, count, share = len(right), group.max() + 1, right.mean()
-    if right.min() == right.max():
+    values = correct.astype(np.float64)
+    group = recording_groups(recordings)
+    clips = len(values)
+    count = group.max() + 1
+    share = values.mean()
+    if values.min() == values.max():
         effect = clips / count
     elif count == 1:
         effect = clips
     else:
-        drawn = np.square(np.bincount(group, right - share)).sum() * count / (count - 1) / clips**2
-        effect = max(1.0, drawn * (clips - 1) / (share * (1 - share)))
-    independent, z = clips / effect, norm.ppf((1 + LEVEL) / 2)
+        between = np.square(np.bincount(group, values - share)).sum()
+        variance = between * count / (count - 1) / clips**2
+        effect = max(1.0, variance * (clips - 1) / (share * (1 - share)))
+    independent = clips / effect
+    z = norm.ppf((1 + LEVEL) / 2)
     middle = share + z**2 / (2 * independent)
     half = z * np.sqrt(share * (1 - share) / independent + z**2 / (4 * independent**2))
     return tuple(float((middle + side * half) / (1 + z**2 / independent)) for side in (-1, 1))
 
 
 def mean_interval(values: np.ndarray, recordings: Sequence[str], seed: int) -> tuple[float, float]:
-    """The 95 % interval of the mean of values (N,): percentiles of a bootstrap over recordings, each with all its clips.
+    """The 95 % interval of the mean of values (N,), from a percentile bootstrap over recordings.
 
-    NaN where all clips are of one recording.
+    A recording is drawn with all its clips. NaN where all clips are of one recording.
     """
-    group = _groups(recordings)
-    sums, sizes = np.bincount(group, values), np.bincount(group)
+    group = recording_groups(recordings)
+    sums = np.bincount(group, values)
+    sizes = np.bincount(group)
     if len(sizes) == 1:
         return float("nan"), float("nan")
 
     def mean(sums: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray:
         return sums.sum(axis) / sizes.sum(axis)
 
-    found = bootstrap(
+    result = bootstrap(
         (sums, sizes),
         mean,
         paired=True,
@@ -52,13 +63,15 @@ def mean_interval(values: np.ndarray, recordings: Sequence[str], seed: int) -> t
         method="percentile",
         rng=seed,
     )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def _groups(recordings: Sequence[str]) -> np.ndarray:
-    """(N,) int64, the same for clips of the same recording; a clip without one is its own."""
-    names = [
-        (recording, -1) if recording else ("", place) for place, recording in enumerate(recordings)
-    ]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return np.array([numbers[name] for name in names])
+def recording_groups(recordings: Sequence[str]) -> np.ndarray:
+    """(N,) int64 from 0, equal for clips of the same recording; a clip without one ("") is its own.
+
+    Args:
+        recordings: what each of N clips was cut from, "" where no other was.
+    """
+    keys = [(name, -1) if name else ("", position) for position, name in enumerate(recordings)]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], dtype=np.int64)
