@@ -1,4 +1,4 @@
-"""Findings of 04 about the six acoustic metrics: real clips, the same through the codec, generated."""
+"""Findings of 04 about the six acoustic metrics of real, coded and generated clips."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,9 +20,9 @@ from ssenv_core.plots.tables import comparison_table
 
 SIX = tuple(name for name in METRICS if name != "duration")
 SHOWN = [
-    "real_mean", "real_std", "generated_mean", "generated_std", "difference_percent", "ks_d", "ks_p",
-    "ks_holm_p",
-]  # fmt: skip
+    *("real_mean", "real_std", "generated_mean", "generated_std"),
+    *("difference_percent", "ks_d", "ks_p", "ks_holm_p"),
+]
 LOW = 100  # Hz
 
 
@@ -140,7 +140,10 @@ def generated_finding(gap: AcousticGap) -> Finding:
         },
         tables={
             **{f"comparison_{side}": table for side, table in gap.comparison.items()},
-            **{f"clips_{side}": table.rename_axis("clip") for side, table in gap.tables.items()},
+            **{
+                f"clips_{side}": table.set_index(table.columns[0])
+                for side, table in gap.tables.items()
+            },
         },
     )
 

@@ -42,8 +42,8 @@ def known_results(table: pd.DataFrame) -> Finding:
     rate = 100 * (table.loc["real"] / table.loc["real 44.1 kHz"] - 1)
     return Finding(
         sentence=f'The sampling rate alone changes the "SNR" by {rate["snr"]:+.0f} % and the '
-        f"spectral centroid by {rate['spectral_centroid']:+.0f} %; the codec at 6 kbps then changes "
-        f"them by {codec['snr_percent']:+.0f} and {codec['spectral_centroid_percent']:+.0f} %. "
+        f"spectral centroid by {rate['spectral_centroid']:+.0f} %; the codec at 6 kbps then "
+        f"changes them by {codec['snr_percent']:+.0f} and {codec['spectral_centroid_percent']:+.0f} %. "
         f"The project's judge classifies {table.loc['real', 'right']:.1%} of the real clips "
         f"correctly and {codec['right']:.1%} of them through the codec."
     )

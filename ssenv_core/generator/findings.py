@@ -1,4 +1,4 @@
-"""Findings of a training (02_train): one example, the loss over time, and what each level learned."""
+"""Findings of a training (02_train): an example, the loss over time, what each level learned.
 
 import math
 from collections.abc import Mapping, Sequence
@@ -145,14 +145,12 @@ def score_levels(
 def levels_finding(levels: pd.DataFrame, codebook_size: int) -> Finding:
     """What each level learned of the entropy of its codes; `levels` as of `score_levels`."""
     loss = levels["class alone"]
-    most = levels["learned"].idxmax()
     sentences = [
         f"Held out, the cross-entropy is {loss.iloc[0]:.2f} nat at level 1 and {loss.mean():.2f} "
         "averaged over the levels, given the class alone.",
-        f"A model that knew only how frequent each code is would have "
+        "A model that knew only how frequent each code is would have "
         f"{levels['entropy'].min():.2f} to {levels['entropy'].max():.2f} nat.",
-        f"Most is learned at level {most} ({levels['learned'][most]:.2f} nat), least at level "
-        f"{levels['learned'].idxmin()} ({levels['learned'].min():.2f}).",
+        _learned(levels["learned"]),
     ]
     numbers = {"held-out cross-entropy": Number.rounded(float(loss.mean()), "lower")}
     numbers |= {f"level {q}": Number.rounded(float(value), "lower") for q, value in loss.items()}
@@ -171,6 +169,17 @@ def levels_finding(levels: pd.DataFrame, codebook_size: int) -> Finding:
         table=levels.round(3),
         numbers=numbers,
         tables={"levels": levels},
+    )
+
+
+def _learned(learned: pd.Series) -> str:
+    """Which levels learned most and least; `learned` in nat, indexed by level."""
+    most, least = learned.idxmax(), learned.idxmin()
+    if learned[most] <= 0:
+        return "The model is not better than that at any level: it has not been trained enough."
+    return (
+        f"Most is learned at level {most} ({learned[most]:.2f} nat), least at level {least} "
+        f"({learned[least]:.2f})."
     )
 
 
