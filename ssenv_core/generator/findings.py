@@ -1,4 +1,4 @@
-"""Findings of a training (02_train): an example, the loss over time, what each level learned.
+"""Findings of a training (02_train): an example, the loss over time, what each level learned."""
 
 import math
 from collections.abc import Mapping, Sequence
