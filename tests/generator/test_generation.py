@@ -641,7 +641,7 @@ class Loud:
 
 def test_peaks_beyond_full_scale_are_counted_and_kept(generator, capsys):
     loud = TrainedGenerator(
-        generator.model, CLASSES, {"codec": "loud", "token_hash": Loud.token_hash, "n_q": 2}, {}
+        generator.model, CLASSES, token_format(codec="loud", token_hash=Loud.token_hash, n_q=2), {}
     )
     codes = torch.tensor([0, 1, 3, 2])[:, None, None].expand(-1, 2, 5)
     wavs = generate_waveforms(loud, Loud(), codes, seed=0)

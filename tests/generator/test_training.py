@@ -226,7 +226,7 @@ def test_two_processes_have_the_mean_loss_of_all_their_masked_tokens(tmp_path):
         training.Trainer(
             WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, accelerator, None
         ).take_step()
-        counts.append(int(accelerator.inputs[3].sum()))
+        counts.append(int(accelerator.inputs[2].sum()))
         fresh = training.Trainer(
             WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, OneOfTwo(rank), None
         )
