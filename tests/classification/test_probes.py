@@ -388,11 +388,8 @@ def test_a_file_of_another_classifier_is_refused_in_one_line(
 ) -> None:
     classifier.head = torch.nn.Linear(CONFIG.dim, 5)
     with pytest.raises(SsenvError, match="run 06_classify again") as caught:
-        load_classifier(
-            save_classifier(
-                tmp_path / "c.safetensors", TrainedClassifier(classifier, ("a", "b", "c"), {})
-            )
-        )
+        trained = TrainedClassifier(classifier, ("a", "b", "c"), token_format())
+        load_classifier(save_classifier(tmp_path / "c.safetensors", trained))
     assert "\n" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""Token files: what is read is what was written, its padding is told from sound, and it is never read with another codec."""
+"""Token files: they read back as written, and only with the codec that made them."""
 
 import json
 from dataclasses import asdict

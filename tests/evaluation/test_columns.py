@@ -138,7 +138,7 @@ def test_a_fold_that_the_generator_was_trained_on_is_no_real_side(
 def test_a_dataset_that_the_tokens_were_not_made_of_is_refused(
     folder: StudyFolder, sounds: Dataset
 ) -> None:
-    with pytest.raises(SsenvError, match="were not made of this copy"):
+    with pytest.raises(SsenvError, match="were not made from this copy"):
         load_columns(folder, sounds.subset(folds=[1]), 1, "cpu")
 
 

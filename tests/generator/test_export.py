@@ -1,4 +1,4 @@
-"""The exported program: it gives the generator's codes, in a process that knows nothing of this package."""
+"""The exported program gives the generator's codes in a process without this package."""
 
 import json
 import subprocess

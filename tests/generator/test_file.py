@@ -100,7 +100,7 @@ def test_plans_are_of_recorded_clips_that_sound_from_their_first_sound_on(tokens
     )
     controls = torch.arange(1, 6.0).repeat(5, 1)[..., None].expand(5, 5, 2) * active[..., None]
     controls[4] = 0.0
-    controls[3, 0, LOUDNESS] = 0.001  # heard by nobody, though it is no digital silence
+    controls[3, 0, LOUDNESS] = 0.001  # inaudible, but not digital silence
     names = ("a", "silent", "a~1", "b~1", "faint")  # b~1 is no variation: there is no clip b
     labels, codes = torch.tensor([1, 0, 1, 0, 1]), torch.zeros(5, 2, 5, dtype=torch.int64)
     plans = Plans.of(

@@ -1,4 +1,4 @@
-"""Generation: a clip follows from its seed alone, and codes, classes and codecs that do not belong together are refused."""
+"""Generation: a clip follows from its seed alone; classes, codes and codec must belong together."""
 
 import itertools
 from copy import deepcopy
@@ -239,8 +239,11 @@ def test_what_is_asked_reaches_every_window_and_a_generator_without_controls_ref
         assert controls[..., 0].isnan().all()
 
 
-def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monkeypatch):
-    """Each clip's one code per frame is its loudness where that is asked for, and 0 where it is not; it sounds like noise of that level."""
+def test_a_generator_that_follows_its_controls_scores_better_with_them(codec, monkeypatch):
+    """The one code per frame is the loudness if it is specified, else 0.
+
+    The sound is noise of that level.
+    """
     torch.manual_seed(0)
     model = SoundStorm(replace(CONFIG, controls=True)).eval()
     loudness = torch.linspace(0, 1, 150).expand(2, 150)
@@ -262,7 +265,7 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
 
     asked = []
 
-    def told(generator, labels, sampling, canvas, **_):
+    def follow(generator, labels, sampling, canvas, **_):
         assert labels == [0, 2]
         if canvas.controls is None:
             return canvas.codes
@@ -278,7 +281,7 @@ def test_a_generator_that_does_as_asked_scores_better_asked_than_not(codec, monk
         level = 10 ** (-4 * (1 - codes[:, 0].numpy().repeat(320, axis=1) / 1000))
         return [(row * rng.standard_normal(row.size)).astype(np.float32) for row in level]
 
-    monkeypatch.setattr(scoring, "generate_codes", told)
+    monkeypatch.setattr(scoring, "generate_codes", follow)
     monkeypatch.setattr(scoring, "generate_waveforms", sound)
     scores = scoring.control_scores(obedient, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
     assert scores.loc["loudness_correlation", "asked"] > 0.95
@@ -335,7 +338,7 @@ def test_the_most_that_could_be_asked_of_a_generator_is_what_the_recordings_own_
 
 
 def test_silence_that_was_given_earns_no_score(codec, monkeypatch):
-    """Loudness that has nothing to do with what was asked, but for the silence."""
+    """Loudness that is independent of the controls, except in the silence."""
     wav = 0.1 * np.random.default_rng(0).standard_normal(24_000)
     wav[12_000:] = 0.0
     monkeypatch.setattr(
@@ -392,23 +395,25 @@ def test_where_a_plan_is_silent_the_codes_of_silence_are_given(generator):
     controls = torch.full((1, 30, 2), 0.5)
     controls[:, 10:15, 0] = 0.0
     canvas = Canvas.blank(generator, 2, 0.6)
-    told = canvas.with_plans(
+    conditioned = canvas.with_plans(
         replace(generator, plans=Plans(torch.tensor([0]), controls, torch.tensor([7, 9]))),
         [0, 0],
         3,
     )
     silent = torch.zeros(45, dtype=torch.bool)
     silent[10:15] = silent[40:45] = True
-    assert torch.equal(told.given, silent.expand(2, 2, 45))
-    assert torch.equal(told.codes, torch.tensor([7, 9])[:, None] * silent.expand(2, 2, 45))
-    made = generate(generator, [0, 0], replace(told, controls=None))
-    assert torch.equal(made[..., 10:15], told.codes[..., 10:15])
-    assert torch.equal(told.padding, torch.arange(45).expand(2, 45) >= 40)  # behind the last sound
+    assert torch.equal(conditioned.given, silent.expand(2, 2, 45))
+    assert torch.equal(conditioned.codes, torch.tensor([7, 9])[:, None] * silent.expand(2, 2, 45))
+    made = generate(generator, [0, 0], replace(conditioned, controls=None))
+    assert torch.equal(made[..., 10:15], conditioned.codes[..., 10:15])
+    assert torch.equal(
+        conditioned.padding, torch.arange(45).expand(2, 45) >= 40
+    )  # behind the last sound
     first, *_ = record_decoding(
         generator,
         [0, 0],
         Sampling(steps=(3, 2)),
-        replace(told, controls=None),
+        replace(conditioned, controls=None),
         seeds=[1, 2],
         device="cpu",
     )
@@ -449,12 +454,12 @@ def test_what_is_asked_for_is_given_where_it_is_silent(generator):
     asked = torch.full((1, 30, 2), 0.5)
     asked[:, 20:, 0] = 0.001  # -79.9 dB
     blank = Canvas.blank(generator, 1, 0.4)
-    told = blank.with_controls(
+    conditioned = blank.with_controls(
         replace(generator, plans=Plans(torch.tensor([0]), asked, torch.tensor([7, 9]))), asked
     )
-    assert torch.equal(told.controls, asked)
-    assert torch.equal(told.padding, torch.arange(30)[None] >= 20)
-    assert torch.equal(told.given, told.padding.expand(1, 2, 30))
+    assert torch.equal(conditioned.controls, asked)
+    assert torch.equal(conditioned.padding, torch.arange(30)[None] >= 20)
+    assert torch.equal(conditioned.given, conditioned.padding.expand(1, 2, 30))
     assert not blank.with_controls(generator, asked).given.any()
 
 
@@ -586,7 +591,7 @@ def test_a_sound_of_which_all_is_given_stays(generator):
 
 
 def test_a_long_clip_is_made_in_windows_that_go_on_from_one_another(generator, monkeypatch):
-    """Frames 0 to 30 are what a clip of the training's length would be; each window after is decoded with half of it given."""
+    """Frames 0 to 30 form a clip of the training's length; later windows have half of it given."""
     shown = seen_by(generator, monkeypatch)
     long = generate(generator, [0, 1], duration=1.0)
     assert len(shown) == 4 * 5
@@ -641,7 +646,7 @@ class Loud:
 
 def test_peaks_beyond_full_scale_are_counted_and_kept(generator, capsys):
     loud = TrainedGenerator(
-        generator.model, CLASSES, {"codec": "loud", "token_hash": Loud.token_hash, "n_q": 2}, {}
+        generator.model, CLASSES, token_format(codec="loud", token_hash=Loud.token_hash, n_q=2), {}
     )
     codes = torch.tensor([0, 1, 3, 2])[:, None, None].expand(-1, 2, 5)
     wavs = generate_waveforms(loud, Loud(), codes, seed=0)

@@ -1,4 +1,4 @@
-"""Training: it learns, it resumes to the same losses, its masks and batches are what they claim, and bad states are refused by name."""
+"""Training learns, resumes to the same losses, draws the stated masks, and refuses bad states."""
 
 import json
 import math
@@ -46,7 +46,7 @@ EVERY_STEP = 1e-9  # minutes between checkpoints
 
 
 def make_tokens(clips: int = 16, seed: int = 0) -> TokenSet:
-    """Clips whose codes follow from class and level alone, with outer silence of varying length around them."""
+    """Clips whose codes follow from class and level alone, with outer silence of varying length."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(clips) % CLASSES
     codes = ((labels[:, None] * 3 + torch.arange(N_Q)) % CODES)[..., None].expand(-1, -1, FRAMES)
@@ -154,7 +154,8 @@ def test_a_process_killed_twice_at_any_moment_resumes_to_the_same_losses_and_wei
         ) as process:
             for line in process.stdout:
                 if line.startswith("step") and int(line.split()[1]) >= last_seen:
-                    process.kill()  # while it computes the next step, or writes the state of this one
+                    # While it computes the next step, or writes the state of this one.
+                    process.kill()
                     break
         assert process.returncode == -signal.SIGKILL
     steps = []
@@ -182,7 +183,7 @@ ONE_STEP, WITHOUT_DROPOUT = replace(SETTINGS, epochs=1, batch_size=16), replace(
 
 
 class OneOfTwo:
-    """What `Trainer` needs of an accelerator, for one process of two that hears nothing of the other."""
+    """The accelerator as `Trainer` uses it, for one of two processes, isolated from the other."""
 
     device, num_processes = torch.device("cpu"), 2
 
@@ -226,7 +227,7 @@ def test_two_processes_have_the_mean_loss_of_all_their_masked_tokens(tmp_path):
         training.Trainer(
             WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, accelerator, None
         ).take_step()
-        counts.append(int(accelerator.inputs[3].sum()))
+        counts.append(int(accelerator.inputs[2].sum()))
         fresh = training.Trainer(
             WITHOUT_DROPOUT, Clips(TOKENS, "cpu"), ONE_STEP, OneOfTwo(rank), None
         )
@@ -260,7 +261,8 @@ def test_the_state_of_another_interrupted_run_is_refused_by_name_and_left_alone(
     before = (interrupted / "generator.state.safetensors").read_bytes()
     with pytest.raises(
         SsenvError,
-        match=rf"generator\.state\.safetensors is of an interrupted training with other {named}: remove it",
+        match=rf"generator\.state\.safetensors is of an interrupted training with other {named}: "
+        "remove it",
     ):
         run(interrupted, **change)
     assert (interrupted / "generator.state.safetensors").read_bytes() == before
@@ -485,7 +487,7 @@ def test_validation_refuses_a_model_with_dropout_on(model):
 
 
 def test_a_short_runs_average_does_not_lag_at_its_start():
-    """After a jump of the weights from 0 to 1 the plain average would still be at 0.03 when this one has nearly arrived."""
+    """The weights jump from 0 to 1: a plain average would still be at 0.03 when this is near 1."""
     weight = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(weight.weight)
     average = AveragedModel(weight, multi_avg_fn=warmed_up_average(0.999))
@@ -511,7 +513,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(tmp_
     bad = replace(SETTINGS, learning_rate=1e38, checkpoint_minutes=EVERY_STEP)
     with pytest.raises(
         SsenvError,
-        match=r"not finite at step \d+ .*generator\.state\.safetensors holds step \d+, the last good one",
+        match=r"not finite at step \d+ .*generator\.state\.safetensors holds step \d+, "
+        "the last good one",
     ) as error:
         run(tmp_path, bad)
     assert "\n" not in str(error.value)
@@ -519,7 +522,10 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(tmp_
 
 
 def test_a_gradient_that_is_not_finite_updates_nothing(tmp_path, monkeypatch):
-    """The square root's gradient at 0 is infinite while the loss is not: the checkpoint of the step before must still be good."""
+    """The square root's gradient at 0 is infinite although the loss is finite.
+
+    The checkpoint of the step before must still be good.
+    """
     original = training.Objective.forward
     calls = []
 
@@ -609,7 +615,10 @@ def test_training_crops_clips_draws_levels_and_starts_as_it_is_told(tmp_path, mo
 
 
 def test_a_batch_in_parts_is_the_batch(tmp_path):
-    """Clips of several lengths, of which a part of the batch may hold no token of some level; a third part is left over."""
+    """Clips of several lengths: a part of the batch may lack tokens of some level.
+
+    A third part is left over.
+    """
     config = replace(CONFIG, dropout=0.0)
     losses = []
     for accumulate in (1, 2, 3, 99):
@@ -640,14 +649,14 @@ def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the
             strict=True,
         )
     )
-    seen, hidden, untold = [], [], []
+    seen, hidden, unlabelled = [], [], []
     original = SoundStorm.masked_loss
 
     def watch(self, inputs, level, mask):
         codes, labels, _, controls = inputs
         if self.training:
             hidden.extend(controls.isnan().all(dim=1).tolist())
-            untold.extend((labels == CONFIG.null_label).tolist())
+            unlabelled.extend((labels == CONFIG.null_label).tolist())
             seen.extend(
                 zip(
                     controls[..., 0][mask].tolist(),
@@ -661,13 +670,13 @@ def test_controls_are_those_of_the_frames_and_each_is_hidden_in_its_share_of_the
     config = replace(CONFIG, controls=True)
     settings = replace(SETTINGS, epochs=40, crop_frames=6, label_dropout=0.2, control_dropout=0.3)
     result = train(config, tokens, VALIDATION, settings, tmp_path / "generator.safetensors", "cpu")
-    told = [(value, codes) for value, codes in seen if not math.isnan(value)]
-    assert len(told) > 100
-    assert all(codes_of[value] == codes for value, codes in told)
-    hidden, untold = np.array(hidden), np.array(untold)
-    assert untold.sum() > 20
-    assert hidden[untold].all()  # who is told no class is asked nothing
-    hidden = hidden[~untold]
+    specified = [(value, codes) for value, codes in seen if not math.isnan(value)]
+    assert len(specified) > 100
+    assert all(codes_of[value] == codes for value, codes in specified)
+    hidden, unlabelled = np.array(hidden), np.array(unlabelled)
+    assert unlabelled.sum() > 20
+    assert hidden[unlabelled].all()  # without a class there are no controls
+    hidden = hidden[~unlabelled]
     assert (abs(hidden.mean(axis=0) - 0.3) < 0.1).all()
     assert abs(hidden.all(axis=1).mean() - 0.09) < 0.06  # hidden independently
     assert result.generator.model.config.controls

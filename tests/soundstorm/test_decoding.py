@@ -1,4 +1,7 @@
-"""Decoding: what is kept, what is masked again, and what a result may depend on. Where that is enough, a table of logits is the model."""
+"""Decoding: what is kept, what is masked again, and what a result may depend on.
+
+Most tests use a table of logits as the model.
+"""
 
 import json
 from dataclasses import replace
@@ -20,7 +23,10 @@ CLASSES = 4
 
 
 class TableModel:
-    """Logits read from a table (Q, T, K), whatever the codes; without a class from `null_table`. It notes what it was shown."""
+    """Logits from a table (Q, T, K), whatever the codes; without a class from `null_table`.
+
+    It records its inputs.
+    """
 
     training = False
 
@@ -61,7 +67,7 @@ def generate(model, n_frames, seeds, record=False, **settings):
 
 @st.composite
 def decodings(draw):
-    """A random problem (tokens given, padding, steps, noise, guidance) and its recorded solution."""
+    """A random problem (given tokens, padding, steps, guidance) and its recorded solution."""
     items, n_q, n_frames, size = (
         draw(st.integers(1, 3)),
         draw(st.integers(1, 4)),
@@ -188,7 +194,10 @@ def test_an_item_is_its_seeds_whatever_is_decoded_with_it_and_in_whatever_place(
 
 
 def test_most_confident_sampled_tokens_are_kept():
-    """Sure of code 0, which it samples at 60 % of the frames: the kept ones must all be 0, though code 1 was sampled at the others."""
+    """Code 0 is the surer one, and is sampled at 60 % of the frames.
+
+    All kept codes must be 0, although code 1 was sampled at the others.
+    """
     table = torch.tensor([0.6, 0.4]).log().expand(1, 400, 2)
     first = generate(
         TableModel(table), 400, [0], steps=(2,), sampler=Confidence(0.0), record=True
@@ -215,7 +224,7 @@ def test_frames_are_kept_in_the_order_of_their_confidence():
 
 
 def test_confidence_is_that_of_the_iteration_and_not_of_an_earlier_one():
-    """The model is surest of the first frames at first, and of the last ones from the second iteration on."""
+    """The model is surest of the first frames, and from the second iteration on of the last."""
     rising = torch.linspace(1, 5, 20)
     model = TableModel(torch.stack((rising.flip(0), torch.zeros(20)), dim=-1)[None])
 
@@ -234,7 +243,10 @@ def test_confidence_is_that_of_the_iteration_and_not_of_an_earlier_one():
 
 
 def test_noise_in_what_is_kept_is_annealed():
-    """Of what an iteration keeps, more and more is what it would keep without noise: little at first, nearly all just before the last."""
+    """The share of kept tokens that would be kept without noise rises.
+
+    It is small at first, and almost 1 just before the last iteration.
+    """
     certainty = torch.linspace(0, 4, 4000)
     table = torch.stack((certainty, torch.zeros(4000)), dim=-1)[None]
     before, agreement = torch.ones(4000, dtype=torch.bool), []
@@ -293,7 +305,7 @@ def test_a_fixed_order_does_not_heed_confidence_and_differs_from_seed_to_seed(sa
 
 @pytest.mark.parametrize("frames", [7, 60, 375])
 def test_halton_keeps_frames_that_are_spread_evenly(frames):
-    """No gap between kept frames is more than about twice the mean gap, where those of a random order are many times as long."""
+    """No gap between kept frames exceeds about twice the mean gap; in a random order some do."""
     trace = generate(
         TableModel(torch.zeros(1, frames, 3)),
         frames,
@@ -356,7 +368,10 @@ def test_guidance_follows_its_schedule_within_a_level(schedule, expected):
 
 
 def test_guidance_of_each_iteration_reaches_the_logits():
-    """Codes 0, 1, 2 are the likeliest below, around and above guidance 2; everything is sampled greedily, in 4 iterations."""
+    """Codes 0, 1, 2 are the likeliest below, around and above guidance 2.
+
+    All samples are greedy, in 4 iterations.
+    """
     null, conditional = torch.tensor([3.0, 2.2, 0.0]), torch.tensor([1.0, 2.5, 1.0])
     tables = {
         name: TableModel(conditional.expand(1, 40, 3), null.expand(1, 40, 3))
@@ -453,7 +468,10 @@ def test_guidance_shows_the_same_codes_once_told_nothing_and_once_told_all():
 
 @pytest.mark.parametrize(("guidance", "code"), [(0.0, 0), (0.5, 1), (1.0, 1), (2.0, 1), (4.0, 2)])
 def test_guided_logits_move_from_null_through_conditional_and_beyond(guidance, code):
-    """null + g (conditional - null) of codes 0, 1, 2 is (3 - 2g, 2.2 + 0.3g, g): each is the largest in its own range of g."""
+    """null + g (conditional - null) of codes 0, 1, 2 is (3 - 2g, 2.2 + 0.3g, g).
+
+    Each is the largest in its own range of g.
+    """
     null, conditional = torch.tensor([3.0, 2.2, 0.0]), torch.tensor([1.0, 2.5, 1.0])
     model = TableModel(conditional.expand(1, 5, 3), null.expand(1, 5, 3))
     assert generate(

@@ -22,7 +22,7 @@ MASK = 99
 
 @st.composite
 def drawn_masks(draw):
-    """Active frames of a few items (possibly none), their codes, and a training mask drawn for them."""
+    """Active frames of a few items (possibly none), their codes, and a random training mask."""
     items, n_q, n_frames = (
         draw(st.integers(1, 4)),
         draw(st.integers(1, 5)),
@@ -127,7 +127,7 @@ def test_rounding_errors_of_the_cosine_mask_no_extra_token():
 
 
 def test_largest_draw_below_1_still_masks_a_token():
-    """In float32, where r = 1 would give a share of -4e-8: this is why every active item has a target."""
+    """In float32 r = 1 would give a share of -4e-8; as r < 1, every active item has a target."""
     assert 0 < cosine_schedule(torch.tensor(1 - 2**-24)) < 1e-6
 
 

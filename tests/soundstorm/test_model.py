@@ -93,7 +93,10 @@ def test_loss_is_cross_entropy_at_the_masked_positions_of_each_items_level(model
 
 
 def test_loss_cannot_see_the_hidden_codes(model):
-    """With code c at every hidden place the loss is -ln p(c); the p of all c add up to 1 only if the model's input never contained c."""
+    """With code c at every hidden place the loss is -ln p(c).
+
+    The p of all c add up to 1 only if the model's input never contained c.
+    """
     codes, labels, level, mask = batch()
     hidden = apply_training_mask(codes, level, mask, TINY.mask_token) == TINY.mask_token
     total = sum(
@@ -335,15 +338,15 @@ def test_each_control_speaks_for_itself_and_for_its_frame(controlled):
     codes, labels, *_ = batch(items=1)
     plain = controlled.features(Inputs(codes, labels), layer=0)
     for kind, values in ((0, (0.0, 0.2, 0.23, 1.0)), (1, (0.0, 1.0))):
-        heard = []
+        frames = []
         for value in values:
             asked = torch.full((1, 12, 2), torch.nan)
             asked[0, 5, kind] = value
             changed = controlled.features(Inputs(codes, labels, controls=asked), layer=0) != plain
             assert changed[0, 5].any()
             assert not changed[0, torch.arange(12) != 5].any()
-            heard.append(controlled.features(Inputs(codes, labels, controls=asked), layer=0)[0, 5])
-        assert all(not torch.allclose(a, b) for a, b in itertools.combinations(heard, 2))
+            frames.append(controlled.features(Inputs(codes, labels, controls=asked), layer=0)[0, 5])
+        assert all(not torch.allclose(a, b) for a, b in itertools.combinations(frames, 2))
 
 
 def test_loudness_is_heard_as_a_continuous_curve_that_goes_on_flat_beyond_its_range(controlled):

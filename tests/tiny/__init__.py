@@ -18,11 +18,12 @@ FORMAT = TokenFormat(
 )
 
 
-def token_format(codec: Codec | None = None, **fields: object) -> TokenFormat:
-    """The format of tokens of 0.4 s clips, by `codec` or by one without weights; `fields` differ."""
+def token_format(made_by: Codec | None = None, **fields: object) -> TokenFormat:
+    """The format of 0.4 s clips' tokens, by a codec or by one without weights; `fields` differ."""
     names = ("bandwidth", "token_hash", "sample_rate", "frame_rate", "n_q", "codebook_size")
-    if codec is not None:
-        fields = {name: getattr(codec, name) for name in names} | {"codec": codec.name} | fields
+    if made_by is not None:
+        own = {name: getattr(made_by, name) for name in names}
+        fields = {**own, "codec": made_by.name, **fields}
     return replace(FORMAT, **fields)
 
 
