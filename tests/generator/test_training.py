@@ -1,4 +1,4 @@
-"""Training: it learns, it resumes to the same losses, its masks and batches are what they claim, and bad states are refused by name."""
+"""Training: it learns, resumes exactly, draws correct masks and batches, and refuses bad states."""
 
 import json
 import math
@@ -46,7 +46,7 @@ EVERY_STEP = 1e-9  # minutes between checkpoints
 
 
 def make_tokens(clips: int = 16, seed: int = 0) -> TokenSet:
-    """Clips whose codes follow from class and level alone, with outer silence of varying length around them."""
+    """Clips whose codes follow from class and level, with outer silence of varying length."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(clips) % CLASSES
     codes = ((labels[:, None] * 3 + torch.arange(N_Q)) % CODES)[..., None].expand(-1, -1, FRAMES)
@@ -161,7 +161,8 @@ def test_a_process_killed_twice_at_any_moment_resumes_to_the_same_losses_and_wei
         ) as process:
             for line in process.stdout:
                 if line.startswith("step") and int(line.split()[1]) >= last_seen:
-                    process.kill()  # while it computes the next step, or writes the state of this one
+                    # It computes the next step, or writes the state of this one.
+                    process.kill()
                     break
         assert process.returncode == -signal.SIGKILL
     steps = []
@@ -189,7 +190,7 @@ ONE_STEP, WITHOUT_DROPOUT = replace(SETTINGS, epochs=1, batch_size=16), replace(
 
 
 class OneOfTwo:
-    """What `Trainer` needs of an accelerator, for one process of two that hears nothing of the other."""
+    """An accelerator for one process of two that receives nothing from the other."""
 
     device, num_processes = torch.device("cpu"), 2
 
@@ -268,7 +269,8 @@ def test_the_state_of_another_interrupted_run_is_refused_by_name_and_left_alone(
     before = (interrupted / "generator.state.safetensors").read_bytes()
     with pytest.raises(
         SsenvError,
-        match=rf"generator\.state\.safetensors is of an interrupted training with other {named}: remove it",
+        match=rf"generator\.state\.safetensors is of an interrupted training with other {named}: "
+        "remove it",
     ):
         run(interrupted, **change)
     assert (interrupted / "generator.state.safetensors").read_bytes() == before
@@ -493,7 +495,7 @@ def test_validation_refuses_a_model_with_dropout_on(model):
 
 
 def test_a_short_runs_average_does_not_lag_at_its_start():
-    """After a jump of the weights from 0 to 1 the plain average would still be at 0.03 when this one has nearly arrived."""
+    """When the weights jump from 0 to 1, a plain average is still at 0.03 after 30 steps."""
     weight = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(weight.weight)
     average = AveragedModel(weight, multi_avg_fn=warmed_up_average(0.999))
@@ -519,7 +521,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(tmp_
     bad = replace(SETTINGS, learning_rate=1e38, checkpoint_minutes=EVERY_STEP)
     with pytest.raises(
         SsenvError,
-        match=r"not finite at step \d+ .*generator\.state\.safetensors holds step \d+, the last good one",
+        match=r"not finite at step \d+ .*generator\.state\.safetensors holds step \d+, "
+        "the last good one",
     ) as error:
         run(tmp_path, bad)
     assert "\n" not in str(error.value)
@@ -527,7 +530,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_last_good_checkpoint(tmp_
 
 
 def test_a_gradient_that_is_not_finite_updates_nothing(tmp_path, monkeypatch):
-    """The square root's gradient at 0 is infinite while the loss is not: the checkpoint of the step before must still be good."""
+    """The gradient of the square root at 0 is infinite, its value is not."""
     original = training.Objective.forward
     calls = []
 
@@ -619,7 +622,7 @@ def test_training_crops_clips_draws_levels_and_starts_as_it_is_told(tmp_path, mo
 
 
 def test_a_batch_in_parts_is_the_batch(tmp_path):
-    """Clips of several lengths, of which a part of the batch may hold no token of some level; a third part is left over."""
+    """The clips differ in length, a part may lack a level, and parts may differ in size."""
     config = replace(CONFIG, dropout=0.0)
     losses = []
     for accumulate in (1, 2, 3, 99):
