@@ -1,13 +1,14 @@
-"""AST, the Audio Spectrogram Transformer (Gong, Chung and Glass 2021), the paper's baseline, through `transformers`, the extra `ast`.
+"""AST, the Audio Spectrogram Transformer (Gong, Chung and Glass 2021), the paper's baseline.
 
-It hears waveforms, not tokens. Pretrained on AudioSet it is fine-tuned on the training folds; where its weights are not to be had its row
-says so, and a small AST that begins at random stands in, under its own name. Masks over time and frequency and the rate are those of its
-authors' recipe for ESC-50, features those of the pretraining, whose statistics normalize them too; the schedule is one cycle. Positions
+It reads waveforms, not tokens, and needs `transformers`, the extra `ast`. Pretrained on AudioSet,
+it is fine-tuned on the training folds. Where its weights are unavailable, the result says so, and a
+small AST with random initial weights is trained instead, in a row of its own name. Learning rate
+and masks over time and frequency are those of its authors' recipe for ESC-50; features and the
+statistics that normalize them are those of the pretraining; the schedule is one cycle. Positions
 beyond a clip's length are cut off.
 """
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,12 @@ import torch.nn.functional as F
 from torch import nn
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 
-from ssenv_core.base.code import code_of
 from ssenv_core.base.devices import autocast, resolve_device
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import sha256_json
 from ssenv_core.base.pretrained import TransformersWeights
 from ssenv_core.base.progress import track
-from ssenv_core.base.training_loop import EpochSettings, one_cycle, train_epochs
+from ssenv_core.base.training_loop import Clock, EpochSettings, one_cycle, train_epochs
 from ssenv_core.classification.probes import Classification
 from ssenv_core.codecs.protocol import weights_hash
 from ssenv_core.data.recordings import Dataset
@@ -47,24 +47,23 @@ SMALL = {
     "num_attention_heads": 3,
     "intermediate_size": 768,
 }
-STRIDE = {
-    "frequency_stride": 16,
-    "time_stride": 16,
-}  # of the small one, whose patches of 16 x 16 do not overlap
-BATCH = 16  # of naming
+# Of the small AST, whose patches of 16 x 16 do not overlap.
+STRIDE = {"frequency_stride": 16, "time_stride": 16}
+BATCH = 16  # clips classified at once
 
 
 def ast_baseline(
     sounds: Dataset, fold: int, settings: EpochSettings, state_file: Path, device: str = "auto"
 ) -> tuple[dict[str, Classification], dict[str, str]]:
-    """AST trained on all folds but one and asked about that one, at the rate of RATES.
+    """Train AST on all folds but one and classify that one, at the learning rate of RATES.
 
     Returns:
-        Results by row, "AST, pretrained" or "small AST, from scratch"; and why a row is missing, by what to call it in a table.
+        Results by row, "AST, pretrained" or "small AST, from scratch"; and the reasons why rows are
+        missing, by their names in a table.
 
     Raises:
-        SsenvError: the folder that SSENV_AST_DIR names does not hold the weights, the loss is not finite, or the state is of another,
-            interrupted training.
+        SsenvError: the folder in SSENV_AST_DIR does not hold the weights, the loss is not finite,
+            or the state is of another, interrupted training.
     """
     frames, missing = 1 + (round(sounds.duration * SAMPLE_RATE) - WINDOW) // HOP, {}
     try:
@@ -86,10 +85,13 @@ def ast_baseline(
 
 
 def pretrained_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClassification":
-    """The published network with a new, random last layer, for clips of `frames` frames (10 ms each; at most the 1024 it was made for).
+    """Load the published network and replace its last layer by a random one.
+
+    Args:
+        frames: of a clip, 10 ms each; at most 1024, as in the pretraining.
 
     Raises:
-        SsenvError: `transformers` is not installed, or the weights are not to be had or not whole.
+        SsenvError: `transformers` is not installed, or the weights are unavailable or incomplete.
     """
     network, _ = AST.load("ASTForAudioClassification")
     torch.manual_seed(seed)
@@ -99,7 +101,11 @@ def pretrained_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClas
 
 
 def small_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClassification":
-    """An AST of 2 M random weights, which two cores can train. Raises as `pretrained_ast` does."""
+    """Make an AST of 2 M random weights, which two cores can train.
+
+    Raises:
+        SsenvError: `transformers` is not installed.
+    """
     transformers = AST.package()
     torch.manual_seed(seed)
     return transformers.ASTForAudioClassification(
@@ -108,15 +114,16 @@ def small_ast(num_classes: int, frames: int, seed: int) -> "ASTForAudioClassific
 
 
 def shorten(network: "ASTForAudioClassification", frames: int) -> "ASTForAudioClassification":
-    """The network, changed in place to hear `frames` frames: the positions in the middle of its own are kept.
+    """Shorten the network's input to `frames` frames, in place; its middle positions are kept.
 
     Raises:
-        SsenvError: it hears fewer.
+        SsenvError: its input is shorter already.
     """
     config, embeddings = network.config, network.audio_spectrogram_transformer.embeddings
     if frames > config.max_length:
         raise SsenvError(
-            f"AST hears {config.max_length} frames of 10 ms, and the clips have {frames}: shorten them"
+            f"AST takes {config.max_length} frames of 10 ms, and the clips have {frames}: "
+            "shorten them"
         )
     bands, columns = embeddings.get_shape(config)
     config.max_length = frames
@@ -136,24 +143,21 @@ def fine_tune_ast(
     state_file: Path,
     device: str = "auto",
 ) -> Classification:
-    """Train all of the network: Adam, one cycle that peaks at `learning_rate`, cross-entropy. No choice looks at the held-out clips.
+    """Train the whole network, and classify the held-out clips.
 
-    Resumes where `state_file` is of the same training; what the network started from is part of that.
+    Adam, one cycle that peaks at `learning_rate`, cross-entropy; no choice depends on the held-out
+    clips. An interrupted training resumes from `state_file`; its identity includes the weights that
+    the network starts from.
 
     Raises:
         SsenvError: the loss is not finite, or the state is of another, interrupted training.
     """
-    started, device = time.monotonic(), resolve_device(device)
-    data = {"learning_rate": learning_rate, "start": weights_hash("AST", network)}
-    data["clips"] = sha256_json([training.fingerprint, heldout.fingerprint])
-    images, labels = (
-        spectrograms(training, network.config.max_length),
-        torch.tensor([clip.label for clip in training.clips]),
-    )
-    asked, truth = (
-        spectrograms(heldout, network.config.max_length),
-        np.array([clip.label for clip in heldout.clips]),
-    )
+    clock, device = Clock(), resolve_device(device)
+    identity = {"learning_rate": learning_rate, "start": weights_hash("AST", network)}
+    identity["clips"] = sha256_json([training.fingerprint, heldout.fingerprint])
+    images = spectrograms(training, network.config.max_length)
+    labels = torch.tensor([clip.label for clip in training.clips])
+    heldout_images = spectrograms(heldout, network.config.max_length)
     network.to(device)
     longest = network.config.max_length * 3 // 16  # 96 of 512 frames, as in the recipe
     masks = nn.Sequential(
@@ -164,41 +168,40 @@ def fine_tune_ast(
         logits = network(masks(images[index].to(device).float().mT).mT).logits
         return F.cross_entropy(logits.float(), labels[index].to(device))
 
-    rows, started = train_epochs(
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+    rows = train_epochs(
         network,
         loss,
         len(images),
-        one_cycle(
-            torch.optim.Adam(network.parameters(), learning_rate),
-            learning_rate,
-            settings.steps(len(images)),
-            0.1,
-        ),
+        one_cycle(optimizer, learning_rate, settings.steps(len(images)), 0.1),
         settings,
         state_file,
         name="AST",
-        remedy="train it with another seed, or in fp32",
-        data={"code": code_of(__name__), **data},
-        started=started,
+        module=__name__,
+        identity=identity,
+        clock=clock,
     )
     network.eval()
     with torch.inference_mode(), autocast(settings.precision, device):
-        logits = torch.cat(
-            [network(part.to(device).float()).logits.float().cpu() for part in asked.split(BATCH)]
-        )
-    recordings = tuple(clip.recording for clip in heldout.clips)
+        batches = (part.to(device).float() for part in heldout_images.split(BATCH))
+        logits = torch.cat([network(batch).logits.float().cpu() for batch in batches])
     return Classification(
-        truth, logits.double().softmax(1).numpy(), recordings, rows, time.monotonic() - started
+        labels=np.array([clip.label for clip in heldout.clips]),
+        probabilities=logits.double().softmax(1).numpy(),
+        recordings=tuple(clip.recording for clip in heldout.clips),
+        rows=rows,
+        seconds=clock.seconds,
     )
 
 
 def spectrograms(sounds: Dataset, frames: int) -> torch.Tensor:
-    """What AST sees of clips: (N, frames, 128) float16, Kaldi's log-mel frames of 10 ms at 16 kHz, normalized as those of AudioSet."""
+    """Compute AST's input (N, frames, 128) float16 from clips.
+
+    Kaldi's log-mel frames of 10 ms at 16 kHz, normalized by the statistics of AudioSet.
+    """
     extractor = AST.package().ASTFeatureExtractor(max_length=frames)
-    heard = (
-        sounds.read(clip, SAMPLE_RATE)
-        for clip in track(sounds.clips, len(sounds), "AST spectrograms", "clip")
-    )
+    clips = track(sounds.clips, len(sounds), "AST spectrograms", "clip")
+    wavs = (sounds.read(clip, SAMPLE_RATE) for clip in clips)
     return torch.stack(
-        [extractor(wav, SAMPLE_RATE, return_tensors="pt").input_values[0].half() for wav in heard]
+        [extractor(wav, SAMPLE_RATE, return_tensors="pt").input_values[0].half() for wav in wavs]
     )

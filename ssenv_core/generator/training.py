@@ -1,32 +1,28 @@
-"""Trains a SoundStorm on tokens (SoundStorm, section 3.2; the paper's optimizer and schedule) and writes its generator file.
+"""Trains a SoundStorm on tokens and writes its generator file.
 
-This floor owns the device, the precision, the processes and the checkpoints; what is masked and what the loss is, is the model's. All
-randomness of a step follows from (seed, step, process), so a resumed run repeats a straight one exactly and needs no stored generator.
-The averaged (EMA) weights are what is validated, saved and used.
+The optimizer and schedule are the paper's (SoundStorm, section 3.2). This module chooses device,
+precision and processes; the model computes the loss, and `base/training_loop` resumes. All draws of
+a step follow from (seed, step, process), so a resumed training repeats an uninterrupted one exactly
+without stored generators. The averaged (EMA) weights are validated, saved and used.
 """
 
 import hashlib
 import math
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from ssenv_core.base.code import code_of
 from ssenv_core.base.devices import can_compile, resolve_device, resolve_precision
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.base.progress import Progress
 from ssenv_core.base.seeds import Purpose, derive_seed
-from ssenv_core.base.tensors import resume_state, save_state
-from ssenv_core.base.training_loop import one_cycle, warmed_up_average
+from ssenv_core.base.training_loop import Run, one_cycle, warmed_up_average
 from ssenv_core.data.batches import Clips
 from ssenv_core.data.tokens import TokenSet
 from ssenv_core.generator.file import TrainedGenerator, round_to_half, save_generator
@@ -36,45 +32,56 @@ from ssenv_core.soundstorm.inputs import CONTROLS, Inputs
 from ssenv_core.soundstorm.masking import sample_training_mask
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
-STATE_KIND = "soundstorm training state"
 LOG_ROWS = 200  # about this many at most
-VALIDATIONS = 20  # on the way, at most
-VALIDATION_SHARE = 0.05  # of the training's time, at most, goes to those
+VALIDATIONS = 20  # at most, before the last step
+VALIDATION_SHARE = 0.05  # of the training's time at most goes to them
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train; the defaults are the paper's where it names a value."""
+    """How to train; the defaults are the paper's where it names a value.
+
+    Attributes:
+        batch_size: over all processes.
+        accumulate: parts in which each process computes its share of a batch, to bound memory.
+        learning_rate: the peak of OneCycleLR.
+        warmup: share of the steps in which the rate rises.
+        label_dropout: share of the items trained without class, loudness and onsets.
+        control_dropout: share of the other items trained without loudness, and independently the
+            share trained without onsets.
+        crop_frames: train on this many frames of longer clips, from a random start at every step;
+            None: whole clips.
+        coarse_emphasis: level q of 1 to Q is drawn in proportion to 1 / q^coarse_emphasis; 0, as
+            in the paper, draws all levels equally often.
+        precision: auto, bf16 or fp32.
+    """
 
     epochs: int = 100
-    batch_size: int = 8  # over all processes
-    accumulate: int = 1  # parts that each process's share of a batch is computed in, one after another, which bounds memory
-    learning_rate: float = 1e-4  # the highest of OneCycleLR
-    warmup: float = 0.3  # share of the steps in which it rises
+    batch_size: int = 8
+    accumulate: int = 1
+    learning_rate: float = 1e-4
+    warmup: float = 0.3
     grad_clip: float = 1.0
-    label_dropout: float = (
-        0.1  # share of items trained told nothing: no class, no loudness, no onsets
-    )
-    control_dropout: float = 0.3  # share of the others trained without their loudness, and as many, drawn anew, without their onsets
-    crop_frames: int | None = (
-        None  # of longer clips, this many from a random start at every step; None: whole clips
-    )
-    coarse_emphasis: float = 0.0  # level q of 1 to Q is trained in proportion to 1 / q^coarse_emphasis; 0, as in the paper: all alike
+    label_dropout: float = 0.1
+    control_dropout: float = 0.3
+    crop_frames: int | None = None
+    coarse_emphasis: float = 0.0
     ema_decay: float = 0.999
-    precision: str = "auto"  # auto, bf16, fp32
+    precision: str = "auto"
     seed: int = 42
     checkpoint_minutes: float = 10.0
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training leaves.
+    """What a training returns.
 
     Attributes:
-        rows: {step, epoch, loss, learning_rate, validation_loss, seconds}. loss is the mean in nat since the row before, over levels as
-            they were drawn; the first row is that of the first step. validation_loss, a mean over all levels alike, is None where none was
-            made.
-        level_loss, level_accuracy: of `validation_loss`, at the end.
+        rows: {step, loss, seconds, epoch, learning_rate, validation_loss}. loss is the mean in nat
+            since the row before, over levels as they were drawn; the first row is that of the first
+            step. validation_loss, an unweighted mean over levels, is None where none was computed.
+        level_loss: validation loss of each level at the end, in nat.
+        level_accuracy: validation accuracy of each level at the end.
         left_out: names of training clips without an active frame.
         generator: what was saved.
     """
@@ -87,21 +94,25 @@ class TrainResult:
 
 
 class Objective(nn.Module):
-    """The training loss as a forward pass: the form in which data parallelism and mixed precision can wrap it."""
+    """The training loss as a forward pass, which accelerate can wrap."""
 
     def __init__(self, model: SoundStorm) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, inputs: Inputs, level: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The loss summed over the masked tokens."""
+        """Sum the loss over the masked tokens."""
         return self.model.masked_loss(inputs, level, mask).loss.sum()
 
 
 class Trainer:
-    """All that changes during a training, and what one step does to it."""
+    """Everything that changes during a training, and one step of it.
 
-    PARTS = ("model", "average", "optimizer", "scheduler")
+    Attributes:
+        total: steps of the whole training.
+        parts: what a checkpoint holds.
+        learning_rate: of the last step.
+    """
 
     def __init__(
         self,
@@ -111,25 +122,19 @@ class Trainer:
         accelerator: Accelerator,
         codebooks: torch.Tensor | None,
     ) -> None:
-        self.config, self.clips, self.settings, self.accelerator = (
-            config,
-            clips,
-            settings,
-            accelerator,
-        )
+        self.config = config
+        self.clips = clips
+        self.settings = settings
+        self.accelerator = accelerator
         torch.manual_seed(settings.seed)
         self.model = SoundStorm(config)
         if codebooks is not None:
             self.model.start_from_codebooks(codebooks.cpu())
         self.model.to(accelerator.device)
-        self.average = (
-            AveragedModel(self.model, multi_avg_fn=warmed_up_average(settings.ema_decay))
-            .eval()
-            .requires_grad_(False)
-        )
-        self.batch_size = min(
-            settings.batch_size, len(clips) // accelerator.num_processes * accelerator.num_processes
-        )
+        average = AveragedModel(self.model, multi_avg_fn=warmed_up_average(settings.ema_decay))
+        self.average = average.eval().requires_grad_(False)
+        processes = accelerator.num_processes
+        self.batch_size = min(settings.batch_size, len(clips) // processes * processes)
         self.epoch_steps = len(clips) // self.batch_size
         self.total = self.epoch_steps * settings.epochs
         optimizer = torch.optim.Adam(
@@ -140,20 +145,24 @@ class Trainer:
         if self.compiled:
             self.model.conformer.compile(dynamic=True)
         self.objective, self.optimizer = accelerator.prepare(Objective(self.model), optimizer)
-        self.step, self.losses, self.rows = 0, [], []
+        self.parts = {"model": self.model, "average": self.average}
+        self.parts |= {"optimizer": self.optimizer, "scheduler": self.scheduler}
+        self.learning_rate = 0.0
 
-    def take_step(self) -> float:
-        """One step of the optimizer. Returns the loss, or NaN where it or its gradient is not finite; then nothing is updated."""
+    def take_step(self, step: int) -> float:
+        """Take the step of this number, counted from 0.
+
+        Returns:
+            The loss, the mean over processes. NaN if it or its gradient is not finite; then nothing
+            is updated.
+        """
         seed, rank = self.settings.seed, self.accelerator.process_index
-        epoch, position = divmod(self.step, self.epoch_steps)
-        order = torch.randperm(
-            len(self.clips),
-            generator=torch.Generator().manual_seed(derive_seed(seed, epoch, Purpose.ORDER)),
-        )
+        epoch, position = divmod(step, self.epoch_steps)
+        generator = torch.Generator().manual_seed(derive_seed(seed, epoch, Purpose.ORDER))
+        order = torch.randperm(len(self.clips), generator=generator)
         index = order[position * self.batch_size : (position + 1) * self.batch_size]
-        torch.manual_seed(
-            derive_seed(seed, self.step, rank, Purpose.STEP)
-        )  # of crops, masks, and every dropout
+        # Crops, masks and every dropout draw from here on.
+        torch.manual_seed(derive_seed(seed, step, rank, Purpose.STEP))
         batch = self.clips.batch(
             index[rank :: self.accelerator.num_processes], self.settings.crop_frames
         )
@@ -174,9 +183,8 @@ class Trainer:
         parts = zip(
             inputs.split(count), level.tensor_split(count), mask.tensor_split(count), strict=True
         )
-        masked = self.accelerator.reduce(
-            mask.sum().float(), "mean"
-        )  # as gradients are averaged over processes, whose masks differ
+        # Gradients are averaged over processes, whose numbers of masked tokens differ.
+        masked = self.accelerator.reduce(mask.sum().float(), "mean")
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.accelerator.device)
         for number, part in enumerate(parts, start=1):
@@ -190,34 +198,9 @@ class Trainer:
         self.learning_rate = self.scheduler.get_last_lr()[0]
         self.optimizer.step()
         self.average.update_parameters(self.model)
-        self.step += 1
         self.scheduler.step()
-        self.losses.append(
-            self.accelerator.reduce(loss, "mean").item()
-        )  # the same in every process, as one saves for all
-        return self.losses[-1]
-
-    def close_row(self, validation_loss: float | None, seconds: float) -> dict:
-        """Add a log row; its loss is the mean over processes and over the steps since the row before."""
-        mean = float(np.mean(self.losses))
-        row = {
-            "step": self.step,
-            "epoch": -(-self.step // self.epoch_steps),
-            "loss": mean,
-            "learning_rate": self.learning_rate,
-        }
-        self.rows.append(row | {"validation_loss": validation_loss, "seconds": round(seconds, 1)})
-        self.losses = []
-        return self.rows[-1]
-
-    def state_dict(self) -> dict:
-        parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        return parts | {"step": self.step, "losses": self.losses, "rows": self.rows}
-
-    def load_state_dict(self, state: dict) -> None:
-        for name in self.PARTS:
-            getattr(self, name).load_state_dict(state[name])
-        self.step, self.losses, self.rows = state["step"], state["losses"], state["rows"]
+        # Equal in every process, as one process saves for all.
+        return self.accelerator.reduce(loss, "mean").item()
 
 
 def train(
@@ -230,106 +213,69 @@ def train(
     report: Callable[[dict], None] | None = None,
     codebooks: torch.Tensor | None = None,
 ) -> TrainResult:
-    """Train a model and write its generator file; resume where the state beside it, <name>.state.safetensors, is of the same run.
+    """Train a model and write its generator file.
 
-    Under torchrun every process takes its share of each batch. The last, incomplete batch of an epoch's random order is left out.
+    An interrupted training resumes from the state beside that file, <name>.state.safetensors. Under
+    torchrun every process takes its share of each batch. Each epoch leaves out the last, incomplete
+    batch of its random order.
 
     Args:
         checkpoint_path: the generator file, *.safetensors.
         device: auto, cpu, cuda or cuda:<n>.
         report: called with each log row.
-        codebooks: the codec's, for `SoundStorm.start_from_codebooks`; None starts from random tables.
+        codebooks: the codec's, for `SoundStorm.start_from_codebooks`; None: random tables.
 
     Raises:
-        SsenvError: the state is of another run, the loss is not finite, no clip has an active frame, or there is no such device.
+        SsenvError: the state is of another, interrupted training; the loss is not finite; no clip
+            has an active frame; or there is no such device.
         ValueError: model and tokens do not fit.
     """
     _check_fit(model_config, train_tokens, validation_tokens)
     accelerator, precision = _accelerator(resolve_device(device), settings.precision)
-    clips, validation = (
-        Clips(tokens, accelerator.device) for tokens in (train_tokens, validation_tokens)
-    )
-    if settings.batch_size % accelerator.num_processes or len(clips) < accelerator.num_processes:
+    processes = accelerator.num_processes
+    clips = Clips(train_tokens, accelerator.device)
+    validation = Clips(validation_tokens, accelerator.device)
+    if settings.batch_size % processes or len(clips) < processes:
         raise SsenvError(
-            f"{len(clips)} clips in batches of {settings.batch_size} do not divide among {accelerator.num_processes} processes"
+            f"{len(clips)} clips in batches of {settings.batch_size} do not divide among "
+            f"{processes} processes"
         )
-    trainer, main = (
-        Trainer(model_config, clips, settings, accelerator, codebooks),
-        accelerator.is_main_process,
-    )
-    state_file = Path(checkpoint_path).with_suffix(".state.safetensors")
-    resolved = replace(settings, precision=precision)  # "auto" is another thing on another machine
-    identity = _identity(
-        resolved, model_config, train_tokens, validation_tokens, accelerator.num_processes
-    )
-    identity["codebooks"] = (
-        None if codebooks is None else hashlib.sha256(codebooks.cpu().numpy().tobytes()).hexdigest()
-    )
-    if state := resume_state(state_file, STATE_KIND, identity):
-        trainer.load_state_dict(state)
-    total, batch_size = trainer.total, trainer.batch_size
-    if main:
-        size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
-        how = f"{precision}, {'' if trainer.compiled else 'not '}compiled, on {accelerator.num_processes} x {accelerator.device}"
-        print(
-            f"train: {len(clips)} clips, {total} steps of {batch_size}, {size:.1f} M parameters, {how}",
-            flush=True,
-        )
-        if clips.left_out:
-            print(
-                f"train: {len(clips.left_out)} silent throughout and left out: {', '.join(clips.left_out)}",
-                flush=True,
-            )
+    trainer = Trainer(model_config, clips, settings, accelerator, codebooks)
+    total = trainer.total
+    if accelerator.is_main_process:
+        _announce(trainer, precision)
+    validated = _every(_validate_every(total, trainer.batch_size, len(validation)), total)
 
-    log_every, validate_every = (
-        max(1, total // LOG_ROWS),
-        _validate_every(total, batch_size, len(validation)),
-    )
-    saved, saved_step = time.monotonic(), trainer.step
-    started = saved - (trainer.rows[-1]["seconds"] if trainer.rows else 0.0)
-    with (
-        Progress(total * batch_size, "train", "clip", initial=trainer.step * batch_size)
-        if main
-        else nullcontext() as progress
-    ):
-        while trainer.step < total:
-            loss = trainer.take_step()
-            if not math.isfinite(loss):
-                good = (
-                    f"{state_file} holds step {saved_step}, the last good one"
-                    if saved_step
-                    else "no checkpoint was made before it"
-                )
-                raise SsenvError(
-                    f"loss or gradient not finite at step {trainer.step + 1} (try a lower learning_rate, or fp32): {good}"
-                )
-            if progress is not None:
-                progress.update(batch_size, f"loss {loss:.3f}")
-            step, validates = (
-                trainer.step,
-                trainer.step % validate_every == 0 or trainer.step == total,
-            )
-            if validates or step % log_every == 0 or step == 1:
-                with accelerator.autocast():
-                    quick = (
-                        quick_validation(trainer.average.module, validation, settings.seed)
-                        if validates
-                        else None
-                    )
-                row = trainer.close_row(quick, time.monotonic() - started)
-                if report is not None and main:
-                    report(row)
-            if time.monotonic() - saved > 60 * settings.checkpoint_minutes or step == total:
-                if main:
-                    described = {
-                        "kind": STATE_KIND,
-                        "identity": identity,
-                        "finished": step == total,
-                    }
-                    save_state(state_file, trainer.state_dict(), described)
-                saved, saved_step = time.monotonic(), step
+    def complete(row: dict) -> None:
+        quick = None
+        if row["step"] in validated:
+            with accelerator.autocast():
+                quick = quick_validation(trainer.average.module, validation, settings.seed)
+        row["epoch"] = -(-row["step"] // trainer.epoch_steps)
+        row |= {"learning_rate": trainer.learning_rate, "validation_loss": quick}
+        if report is not None and accelerator.is_main_process:
+            report(row)
 
-    model, folds = trainer.average.module, train_tokens.folds.unique().tolist()
+    identity = asdict(model_config) | {
+        "train_tokens": train_tokens.digest,
+        "validation_tokens": validation_tokens.digest,
+        "codebooks": None if codebooks is None else _sha256(codebooks),
+        "processes": processes,
+    }
+    run = Run(
+        name="soundstorm",
+        module=__name__,
+        steps=total,
+        state_file=Path(checkpoint_path).with_suffix(".state.safetensors"),
+        settings=replace(settings, precision=precision),  # "auto" differs between machines
+        identity=identity,
+        parts=trainer.parts,
+        logged={1, *_every(max(1, total // LOG_ROWS), total), *validated},
+        main=accelerator.is_main_process,
+    )
+    rows = run(trainer.take_step, complete)
+
+    model = trainer.average.module
     round_to_half(model)
     with accelerator.autocast():
         scores = validation_loss(
@@ -339,28 +285,43 @@ def train(
         "settings": asdict(settings),
         "precision": precision,
         "steps": total,
-        "folds": folds,
+        "folds": train_tokens.folds.unique().tolist(),
         **scores._asdict(),
     }
     plans = Plans.of(train_tokens) if model_config.controls else None
     generator = TrainedGenerator(
         model, train_tokens.class_names, train_tokens.format, training, plans
     )
-    if main:
+    if accelerator.is_main_process:
         save_generator(checkpoint_path, generator)
     accelerator.wait_for_everyone()
-    return TrainResult(trainer.rows, *scores, clips.left_out, generator)
+    return TrainResult(rows, *scores, clips.left_out, generator)
+
+
+def _announce(trainer: Trainer, precision: str) -> None:
+    """Print what is trained, and how."""
+    accelerator, clips = trainer.accelerator, trainer.clips
+    size = sum(p.numel() for p in trainer.model.parameters()) / 1e6
+    compiled = "compiled" if trainer.compiled else "not compiled"
+    print(
+        f"train: {len(clips)} clips, {trainer.total} steps of {trainer.batch_size}, "
+        f"{size:.1f} M parameters, {precision}, {compiled}, "
+        f"on {accelerator.num_processes} x {accelerator.device}",
+        flush=True,
+    )
+    if clips.left_out:
+        names = ", ".join(clips.left_out)
+        print(f"train: {len(clips.left_out)} silent clips left out: {names}", flush=True)
 
 
 def _accelerator(device: torch.device, precision: str) -> tuple[Accelerator, str]:
-    """The process group with its device, and the precision it computes in."""
+    """The processes with their device, and the precision they compute in."""
     precision = resolve_precision(precision, device)
     if device.index is not None:
         torch.cuda.set_device(device)
-    AcceleratorState._reset_state(reset_partial_state=True)  # a process that trains twice
-    return Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no", cpu=device.type == "cpu"
-    ), precision
+    AcceleratorState._reset_state(reset_partial_state=True)  # for a process that trains twice
+    mixed = "bf16" if precision == "bf16" else "no"
+    return Accelerator(mixed_precision=mixed, cpu=device.type == "cpu"), precision
 
 
 def _check_fit(config: SoundStormConfig, *token_sets: TokenSet) -> None:
@@ -370,25 +331,20 @@ def _check_fit(config: SoundStormConfig, *token_sets: TokenSet) -> None:
             raise ValueError(f"tokens with (levels, codes, classes) = {found} do not fit {config}")
 
 
-def _identity(
-    settings: TrainSettings,
-    config: SoundStormConfig,
-    train_tokens: TokenSet,
-    validation_tokens: TokenSet,
-    processes: int,
-) -> dict:
-    """What has to be the same for a run to be the same run."""
-    run = {
-        "train_tokens": train_tokens.digest,
-        "validation_tokens": validation_tokens.digest,
-        "processes": processes,
-    }
-    identity = asdict(settings) | asdict(config) | run | {"code": code_of(__name__)}
-    del identity["checkpoint_minutes"]
-    return identity
+def _sha256(tensor: torch.Tensor) -> str:
+    return hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest()
+
+
+def _every(interval: int, total: int) -> set[int]:
+    """Every `interval`-th of `total` steps, and the last."""
+    return {*range(interval, total, interval), total}
 
 
 def _validate_every(total: int, batch_size: int, validation_clips: int) -> int:
-    """Steps between validations: a step costs about three forward passes of each of its clips, a quick validation one of each clip."""
+    """Steps between quick validations.
+
+    A step costs about three forward passes of each of its clips, a quick validation one pass of
+    each validation clip.
+    """
     affordable = int(VALIDATION_SHARE * 3 * total * batch_size / validation_clips)
     return math.ceil(total / max(1, min(VALIDATIONS, affordable)))

@@ -1,6 +1,7 @@
-"""AST behind one function: what it hears, weights from a folder, resuming, and one line where the package or the weights are missing.
+"""AST: its input, weights from a folder, resuming, and messages if package or weights are missing.
 
-What needs `transformers` is skipped without it. No published weights are needed: folders hold tiny networks with random ones.
+Tests that need `transformers` are skipped without it. None needs the published weights: folders
+hold tiny networks with random ones.
 """
 
 import sys
@@ -12,10 +13,9 @@ import pytest
 import torch
 
 from ssenv_core.base import pretrained, tensors, training_loop
-from ssenv_core.base import training_loop as epochs
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.training_loop import EpochSettings
-from ssenv_core.classification import ast as spectrogram_transformer
+from ssenv_core.classification import ast as module
 from ssenv_core.classification.ast import (
     PRETRAINED,
     SCRATCH,
@@ -61,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in that trains in a second, and no folder or hub to take weights from."""
     pytest.importorskip("transformers", reason=REASON)
-    monkeypatch.setattr(spectrogram_transformer, "SMALL", TINY)
+    monkeypatch.setattr(module, "SMALL", TINY)
     monkeypatch.delenv("SSENV_AST_DIR", raising=False)
 
     def unreachable(*_: object, **__: object) -> str:
@@ -97,11 +97,11 @@ def test_a_shorter_clip_keeps_the_positions_in_the_middle(folder: Path) -> None:
         grids[0][0, 2 + 101 * band + 26 : 2 + 101 * band + 26 + 49],
     )
     assert cut(torch.zeros(1, 498, 128)).logits.shape == (1, 10)
-    with pytest.raises(SsenvError, match="hears 498 frames"):
+    with pytest.raises(SsenvError, match="AST takes 498 frames"):
         shorten(cut, 499)
 
 
-def test_it_hears_kaldi_s_log_mel_frames_of_16_khz(sounds: Dataset) -> None:
+def test_its_input_is_kaldi_s_log_mel_frames_of_16_khz(sounds: Dataset) -> None:
     pytest.importorskip("transformers", reason=REASON)
     images = spectrograms(replace(sounds, clips=sounds.clips[:3]), FRAMES)
     assert (images.shape, images.dtype) == ((3, FRAMES, 128), torch.float16)
@@ -162,10 +162,10 @@ def test_a_killed_training_resumes_to_the_same_losses(
             raise Killed
         written.append(save(*args))
 
-    monkeypatch.setattr(epochs, "save_state", save_two)
+    monkeypatch.setattr(training_loop, "save_state", save_two)
     with pytest.raises(Killed):
         tuned(tmp_path / "killed")
-    monkeypatch.setattr(epochs, "save_state", save)
+    monkeypatch.setattr(training_loop, "save_state", save)
     other = replace(SETTINGS, seed=1)
     with pytest.raises(SsenvError, match="interrupted training with other seed"):
         fine_tune_ast(
@@ -203,19 +203,17 @@ def test_without_weights_the_row_says_so_and_one_from_scratch_stands_in(
 def test_the_held_out_fold_is_no_training_and_the_rate_the_row_s(
     sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard, rates, cycle = [], [], training_loop.one_cycle
+    read, rates, cycle = [], [], training_loop.one_cycle
     monkeypatch.setattr(
-        spectrogram_transformer,
-        "spectrograms",
-        lambda some, frames: heard.append(some) or spectrograms(some, frames),
+        module, "spectrograms", lambda some, frames: read.append(some) or spectrograms(some, frames)
     )
     monkeypatch.setattr(
-        spectrogram_transformer,
+        module,
         "one_cycle",
         lambda adam, peak, *rest: rates.append(peak) or cycle(adam, peak, *rest),
     )
     ast_baseline(sounds, 2, replace(SETTINGS, epochs=1), tmp_path / "state", "cpu")
-    assert [some.folds for some in heard] == [(1, 3, 4, 5), (2,)]
+    assert [some.folds for some in read] == [(1, 3, 4, 5), (2,)]
     assert rates == [5e-4]
 
 
@@ -261,7 +259,8 @@ def test_without_the_package_one_line_says_how_to_install_it(
     for call in (lambda: pretrained_ast(10, FRAMES, 0), lambda: small_ast(10, FRAMES, 0)):
         with pytest.raises(
             SsenvError,
-            match=r"^AST needs the package transformers \(.*\): in ssenv's folder, pip install -e '\.\[ast\]'$",
+            match=r"^AST needs the package transformers \(.*\): "
+            r"in ssenv's folder, pip install -e '\.\[ast\]'$",
         ):
             call()
     rows, missing = ast_baseline(sounds, 1, SETTINGS, tmp_path / "state", "cpu")

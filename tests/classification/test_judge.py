@@ -1,10 +1,10 @@
-"""The judge learns classes from sound, repeats exactly, resumes exactly, and names waveforms at any rate."""
+"""The judge learns classes from sound, repeats and resumes exactly, and takes any rate."""
 
 import numpy as np
 import pytest
 import torch
 
-from ssenv_core.base import training_loop as epochs
+from ssenv_core.base import training_loop
 from ssenv_core.base.audio import resample
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.tensors import load_state, save_state
@@ -44,17 +44,17 @@ def judge(tmp_path_factory) -> Judge:
     return train(tmp_path_factory.mktemp("judge") / "state.safetensors", n_epochs=60)
 
 
-def test_it_names_sounds_it_never_heard(judge):
-    assert [judge.name(sound(label, 100 + label), SAMPLE_RATE) for label in (0, 1)] == [0, 1]
+def test_it_classifies_sounds_that_it_was_not_trained_on(judge):
+    assert [judge.predict(sound(label, 100 + label), SAMPLE_RATE) for label in (0, 1)] == [0, 1]
 
 
-def test_it_hears_the_same_class_at_any_rate(judge):
+def test_it_predicts_the_same_class_at_any_rate(judge):
     wav = resample(sound(1, 200), SAMPLE_RATE, 44_100)
-    assert judge.name(wav, 44_100) == 1
+    assert judge.predict(wav, 44_100) == 1
     assert judge.probabilities(wav, 44_100).sum() == pytest.approx(1)
 
 
-def test_any_length_has_a_name_and_silence_too(judge):
+def test_any_length_can_be_classified_and_silence_too(judge):
     for wav in (sound(0, 1)[:100], np.zeros(500, np.float32), sound(0, 1)):
         assert judge.probabilities(wav, SAMPLE_RATE).shape == (2,)
 
@@ -76,12 +76,13 @@ def test_file_holds_the_whole_judge(judge, tmp_path):
     )
 
 
-def test_it_is_asked_only_about_folds_that_it_was_not_trained_on(judge, tmp_path):
+def test_a_fold_that_it_was_trained_on_is_refused(judge, tmp_path):
     again = Judge.load(judge.save(tmp_path / "judge.safetensors", folds=(2, 3)), "cpu")
     again.require_heldout(1)
     with pytest.raises(
         SsenvError,
-        match=r"^fold 3 is not held out: the judge was trained on folds 2, 3; run 01_tokenize with fold=3$",
+        match=r"^fold 3 is not held out: the judge was trained on folds 2, 3; "
+        r"run 01_tokenize with fold=3$",
     ):
         again.require_heldout(3)
     with pytest.raises(SsenvError, match="does not say which folds"):
@@ -91,7 +92,7 @@ def test_it_is_asked_only_about_folds_that_it_was_not_trained_on(judge, tmp_path
 def test_a_judge_of_another_size_is_refused_in_one_line(judge, tmp_path, monkeypatch):
     path = judge.save(tmp_path / "judge.safetensors", folds=(2, 3))
     monkeypatch.setattr(module, "CHANNELS", (8, 8))
-    with pytest.raises(SsenvError, match="another judge than this version"):
+    with pytest.raises(SsenvError, match="a judge of another architecture"):
         Judge.load(path, "cpu")
 
 
@@ -133,7 +134,7 @@ def test_state_of_another_precision_is_refused(tmp_path, monkeypatch):
     state, metadata = load_state(path, "judge training state")
     save_state(path, state, metadata | {"finished": False})
     resolved = {"bf16": "fp32", "fp32": "bf16"}[metadata["identity"]["precision"]]
-    monkeypatch.setattr(epochs, "resolve_precision", lambda wanted, device: resolved)
+    monkeypatch.setattr(training_loop, "resolve_precision", lambda wanted, device: resolved)
     with pytest.raises(SsenvError, match="interrupted training with other precision: remove it"):
         train(path, n_epochs=1)
 
@@ -154,8 +155,8 @@ def test_state_of_other_sounds_is_refused_unless_it_ended(tmp_path):
         train_judge(SOUNDS, LABELS, (*NAMES, "silence"), EpochSettings(2), path, "cpu")
 
 
-def test_one_class_is_nothing_to_learn(tmp_path):
-    with pytest.raises(SsenvError, match=r"all 16 clips .* one class"):
+def test_training_clips_of_one_class_are_refused(tmp_path):
+    with pytest.raises(SsenvError, match=r"all 16 training clips are of one class"):
         train_judge(SOUNDS, 0 * LABELS, NAMES, EpochSettings(1), tmp_path / "state", "cpu")
 
 
@@ -179,6 +180,6 @@ def test_mixup_keeps_the_larger_share_and_targets_sum_to_one():
 def test_log_mel_leaves_out_padding_and_floors_silence():
     mel = LogMel()
     wav = torch.cat([torch.zeros(24_000), torch.randn(24_000), torch.zeros(24_000)])
-    assert 50 <= mel.heard(wav).shape[1] <= 54
+    assert 50 <= mel.trimmed(wav).shape[1] <= 54
     assert mel(wav).shape[1] == 151
-    assert mel.heard(torch.zeros(4800)).unique().numel() == 1
+    assert mel.trimmed(torch.zeros(4800)).unique().numel() == 1

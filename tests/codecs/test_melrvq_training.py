@@ -276,24 +276,24 @@ def hearing(sounds: Sounds) -> Hearing:
     torch.manual_seed(0)
     network = LogMelCNN(5)
     with torch.no_grad():
-        network.head[-1].weight.mul_(10)  # not yet trained, it would say the same of everything
+        network.head[-1].weight.mul_(10)  # untrained, its logits would hardly vary
     return Hearing(LogMel(), network, next(sounds.batches())[0])
 
 
-def test_equal_sounds_are_heard_alike_and_what_is_heard_reaches_the_waveform(
+def test_equal_sounds_have_equal_activations_and_the_gradient_reaches_the_waveform(
     hearing: Hearing, sounds: Sounds
 ) -> None:
     wavs = next(sounds.batches())[0][:2].requires_grad_()
-    heard, other = hearing(wavs), hearing(wavs.detach().flip(0))
-    assert hearing.distance(heard, hearing(wavs)).max() < 1e-3
-    assert hearing.distance(heard, other).min() > 0.1
-    assert all(0.1 < float(part.detach().std((0, 2)).square().mean().sqrt()) < 3 for part in heard)
-    hearing.distance(heard, other).sum().backward()
+    parts, others = hearing(wavs), hearing(wavs.detach().flip(0))
+    assert hearing.distance(parts, hearing(wavs)).max() < 1e-3
+    assert hearing.distance(parts, others).min() > 0.1
+    assert all(0.1 < float(part.detach().std((0, 2)).square().mean().sqrt()) < 3 for part in parts)
+    hearing.distance(parts, others).sum().backward()
     assert wavs.grad.isfinite().all()
     assert wavs.grad.abs().amax(1).min() > 0
 
 
-def test_a_finish_brings_the_decoder_nearer_to_what_is_heard(
+def test_a_finish_lowers_the_distance_of_activations(
     sounds: Sounds, codec: MelRVQ, hearing: Hearing, tmp_path
 ) -> None:
     codes = encode_all(codec, sounds)
@@ -391,7 +391,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_state(
     with torch.no_grad():
         broken.decoder.head.bias.fill_(float("nan"))
     with pytest.raises(
-        SsenvError, match=r"decoder's loss is not finite at step 1: .*s\.safetensors"
+        SsenvError,
+        match=r"decoder's loss or gradient is not finite at step 1 .*: there is no checkpoint",
     ):
         train_decoder(
             broken,

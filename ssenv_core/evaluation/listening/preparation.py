@@ -12,7 +12,7 @@ from ssenv_core.base.folders import StudyFolder
 from ssenv_core.codecs.protocol import weights_hash
 from ssenv_core.data.recordings import Dataset
 from ssenv_core.data.tokens import load_tokens_file, require_dataset
-from ssenv_core.evaluation.ceiling import available_codecs, through
+from ssenv_core.evaluation.ceiling import available_codecs, reconstruct_clip
 from ssenv_core.evaluation.listening.design import Choice, Coded, ListeningTest, Recording
 from ssenv_core.evaluation.listening.hosting import write_key, write_page
 from ssenv_core.evaluation.listening.ratings import start_ratings
@@ -106,7 +106,7 @@ def code_items(
     clips = {clip.name: clip for clip in sounds.clips}
     coded = {}
     for version, codec in available.items():
-        wavs = {name: through(codec, sounds, clips[name], sample_rate, device) for name in names}
+        wavs = {name: reconstruct_clip(codec, sounds, clips[name], sample_rate, device) for name in names}
         coded[version] = Coded(weights_hash(version, codec), wavs)
     return CodedItems(coded, missing)
 

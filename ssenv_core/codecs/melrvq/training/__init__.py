@@ -1,1 +1,1 @@
-"""How the embedded codec is trained."""
+"""The training of the embedded codec."""

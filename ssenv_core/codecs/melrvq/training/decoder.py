@@ -1,10 +1,16 @@
-"""Trains the decoder by the spectral energy distance, on the tokens of an encoder that no longer changes.
+"""Trains the decoder by a spectral energy distance, on the tokens of a finished encoder.
 
-The decoder draws two waveforms y, y' per input; the loss d(x, y) + d(x, y') - d(y, y') is a proper score of the distribution it draws from
-(generalized energy distance, Gritsenko et al. 2020, eq. 5), so the noise part has to match, not average, what it cannot know. No
-discriminator is involved. Noise that is independent from bin to bin cannot say how loud a frame was whose codes leave that open, and what
-is drawn is too quiet on average: at the end, one gain for each number of levels puts that right. A finish goes on with the same distance
-of what a CNN hears added (see `hearing`).
+The decoder draws two waveforms y, y' per input; the loss is d(x, y) + d(x, y') - d(y, y')
+(generalized energy distance, Gritsenko et al. 2020, eq. 5). The last term makes the noise part
+match the spread of what the codes leave open, where d(x, y) alone would make it an average. There
+is no discriminator.
+
+This loss is not a proper score: its optimum is not the distribution of the real sounds. The linear
+term of d is divided by the level of the reference x, so loud references count less than quiet ones,
+and the optimum is too quiet. Noise that is independent from bin to bin also cannot vary a frame's
+loudness where the codes leave it open. At the end, `match_loudness` therefore sets one gain per
+number of levels. An optional finish adds the same energy distance of the activations of a CNN (see
+`hearing`).
 """
 
 from collections.abc import Callable
@@ -14,10 +20,16 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from ssenv_core.base.code import code_of
 from ssenv_core.base.devices import autocast, resolve_precision
 from ssenv_core.base.progress import track
-from ssenv_core.base.training_loop import Training, one_cycle, run, warmed_up_average
+from ssenv_core.base.training_loop import (
+    Draws,
+    Run,
+    Training,
+    descend,
+    one_cycle,
+    warmed_up_average,
+)
 from ssenv_core.codecs.melrvq.codec import MelRVQ, audible
 from ssenv_core.codecs.melrvq.encoder import MAX_LEVELS
 from ssenv_core.codecs.melrvq.features import FLOOR, FRAMES_SEEN, HOP, silent_frames
@@ -26,18 +38,19 @@ from ssenv_core.codecs.melrvq.training.hearing import Hearing
 from ssenv_core.codecs.melrvq.training.sounds import BATCH, Sounds
 from ssenv_core.codecs.protocol import weights_hash
 
-Described = list[torch.Tensor]  # of a batch of waveforms, what a distance looks at
+Described = list[torch.Tensor]  # the features of a batch of waveforms that a distance compares
 RESOLUTIONS = (128, 256, 512, 1024, 2048)
 EMA_DECAY = 0.999
-FAVOURED = (8, 16)  # numbers of levels: those of 6 and 12 kbps
+FAVOURED = (8, 16)  # numbers of levels drawn more often: those of 6 and 12 kbps
 GAIN_SEGMENTS, GAIN_BATCH = 256, 8
 
 
 class SpectralDistance(nn.Module):
-    """d(x, y) per item, averaged over STFT resolutions and frames.
+    """Distance d(x, y) per item, averaged over STFT resolutions and frames.
 
-    Per frame: the root-mean-square and the mean absolute difference of log magnitudes, plus the mean absolute difference of magnitudes
-    relative to the reference's mean, which keeps the energy of loud frames right (the linear term of Gritsenko et al., eq. 6).
+    Per frame: the root-mean-square and the mean absolute difference of log magnitudes, plus the
+    mean absolute difference of magnitudes divided by the reference's mean. That linear term
+    (Gritsenko et al., eq. 6) gives loud frames their energy; its division makes the score improper.
     """
 
     def __init__(self) -> None:
@@ -58,16 +71,17 @@ class SpectralDistance(nn.Module):
     def forward(
         self, x: list[torch.Tensor], y: list[torch.Tensor], scale: list[torch.Tensor]
     ) -> torch.Tensor:
-        """Spectrograms of two batches and the scale (B, 1, 1) of the linear term at each resolution -> (B,)."""
+        """Compare the spectrograms of two batches: (B,).
+
+        Args:
+            scale: divisor (B, 1, 1) of the linear term at each resolution.
+        """
         total = 0.0
         for a, b, level in zip(x, y, scale, strict=True):
             log = a.log() - b.log()
-            total = (
-                total
-                + (log.square().mean(1) + 1e-8).sqrt().mean(1)
-                + log.abs().mean((1, 2))
-                + ((a - b).abs() / level).mean((1, 2))
-            )
+            total = total + (log.square().mean(1) + 1e-8).sqrt().mean(1)
+            total = total + log.abs().mean((1, 2))
+            total = total + ((a - b).abs() / level).mean((1, 2))
         return total / len(x)
 
 
@@ -77,7 +91,10 @@ def energy(
     y: Described,
     other: Described,
 ) -> torch.Tensor:
-    """Generalized energy distance (B,) of two draws y and other from x: d(x, y) + d(x, other) - d(y, other)."""
+    """Generalized energy distance (B,) of two draws y and other from x.
+
+    d(x, y) + d(x, other) - d(y, other).
+    """
     return distance(x, y) + distance(x, other) - distance(y, other)
 
 
@@ -91,17 +108,19 @@ def train_decoder(
     report: Callable[[dict], None] | None = None,
     hearing: Hearing | None = None,
 ) -> list[dict]:
-    """Train `codec.decoder` in place, from where it is, on waveforms through the codec's own tokens; it ends with averaged (EMA) weights.
+    """Train `codec.decoder` in place on the codec's own tokens.
+
+    It starts from its present weights and ends with averaged (EMA) ones.
 
     Args:
         codes: of the sounds, see `encode_all`.
-        hearing: a distance that counts as much as that of the spectra; None: spectra alone.
+        hearing: a distance added, with equal weight, to that of the spectra; None: spectra alone.
 
     Returns:
         Log rows {step, loss, seconds}.
 
     Raises:
-        SsenvError: see `loop.run`.
+        SsenvError: see `Run`.
     """
     device, precision = torch.device(device), resolve_precision("auto", torch.device(device))
     codec.to(device)
@@ -116,9 +135,11 @@ def train_decoder(
     )
     average = AveragedModel(decoder, multi_avg_fn=warmed_up_average(EMA_DECAY))
 
-    def take_step(rng: torch.Generator) -> float:
-        clip, frame = sounds.segments(settings.batch_size, settings.segment_frames, rng)
-        levels = draw_levels(rng, FAVOURED)
+    draws = Draws(settings.seed, device)
+
+    def step(_: int) -> float:
+        clip, frame = sounds.segments(settings.batch_size, settings.segment_frames, draws.own)
+        levels = draw_levels(draws.own, FAVOURED)
         x = sounds.waveforms(clip, frame).to(device)
         chosen = codes[clip, frame, :levels].transpose(1, 2).to(device, torch.int64)
         latents, gate = codec.encoder.dequantize(chosen), audible(chosen)
@@ -130,35 +151,34 @@ def train_decoder(
         score = energy(lambda a, b: distance(a, b, scale), reference, *drawn).mean()
         if hearing is not None:
             score = score + energy(hearing.distance, *map(hearing, wavs)).mean()
-        optimizer.zero_grad(set_to_none=True)
-        score.backward()
-        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        scheduler.step()
+        descend(score, scheduler, max_norm=1.0)
         average.update_parameters(decoder)
         return score.item()
 
-    parts = {"decoder": decoder, "average": average, "optimizer": optimizer, "scheduler": scheduler}
-    about = {
-        "clips": sounds.fingerprint,
-        "precision": precision,
-        "tokens": codec.token_hash,
-        "config": str(codec.config.decoder),
-    }
-    about |= {
-        "start": weights_hash("decoder", decoder),
-        "hearing": hearing and weights_hash("hearing", hearing),
-    }
-    rows = run(
-        settings,
-        take_step,
-        parts,
-        state_file,
+    run = Run(
         name="decoder",
-        data={"code": code_of(__name__), **about},
-        device=device,
-        report=report,
+        module=__name__,
+        steps=settings.steps,
+        state_file=state_file,
+        settings=settings,
+        identity={
+            "clips": sounds.fingerprint,
+            "precision": precision,
+            "tokens": codec.token_hash,
+            "config": str(codec.config.decoder),
+            "start": weights_hash("decoder", decoder),
+            "hearing": hearing and weights_hash("hearing", hearing),
+        },
+        parts={
+            "decoder": decoder,
+            "average": average,
+            "optimizer": optimizer,
+            "scheduler": scheduler,
+            "draws": draws,
+        },
+        logged=settings.logged,
     )
+    rows = run(step, report)
     decoder.load_state_dict(average.module.state_dict())
     codec.eval().requires_grad_(False)
     return rows
@@ -166,39 +186,37 @@ def train_decoder(
 
 @torch.inference_mode()
 def match_loudness(codec: MelRVQ, sounds: Sounds, settings: Training) -> None:
-    """Set, in place, the gain of each number of levels so that the frames' RMS amplitude through the codec has the mean of the sounds'.
+    """Set the gain of each number of levels, in place, to match the loudness of the sounds.
 
-    Measured on varied segments, which the decoder was not trained on: what it knows by heart comes back less quiet than other sounds.
+    The mean RMS amplitude of all frames is then that of the sounds. It is measured on varied
+    segments: the training's own segments come back less quiet than other sounds.
     """
     rng, device = torch.Generator().manual_seed(settings.seed), codec.decoder.gain.device
     margin = FRAMES_SEEN + codec.config.encoder.frames_seen
     own = slice(margin, -margin)
-    asked, drawn = (
-        torch.zeros((), dtype=torch.float64),
-        torch.zeros(MAX_LEVELS + 1, dtype=torch.float64),
-    )
+    real = torch.zeros((), dtype=torch.float64)
+    drawn = torch.zeros(MAX_LEVELS + 1, dtype=torch.float64)
     codec.decoder.gain.fill_(1.0)
     noise = torch.Generator(device).manual_seed(settings.seed)
-    for _ in track(
-        range(GAIN_SEGMENTS // GAIN_BATCH), GAIN_SEGMENTS // GAIN_BATCH, "match loudness", "batch"
-    ):
+    batches = GAIN_SEGMENTS // GAIN_BATCH
+    for _ in track(range(batches), batches, "match loudness", "batch"):
         wide = sounds.draw(GAIN_BATCH, settings.segment_frames, margin, rng, device)
         latents, silent = codec.encoder(codec.features(wide))[:, own], silent_frames(wide)[:, own]
         codes = codec.encoder.quantize(latents, silent, MAX_LEVELS)
-        asked += _loudness(wide[:, HOP * margin : -HOP * margin])
+        real += _loudness(wide[:, HOP * margin : -HOP * margin])
         for levels in range(1, MAX_LEVELS + 1):
             drawn[levels] += _loudness(codec.decode(codes[:, :levels], noise)[:, 0])
-    codec.decoder.gain[1:] = (asked / drawn[1:]).float()
+    codec.decoder.gain[1:] = (real / drawn[1:]).float()
 
 
 def _loudness(wavs: torch.Tensor) -> torch.Tensor:
-    """wavs (B, S) -> the sum, float64, of the RMS amplitudes of all frames."""
+    """Sum the RMS amplitudes of all frames of wavs (B, S); float64."""
     return wavs.unflatten(1, (-1, HOP)).square().mean(2).sqrt().double().sum().cpu()
 
 
 @torch.inference_mode()
 def encode_all(codec: MelRVQ, sounds: Sounds) -> torch.Tensor:
-    """The sounds' codes (N, T, 16) int16, every level of them; `codec` on the CPU."""
+    """Encode all sounds at every level: (N, T, 16) int16; `codec` is on the CPU."""
     encoded = [
         codec.encoder.quantize(codec.encoder(codec.features(wavs)), ~live, MAX_LEVELS).short()
         for wavs, live in track(sounds.batches(), -(-len(sounds) // BATCH), "encode", "batch")

@@ -1,4 +1,7 @@
-"""The clips a codec is trained on, in memory, and random segments of them, varied so that 2,000 clips are not all it ever hears."""
+"""The clips a codec is trained on, in memory, and random, varied segments of them.
+
+Variation gives the training more sounds than its 2,000 clips.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +22,11 @@ AT_ANOTHER_SPEED = 0.5  # share of the batches
 
 @dataclass(frozen=True, eq=False)
 class Sounds:
-    """N clips of S samples, T frames.
+    """N clips of S samples and T frames.
 
     Attributes:
         wavs: (N, S) int16 at 24 kHz, S = 320 T.
-        live: (N, T) bool, the frame is not silent.
+        live: (N, T) bool, true where a frame is not silent.
     """
 
     wavs: torch.Tensor
@@ -38,23 +41,26 @@ class Sounds:
         return hashlib.sha256(self.wavs.numpy().tobytes()).hexdigest()
 
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All clips in order, BATCH at a time: wavs (B, S) float in [-1, 1], live (B, T)."""
+        """Yield all clips in order, BATCH at a time: wavs (B, S) float in [-1, 1], live (B, T)."""
         for wavs, live in zip(self.wavs.split(BATCH), self.live.split(BATCH), strict=True):
             yield from_pcm(wavs), live
 
     def segments(
         self, count: int, frames: int, rng: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The clips (count, 1) and frames (count, frames) of random segments, each around a frame that is not silent."""
-        places = self.live.nonzero()
-        picks = places[torch.randint(len(places), (count,), generator=rng)]
+        """Draw random segments, each around a frame that is not silent.
+
+        Returns:
+            The clips (count, 1) and the frames (count, frames).
+        """
+        live = self.live.nonzero()
+        picks = live[torch.randint(len(live), (count,), generator=rng)]
         starts = picks[:, 1] - torch.randint(frames, (count,), generator=rng)
-        return picks[:, :1], starts.clamp(0, max(0, self.live.shape[1] - frames))[
-            :, None
-        ] + torch.arange(frames)
+        starts = starts.clamp(0, max(0, self.live.shape[1] - frames))
+        return picks[:, :1], starts[:, None] + torch.arange(frames)
 
     def waveforms(self, clip: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
-        """The sound (count, 320 frames) float in [-1, 1] of `segments`."""
+        """Waveforms (count, 320 frames) float in [-1, 1] of `segments`."""
         return from_pcm(self.wavs.unflatten(1, (-1, HOP))[clip, frame].flatten(1))
 
     def draw(
@@ -65,10 +71,10 @@ class Sounds:
         rng: torch.Generator,
         device: str | torch.device = "cpu",
     ) -> torch.Tensor:
-        """Random segments as of `segments`, varied (see `augmentation`), in 16-bit steps.
+        """Draw `segments` and vary them (see `augmentation`), in 16-bit steps.
 
         Args:
-            margin: frames more on either side; zeros beyond the ends of a clip.
+            margin: additional frames on either side; zeros beyond the ends of a clip.
 
         Returns:
             (count, 320 (frames + 2 margin)) float in [-1, 1] on `device`.
@@ -77,41 +83,39 @@ class Sounds:
         samples = HOP * (frames + 2 * margin)
         needed = -(-samples * speed[0] // speed[1])
         clip, frame = self.segments(count, frames, rng)
-        index = (HOP * (frame[:, 0] - margin) - (needed - samples) // 2)[:, None] + torch.arange(
-            needed
-        )
+        start = HOP * (frame[:, 0] - margin) - (needed - samples) // 2
+        index = start[:, None] + torch.arange(needed)
         inside = (index >= 0) & (index < self.wavs.shape[1])
         cut = self.wavs[clip, index.clamp(0, self.wavs.shape[1] - 1)] * inside
-        varied = vary(mix(change_speed(from_pcm(cut.to(device)), speed)[:, :samples], rng), rng)
+        wavs = change_speed(from_pcm(cut.to(device)), speed)[:, :samples]
+        varied = vary(mix(wavs, rng), rng)
         return varied.mul(32768).round() / 32768
 
 
 def read_sounds(clips: Sequence, read: Callable[[Any, int], np.ndarray]) -> Sounds:
-    """Read every clip, without the last part of a frame.
+    """Read every clip, cut to whole frames.
 
     Args:
         read: from a clip and a sampling rate (Hz) to its waveform (S,), the same S for all.
     """
-    pcm = torch.stack(
-        list(
-            on_all_cores(
-                lambda clip: to_pcm(torch.from_numpy(read(clip, SAMPLE_RATE))), clips, "read"
-            )
-        )
-    )
+
+    def read_pcm(clip: Any) -> torch.Tensor:
+        return to_pcm(torch.from_numpy(read(clip, SAMPLE_RATE)))
+
+    pcm = torch.stack(list(on_all_cores(read_pcm, clips, "read")))
     return of_pcm(pcm[:, : pcm.shape[1] // HOP * HOP])
 
 
 def of_pcm(wavs: torch.Tensor) -> Sounds:
-    """wavs (N, S) int16 at 24 kHz."""
+    """Make `Sounds` from wavs (N, S) int16 at 24 kHz."""
     return Sounds(wavs, torch.cat([~silent_frames(from_pcm(batch)) for batch in wavs.split(BATCH)]))
 
 
 def to_pcm(wav: torch.Tensor) -> torch.Tensor:
-    """Float in [-1, 1] -> int16."""
+    """Convert float in [-1, 1] to int16."""
     return (wav * 32768).round().clamp(-32768, 32767).short()
 
 
 def from_pcm(wav: torch.Tensor) -> torch.Tensor:
-    """int16 -> float in [-1, 1]."""
+    """Convert int16 to float in [-1, 1]."""
     return wav.float() / 32768
