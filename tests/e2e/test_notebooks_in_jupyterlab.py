@@ -219,7 +219,7 @@ def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(
 ) -> None:
     page, panel = generate, output(generate, "Generate")
     expect(takes(panel)).to_have_count(5)
-    expect(panel.get_by_text("taken for").first).to_be_visible()
+    expect(panel.get_by_text("judge:").first).to_be_visible()
 
     panel.get_by_label("Envelope").select_option("drawn here")
     panel.get_by_role("slider", name="Loudness over time").press("ArrowUp")
@@ -252,8 +252,8 @@ def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(
         page.keyboard.type(value)
         page.keyboard.press("Tab")
     assert [float(field.input_value()) for field in fields] == [3.5, 4]
-    button(panel, "Make part anew").press("Enter")
-    expect(panel.get_by_text("made anew in part")).to_have_count(2)  # the other is of the notebook
+    button(panel, "Generate part again").press("Enter")
+    expect(panel.get_by_text("a part generated again of")).to_have_count(2)  # the other is of the notebook
 
     button(panel, "Compare").press("Enter")
     row = panel.get_by_role("group", name="Compare by ear")
@@ -277,7 +277,7 @@ def test_in_03_a_take_can_be_stopped_while_it_is_made(generate: Page) -> None:
     panel.get_by_role("slider", name="Steps").press("End")
     button(panel, "Generate").click()
     button(panel, "Stop").click()
-    expect(panel.get_by_text("Stopped: there is no take of it.")).to_be_visible()
+    expect(panel.get_by_text("Stopped: no take was made.")).to_be_visible()
     expect(takes(panel)).to_have_count(before)
     expect(button(panel, "Generate")).to_be_enabled()
 

@@ -192,20 +192,20 @@ def test_live_a_take_is_varied_extended_made_anew_in_part_and_rejected(
     made(panel)
     press(panel, "More like this", 0)
     press(panel, "Extend", 1)
-    press(panel, "Make part anew", 2)
+    press(panel, "Generate part again", 2)
     assert "Drag over the spectrogram first" in panel.message.value
     (picker,) = [
         one for one in within(list(panel.cards.values())[2]) if isinstance(one, SpanPicker)
     ]
     assert picker.duration == 0.4
     picker.span = [0.1, 0.3]
-    press(panel, "Make part anew", 2)
+    press(panel, "Generate part again", 2)
     text = " ".join(one.value for one in within(panel.box) if isinstance(one, ipywidgets.HTML))
     assert len(panel.cards) == 4
     for words in (
         "a variation of dog, seed 5",
-        "goes on from dog, seed 5",
-        "made anew in part: dog, seed 5",
+        "continues dog, seed 5",
+        "a part generated again of dog, seed 5",
         "2.4 s",
     ):
         assert words in text
