@@ -76,15 +76,15 @@ def evaluate(
 
 
 def _print_evaluation(evaluation: "Evaluation", output: Path) -> None:
-    from ssenv_core.evaluation.folders_page import SHOWN, describe_frechet
+    from ssenv_core.evaluation.folders_page import SHOWN
 
     report = evaluation.report
     click.echo(evaluation.comparison[SHOWN].to_string(float_format=lambda value: f"{value:.4g}"))
     for name, value in report["similarity"].items():
         if value["n"]:
             click.echo(f"{name}: {value['mean']:.4f} +- {value['std']:.4f} (n {value['n']})")
-    for name, value in report["frechet"].items():
-        click.echo(f"Fréchet distance by {name}: {describe_frechet(value)}")
+    for entry in report["frechet"].values():
+        click.echo(f"Fréchet distance: {entry['sentence']}")
     click.echo("\n".join([report["pairing"], *report["notes"]]))
     before = report["measured_before"]
     if before["read_from_cache"]:

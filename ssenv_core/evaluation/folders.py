@@ -16,7 +16,7 @@ from ssenv_core.base.audio import list_audio, read_audio
 from ssenv_core.base.files import atomic_path, write_json
 from ssenv_core.base.progress import on_all_cores
 from ssenv_core.evaluation.measuring import Cache, Convention, measure_files
-from ssenv_core.metrics.frechet import frechet_beside_floor
+from ssenv_core.metrics.frechet import distance_sentence, frechet_beside_floor
 from ssenv_core.metrics.similarity import paired_similarity, whole_clip_similarity
 from ssenv_core.metrics.stats import compare
 
@@ -95,7 +95,10 @@ def evaluate_folders(
         },
         "comparison": {name: _json_values(row) for name, row in comparison.iterrows()},
         "frechet": {
-            name: {row: _json_values(values) for row, values in table.iterrows()}
+            name: {
+                "sentence": distance_sentence(table, name),
+                "distances": {row: _json_values(values) for row, values in table.iterrows()},
+            }
             for name, table in frechet.items()
         },
         "similarity": {name: _mean_and_std(pairs[name]) for name in pairs.columns[2:]},

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from ssenv_core.evaluation.folders import Evaluation
 from ssenv_core.metrics.acoustic import METRICS
-from ssenv_core.metrics.frechet import FLOOR
+from ssenv_core.metrics.frechet import SPLITS
 from ssenv_core.plots.metrics import metric_distributions, tilt_scatter
 from ssenv_core.plots.page import place_figure, write_page
 from ssenv_core.plots.tables import comparison_table
@@ -69,41 +69,26 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> Path:
     return write_page(path, "real against generated", header, "".join(parts), figures)
 
 
-def _frechet(distances: dict[str, dict[str, dict[str, float | None]]]) -> list[str]:
-    """A section with the Fréchet distances, if there are any."""
-    if not distances:
+def _frechet(report: dict[str, dict]) -> list[str]:
+    """A section with the Fréchet distances by embedding, if there are any."""
+    if not report:
         return []
     rows = {
         (embedding, name): values
-        for embedding, table in distances.items()
-        for name, values in table.items()
+        for embedding, entry in report.items()
+        for name, values in entry["distances"].items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index")
     shown = table.to_html(border=0, na_rep="–", float_format="{:.4g}".format)
+    sentences = "".join(f"<li>{html.escape(entry['sentence'])}</li>" for entry in report.values())
     explained = (
         "Distances between sets of equally many clips, described as Gaussians of a network's "
-        "embeddings: mean, lowest and highest over ten random splits of the real files into halves. "
-        "The first row, one half of the real clips against the other, is the noise floor. "
-        "Extrapolated: to infinitely many clips. Clips cut from one recording are not known as such "
-        "here; if there are any, the noise floor is too low."
+        f"embeddings: mean, lowest and highest of {SPLITS} random splits of the real files into "
+        "halves. The first row, one half of the real clips against the other, is the noise floor. "
+        "Extrapolated: to infinitely many clips. The split is by file: files cut from one recording "
+        "can be on both sides, and then the noise floor is too low."
     )
-    return [_section("Fréchet distance", f"<p>{explained}</p>", shown)]
-
-
-def describe_frechet(table: dict[str, dict[str, float | None]]) -> str:
-    """The distance of the generated clips beside the noise floor, in words.
-
-    Args:
-        table: rows of `frechet_beside_floor` by name.
-    """
-    floor, generated = table[FLOOR], table["generated"]
-    if generated["distance"] is None:
-        return "no clips to compare"
-    return (
-        f"{generated['distance']:.4g} between sets of {generated['clips']:.0f} clips; halves of the "
-        f"real clips are {floor['distance']:.4g} apart ({floor['distance_low']:.4g} to "
-        f"{floor['distance_high']:.4g})"
-    )
+    return [_section("Fréchet distance", f"<ul>{sentences}</ul><p>{explained}</p>", shown)]
 
 
 def _section(title: str, *parts: str) -> str:

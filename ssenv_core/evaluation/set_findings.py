@@ -15,19 +15,12 @@ from ssenv_core.evaluation.copies import find_copies
 from ssenv_core.evaluation.embeddings import frechet_by_embedding
 from ssenv_core.evaluation.replication import Replication
 from ssenv_core.metrics import paper as published
-from ssenv_core.metrics.frechet import FLOOR, frechet_beside_floor, verdict
+from ssenv_core.metrics.frechet import distance_sentence, frechet_beside_floor
 from ssenv_core.metrics.similarity import paired_similarity
 from ssenv_core.metrics.spectrotemporal import energy_share_below
 from ssenv_core.plots.finding import Finding, Number
 from ssenv_core.plots.spectrograms import spectrogram_grid
 from ssenv_core.plots.tables import comparison_table
-
-COMPARED = {
-    "beyond": "beyond the noise floor",
-    "within": "not distinguishable from chance",
-    "below": "below the noise floor",
-    "unknown": "not comparable with the noise floor",
-}
 
 
 @dataclass(frozen=True)
@@ -41,6 +34,11 @@ class Distances:
 
     tables: dict[str, pd.DataFrame]
     missing: dict[str, str]
+
+    @property
+    def left_out(self) -> list[str]:
+        """What is missing, each with the reason."""
+        return [f"{name} was not measured: {reason}" for name, reason in self.missing.items()]
 
 
 def measure_distances(
@@ -58,28 +56,17 @@ def measure_distances(
 
 def distances_finding(distances: Distances) -> Finding:
     """Whether generated and coded clips lie beyond the noise floor of the Fréchet distance."""
-    sentences = []
+    sentences = [distance_sentence(table, name) for name, table in distances.tables.items()]
     numbers = {}
     for i, (name, table) in enumerate(distances.tables.items()):
-        floor = table.loc[FLOOR]
-        words = [
-            f"{side} {table.loc[side, 'distance']:.3g}, {COMPARED[verdict(table, side)]}"
-            for side in ("codec", "generated")
-        ]
-        sentences.append(
-            f"By {name}, between sets of {floor['clips']:.0f} clips: {'; '.join(words)}. Halves of "
-            f"the real clips are {floor['distance']:.3g} apart ({floor['distance_low']:.3g} to "
-            f"{floor['distance_high']:.3g})."
-        )
         for side in ("codec", "generated"):
             value = float(table.loc[side, "extrapolated"])
             if np.isfinite(value):
                 key = f"Fréchet {side}" + f", {name}" * (i > 0)
                 numbers[key] = Number.rounded(value, "lower")
-    sentences += [f"{name} was not measured: {why}" for name, why in distances.missing.items()]
     table = pd.concat(distances.tables, names=["embedding", "real against"])
     return Finding(
-        sentence="\n".join(sentences),
+        sentence="\n".join([*sentences, *distances.left_out]),
         table=table.round(3),
         numbers=numbers,
         tables={"frechet": table},

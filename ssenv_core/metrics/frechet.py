@@ -23,6 +23,31 @@ SPLITS = 10  # random divisions of the real recordings
 SPLIT_REPEATS = 2  # subsets of each size in the extrapolation of one split
 FLOOR = "halves of the real clips"
 SUFFIXES = {"mean": "", "min": "_low", "max": "_high"}
+VERDICTS = {
+    "beyond": "beyond the noise floor",
+    "within": "not distinguishable from chance",
+    "below": "below the noise floor: more similar than real clips are to each other",
+}
+
+
+def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
+    """|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) of real (N, D) and generated (M, D) embeddings.
+
+    m, S are the mean and covariance (n - 1) of `real`, m', S' those of `generated`; the result is
+    in squared units of the embedding. With S = R^T R and S' = R'^T R' the trace of the root is the
+    sum of the singular values of R R'^T, so no root of a product of matrices is taken, and the
+    result is real and not negative even for few embeddings.
+
+    Raises:
+        SsenvError: fewer than 2 embeddings on a side, one that is not finite, or two dimensions D.
+    """
+    real, generated = _checked(real, "real"), _checked(generated, "generated")
+    if real.shape[1] != generated.shape[1]:
+        raise SsenvError(
+            f"real embeddings have {real.shape[1]} numbers each, "
+            f"generated ones {generated.shape[1]}"
+        )
+    return _distance(_summary(real), _summary(generated))
 
 
 class _Summary(NamedTuple):
@@ -161,6 +186,31 @@ def verdict(table: pd.DataFrame, name: str) -> Literal["beyond", "within", "belo
     return "below" if distance < low else "within"
 
 
+def distance_sentence(table: pd.DataFrame, embedding: str) -> str:
+    """The noise floor in words, and how the other rows of `frechet_beside_floor` compare with it."""
+    floor = table.loc[FLOOR]
+    others = table.index.drop(FLOOR)
+    if any(verdict(table, name) == "unknown" for name in others):
+        return f"By {embedding} no Fréchet distance can be measured: there are too few clips."
+    low, mean, high = (
+        _written(floor[column]) for column in ("distance_low", "distance", "distance_high")
+    )
+    compared = (
+        f"{name.capitalize()}: {_written(table.loc[name, 'distance'])}, "
+        f"{VERDICTS[verdict(table, name)]}."
+        for name in others
+    )
+    return (
+        f"By {embedding}, two sets of {floor['clips']:.0f} real clips are {mean} apart (lowest "
+        f"{low}, highest {high} of {SPLITS} random splits): the noise floor. {' '.join(compared)}"
+    )
+
+
+def _written(distance: float) -> str:
+    """Three digits, without an exponent for large distances."""
+    return f"{distance:.0f}" if distance >= 100 else f"{distance:.3g}"
+
+
 def _halves(groups: np.ndarray, rng: np.random.Generator) -> tuple[list[int], list[int]]:
     """Indices of groups (N,) int in two random halves about equal in size; no group is in both."""
     halves = ([], [])
@@ -214,26 +264,6 @@ def _checked(embeddings: np.ndarray, name: str) -> np.ndarray:
     if invalid:
         raise SsenvError(f"{invalid} of {len(embeddings)} {name} embeddings are not finite")
     return embeddings
-
-
-def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
-    """|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) of real (N, D) and generated (M, D) embeddings.
-
-    m, S are the mean and covariance (n - 1) of `real`, m', S' those of `generated`; the result is
-    in squared units of the embedding. With S = R^T R and S' = R'^T R' the trace of the root is the
-    sum of the singular values of R R'^T, so no root of a product of matrices is taken, and the
-    result is real and not negative even for few embeddings.
-
-    Raises:
-        SsenvError: fewer than 2 embeddings on a side, one that is not finite, or two dimensions D.
-    """
-    real, generated = _checked(real, "real"), _checked(generated, "generated")
-    if real.shape[1] != generated.shape[1]:
-        raise SsenvError(
-            f"real embeddings have {real.shape[1]} numbers each, "
-            f"generated ones {generated.shape[1]}"
-        )
-    return _distance(_summary(real), _summary(generated))
 
 
 def _summary(embeddings: np.ndarray) -> _Summary:

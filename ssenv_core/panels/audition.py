@@ -340,9 +340,7 @@ class AuditionPanel:
 
     def _inpaint(self, take: Take, start: float, stop: float) -> None:
         if not stop > start:
-            return self._say(
-                "Drag over the spectrogram first, to choose the part to generate again."
-            )
+            return self._say("Drag over the spectrogram first, to choose the part.")
         self._make(
             lambda seed, watch: self.session.inpaint(take, start, stop, seed=seed, watch=watch)
         )

@@ -1,13 +1,25 @@
-"""The Fréchet distance against the usual formula with scipy's matrix root, closed forms and the limits that small sets have."""
+"""The Fréchet distance against the usual formula, closed forms and the limits of small sets.
+
+The noise floor is tested on sets whose distances are known.
+"""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.metrics.frechet import frechet_distance, frechet_infinity, frechet_pair
+from ssenv_core.metrics.frechet import (
+    FLOOR,
+    SPLITS,
+    distance_sentence,
+    frechet_beside_floor,
+    frechet_distance,
+    frechet_infinity,
+    verdict,
+)
 
 
 def gaussian(n: int, d: int, seed: int, mean: float = 0.0, scale: float = 1.0) -> np.ndarray:
@@ -16,7 +28,7 @@ def gaussian(n: int, d: int, seed: int, mean: float = 0.0, scale: float = 1.0) -
 
 
 def usual_formula(real: np.ndarray, generated: np.ndarray) -> float:
-    """As pytorch-fid, fadtk and frechet-audio-distance have it: the root of the product of the covariances."""
+    """As pytorch-fid, fadtk and frechet-audio-distance: the root of the product of covariances."""
     covariances = [np.cov(x, rowvar=False) for x in (real, generated)]
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
     return (
@@ -37,12 +49,6 @@ def test_it_is_the_usual_formula(d, scale):
     assert frechet_distance(real, generated) == pytest.approx(
         usual_formula(real, generated), rel=1e-6
     )
-
-
-def test_a_side_without_sound_has_no_distance():
-    found = frechet_pair([gaussian(9, 3, seed) for seed in range(6)], [])
-    assert found["clips"] == 0
-    assert np.isnan([found["distance"], found["extrapolated"]]).all()
 
 
 def test_one_dimension_is_the_difference_of_means_and_of_deviations_squared():
@@ -112,7 +118,10 @@ def clips(count: int, seed: int, mean: float = 0.0) -> list[np.ndarray]:
 
 
 def test_the_extrapolation_removes_what_few_clips_add():
-    """Four dimensions half apart: 1, to which 30 clips on either side add about 4 (1 + 0.3^2) 2 / 30 from the means alone."""
+    """Four dimensions half apart: 1.
+
+    The means of 30 clips on either side alone add about 4 (1 + 0.3^2) 2 / 30.
+    """
     plain, infinite = [], []
     for seed in range(20):
         real, generated = clips(30, 2 * seed), clips(30, 2 * seed + 1, mean=0.5)
@@ -159,3 +168,117 @@ def test_five_clips_are_extrapolated_from():
 def test_an_extrapolation_needs_clips():
     with pytest.raises(SsenvError, match="at least 5 clips on either side, got 4 and 10"):
         frechet_infinity(clips(4, 0), clips(10, 1))
+
+
+def test_all_sets_have_as_many_clips_as_the_smallest_half_or_the_generated_side():
+    real = clips(20, 0)
+    for count, expected in ((30, 10), (7, 7)):
+        table = frechet_beside_floor(real, clips(count, 1), real)
+        assert table["clips"].tolist() == [expected] * 3
+        assert list(table.index) == [FLOOR, "codec", "generated"]
+        assert (table["distance_low"] < table["distance"]).all()
+        assert (table["distance"] < table["distance_high"]).all()
+        assert (table["extrapolated"] < table["distance"]).all()
+    assert list(frechet_beside_floor(real, clips(7, 1)).index) == [FLOOR, "generated"]
+
+
+def test_no_recording_lies_on_both_sides():
+    """Two recordings ten apart in four dimensions: 400, or about 0 if both sides held both."""
+    real = [
+        mean + clip for i in range(6) for mean, clip in ((0, clips(1, i)[0]), (10, clips(1, i)[0]))
+    ]
+    recordings = ["a", "b"] * 6
+    table = frechet_beside_floor(real, clips(6, 99), real, recordings=recordings)
+    assert table.loc[[FLOOR, "codec"], "distance_low"].min() > 300
+    assert frechet_beside_floor(real, clips(6, 99), real).loc[FLOOR, "distance"] < 100
+
+
+def test_clips_of_the_same_kind_are_within_the_floor_and_others_beyond():
+    real = clips(40, 0)
+    verdicts = [
+        verdict(frechet_beside_floor(real, clips(20, seed)), "generated") for seed in range(1, 11)
+    ]
+    assert verdicts.count("beyond") <= 1
+    table = frechet_beside_floor(real, clips(20, 1, mean=1.5), [clip + 2 for clip in real])
+    assert [verdict(table, name) for name in ("codec", "generated")] == ["beyond", "beyond"]
+
+
+def test_generated_clips_nearer_than_other_real_recordings_are_below_the_floor():
+    real = [10.0 * (i // 6) + clip for i, clip in enumerate(clips(12, 0))]
+    table = frechet_beside_floor(real, real, recordings=["a"] * 6 + ["b"] * 6)
+    assert verdict(table, "generated") == "below"
+
+
+def test_the_splits_repeat_with_their_seed():
+    sides = clips(20, 0), clips(10, 1)
+    first, again, other = (frechet_beside_floor(*sides, seed=seed) for seed in (1, 1, 2))
+    assert first.equals(again)
+    assert (first["distance"] != other["distance"]).all()
+
+
+def test_the_mean_is_over_the_splits_of_the_distances_of_single_ones():
+    """With one dimension and one embedding a side, a set of two clips has the mean's distance."""
+    real = [np.array([[0.0], [0.0]]), np.array([[4.0], [4.0]])]
+    table = frechet_beside_floor(real, [np.array([[0.0], [0.0]])])
+    assert table.loc[FLOOR, ["distance", "distance_low", "distance_high"]].tolist() == [16] * 3
+    low, high = table.loc["generated", ["distance_low", "distance_high"]]
+    assert (low, high) == (0, 16)
+    assert table.loc["generated", "distance"] * SPLITS % 16 == pytest.approx(0)
+
+
+def test_clips_without_embeddings_are_left_out_with_their_other_version():
+    real = clips(12, 0)
+    coded = clips(12, 1)
+    generated = clips(6, 2)
+    nothing = np.zeros((0, 4))
+    expected = frechet_beside_floor(real[2:], generated, coded[2:])
+    real[0] = nothing
+    coded[1] = nothing
+    assert frechet_beside_floor(real, [*generated, nothing], coded).equals(expected)
+
+
+def test_without_clips_on_a_side_there_is_no_distance_and_no_verdict():
+    for real, generated in ((clips(6, 0), []), (clips(1, 0), clips(6, 1)), ([], [])):
+        table = frechet_beside_floor(real, generated)
+        assert table["clips"].tolist() == [0, 0]
+        assert table.drop(columns="clips").isna().all(axis=None)
+        assert verdict(table, "generated") == "unknown"
+
+
+def test_fewer_than_five_clips_are_not_extrapolated():
+    table = frechet_beside_floor(clips(9, 0), clips(9, 1))
+    assert table["distance"].notna().all()
+    assert table["extrapolated"].isna().all()
+
+
+def test_sets_of_one_embedding_are_refused():
+    with pytest.raises(SsenvError, match="at least 2 .* embeddings in each set"):
+        frechet_beside_floor([np.ones((1, 2)), np.zeros((1, 2))], [np.ones((1, 2))] * 2)
+    with pytest.raises(SsenvError, match="generated embeddings are not finite"):
+        frechet_beside_floor(clips(4, 0), [np.full((3, 4), np.nan)] * 2)
+
+
+def beside(codec: float, generated: float) -> pd.DataFrame:
+    """Distances of which the floor's lie between 100 and 140."""
+    rows = {FLOOR: (120.0, 100.0, 140.0), "codec": (codec,) * 3, "generated": (generated,) * 3}
+    columns = ["distance", "distance_low", "distance_high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).assign(clips=20)
+
+
+def test_the_sentence_says_which_distances_lie_beyond_the_spread_of_the_floor():
+    assert distance_sentence(beside(130, 1484.4), "clap") == (
+        "By clap, two sets of 20 real clips are 120 apart (lowest 100, highest 140 of 10 random "
+        "splits): the noise floor. Codec: 130, not distinguishable from chance. Generated: 1484, "
+        "beyond the noise floor."
+    )
+    swapped = distance_sentence(beside(140.5, 99.5), "clap")
+    assert "Codec: 140, beyond the noise floor." in swapped
+    assert "Generated: 99.5, below the noise floor: more similar than real clips" in swapped
+    assert "codec" not in distance_sentence(beside(1, 1).drop("codec"), "clap").lower()
+
+
+def test_the_sentence_has_no_number_where_there_is_none():
+    table = frechet_beside_floor(clips(6, 0), [])
+    assert distance_sentence(table, "clap") == (
+        "By clap no Fréchet distance can be measured: there are too few clips."
+    )
