@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny import token_format
 
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.training_loop import EpochSettings
@@ -27,7 +28,7 @@ from ssenv_core.classification.feature_map import FeatureMap
 from ssenv_core.classification.probes import Classification
 from ssenv_core.data.recordings import Dataset
 from ssenv_core.data.synthetic import load_synthetic
-from ssenv_core.data.tokens import TokenSet
+from ssenv_core.data.tokens import TokenFormat, TokenSet
 from ssenv_core.generator.file import TrainedGenerator
 from ssenv_core.plots.finding import Number
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
@@ -61,13 +62,9 @@ def sounds() -> Dataset:
 def tokens(sounds: Dataset) -> TokenSet:
     labels = torch.tensor([clip.label for clip in sounds.clips])
     codes = torch.randint(4, (6, 2, 12), generator=torch.Generator().manual_seed(0))
-    metadata = {
-        "dataset": "synthetic",
-        "dataset_fingerprint": sounds.fingerprint,
-        "codec": "made up",
-        "token_hash": "a hash",
-        "n_q": 2,
-    }
+    tokens = token_format(
+        dataset="synthetic", dataset_fingerprint=sounds.fingerprint, codec="made up", n_q=2
+    )
     return TokenSet(
         codes + 4 * labels[:, None, None],
         labels,
@@ -77,7 +74,7 @@ def tokens(sounds: Dataset) -> TokenSet:
         tuple(clip.name for clip in sounds.clips),
         ("",) * 6,
         CLASSES,
-        metadata,
+        tokens,
     )
 
 
@@ -262,31 +259,31 @@ def test_classes_and_confusions_are_drawn_under_the_names_of_their_files(split: 
     assert [trace.name for trace in by_class.figure.data] == [TUNED, FROZEN, CNN]
 
 
-def generator(folds: list[int], metadata: dict) -> TrainedGenerator:
+def generator(folds: list[int], tokens: TokenFormat) -> TrainedGenerator:
     torch.manual_seed(0)
     config = SoundStormConfig(
         n_q=2, codebook_size=16, num_classes=3, dim=16, depth=1, heads=2, kernel_size=3
     )
-    return TrainedGenerator(SoundStorm(config).eval(), CLASSES, metadata, {"folds": folds})
+    return TrainedGenerator(SoundStorm(config).eval(), CLASSES, tokens, {"folds": folds})
 
 
 def test_a_generator_that_knows_the_fold_or_other_sounds_are_refused(
     sounds: Dataset, tokens: TokenSet
 ) -> None:
-    fitting = generator([2], tokens.metadata)
+    fitting = generator([2], tokens.format)
     assert len(comparison.split_fold(sounds, tokens, fitting, 1).training) == 3
     with pytest.raises(SsenvError, match="fold 1 is not held out"):
-        comparison.split_fold(sounds, tokens, generator([1], tokens.metadata), 1)
-    other = generator([2], tokens.metadata | {"codec": "other"})
+        comparison.split_fold(sounds, tokens, generator([1], tokens.format), 1)
+    other = generator([2], replace(tokens.format, codec="other"))
     with pytest.raises(SsenvError, match="tokens of codec"):
         comparison.split_fold(sounds, tokens, other, 1)
-    with pytest.raises(SsenvError, match="not made of this copy"):
+    with pytest.raises(SsenvError, match="not made from this copy"):
         comparison.split_fold(replace(sounds, duration=0.4), tokens, fitting, 1)
 
 
 def test_probes_differ_in_weights_and_levels_and_leave_the_frozen_one_fitted(split: Split) -> None:
     probes = comparison.run_probes(
-        generator([2], split.heldout.metadata), split, FeatureSpec(), 0, "cpu"
+        generator([2], split.heldout.format), split, FeatureSpec(), 0, "cpu"
     )
     assert [*probes.measured] == [*probes.curves] == [RANDOM, FIRST, FROZEN]
     assert probes.frozen.reading == FeatureSpec()

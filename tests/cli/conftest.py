@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny import tiny_codec
+from tiny import tiny_codec, token_format
 from tiny.commands import noise
 
 from ssenv_core import codecs
@@ -54,14 +54,7 @@ def checkpoint(tmp_path, weights):
     model = SoundStorm(
         SoundStormConfig(n_q=2, num_classes=2, dim=16, depth=1, heads=2, kernel_size=3)
     ).eval()
-    metadata = {
-        "codec": codec.name,
-        "bandwidth": 1.5,
-        "token_hash": codec.token_hash,
-        "n_q": 2,
-        "frame_rate": codec.frame_rate,
-        "duration": 5.0,
-    }
+    tokens = token_format(codec, duration=5.0)
     return save_generator(
-        tmp_path / "generator.safetensors", TrainedGenerator(model, ("dog", "rain"), metadata, {})
+        tmp_path / "generator.safetensors", TrainedGenerator(model, ("dog", "rain"), tokens, {})
     )

@@ -35,7 +35,7 @@ def test_reconstruct_refuses_folders_it_cannot_read(sounds, weights, folder, lin
         (
             "out",
             ["--codec", "melrvq_24khz", "--bandwidth", "5"],
-            "melrvq_24khz has no 5 kbps: choose a multiple of 0.75 up to 12",
+            "melrvq_24khz has no 5 kbps: choose one of 0.75, 1.5, .*",
         ),
         ("out", ["--codec", "melrvq_24khz", "--device", "cuda:99"], "no device cuda:99 here .*"),
         (
@@ -330,7 +330,7 @@ def test_generate_continues_inpaints_and_varies_a_sound(checkpoint, tmp_path):
             1,
             "error: this generator was trained without controls",
         ),
-        (["--class", "dog", "--plan"], 1, "error: this generator has no plans to ask for"),
+        (["--class", "dog", "--plan"], 1, "error: this generator has no plans"),
         (["--class", "dog", "--onsets", "soon"], 2, "'soon' is not a list of numbers"),
         (["--class", "dog", "--continue", "nowhere.wav"], 1, "error: no audio file at nowhere.wav"),
         (

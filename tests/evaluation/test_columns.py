@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny import tiny_codec, token_format
 
+from ssenv_core.base.audio import read_audio
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import read_json
 from ssenv_core.base.folders import StudyFolder
@@ -21,11 +22,11 @@ from ssenv_core.data.tokenizing import tokenize
 from ssenv_core.data.tokens import TokenSet, save_tokens
 from ssenv_core.evaluation.columns import audible_latents, load_columns, pair_within_classes
 from ssenv_core.evaluation.copies import find_copies
-from ssenv_core.generator import generation
+from ssenv_core.generator import clip_set, generation
 from ssenv_core.generator.file import TrainedGenerator, save_generator
 from ssenv_core.generator.plans import Plans
-from ssenv_core.plots import pictures
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
+from ssenv_core.study import step
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SMALL = {
@@ -65,7 +66,7 @@ def folder(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("notebooks", "params"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pictures, "save_figure", lambda *_: None)
+    monkeypatch.setattr(step, "save_figure", lambda *_: None)
     folder = StudyFolder.of("tiny")
     tokens = tokenize(sounds, load_codec("melrvq_24khz", 1.5, "cpu"), device="cpu")
     save_tokens(folder.tokens, tokens)
@@ -93,13 +94,18 @@ def folder(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_columns_are_the_heldout_clips_and_what_was_generated_with_its_codes(
     folder: StudyFolder, sounds: Dataset
 ) -> None:
-    codes = run("03_generate", **SMALL)["codes"]
+    left = run("03_generate", **SMALL)
+    codes, wavs = left["clips"].codes, left["clips"].wavs
     columns = load_columns(folder, sounds, 1, "cpu")
     assert torch.equal(columns.generated_codes, codes)
     assert columns.generated_labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert columns.names == tuple(clip.name for clip in sounds.clips if clip.fold == 1)
     assert [len(wav) for wav in (*columns.real, *columns.codec)] == [7200] * 6
-    assert [len(wav) for wav in columns.generated] == [4800] * 6
+    assert columns.planned
+    for wav, own, name in zip(columns.generated, wavs, columns.generated_names, strict=True):
+        np.testing.assert_array_equal(wav, own)  # unclipped, unlike the file
+        stored, _ = read_audio(folder.generated / f"{name}.wav", columns.sample_rate)
+        np.testing.assert_allclose(stored, np.clip(wav, -1, 1), atol=1 / 32768)
 
 
 def test_generating_needs_its_codes_on_the_cpu_for_whatever_is_no_decoding(
@@ -116,13 +122,13 @@ def test_generating_needs_its_codes_on_the_cpu_for_whatever_is_no_decoding(
 
     made: Callable = generation.generate_codes
     monkeypatch.setattr(
-        generation,
+        clip_set,
         "generate_codes",
         lambda *args, **kwargs: made(*args, **kwargs).as_subclass(OnDevice),
     )
     left = run("03_generate", **SMALL)
     stored, _ = load_tensors(folder.generated / "codes.safetensors", "generated codes")
-    assert torch.equal(stored["codes"].to(torch.int64), left["codes"])
+    assert torch.equal(stored["codes"].to(torch.int64), left["clips"].codes)
     assert "generated/codes.safetensors" in read_json(folder.step_record("03_generate"))["outputs"]
 
 
@@ -146,9 +152,12 @@ def test_latents_are_those_of_the_frames_that_sound() -> None:
     codec = tiny_codec()
     wav = np.zeros(3200, dtype=np.float32)
     wav[960:1600] = 0.1 * np.random.default_rng(0).standard_normal(640)
-    first, second = audible_latents(codec, [wav, np.zeros(3200, dtype=np.float32), wav[:1600]])
+    first, none, second = audible_latents(
+        codec, [wav, np.zeros(3200, dtype=np.float32), wav[:1600]]
+    )
     whole = codec.embed(torch.from_numpy(wav)[None, None])[0].T.numpy()
     assert np.array_equal(first, whole[3:5])
+    assert len(none) == 0
     assert len(second) == 2
 
 

@@ -24,7 +24,7 @@ from ssenv_core.evaluation.embeddings import (
     frechet_by_embedding,
     load_embedding,
 )
-from ssenv_core.metrics.frechet import frechet_beside_floor, frechet_distance, frechet_infinity
+from ssenv_core.metrics.frechet import frechet_beside_floor
 from ssenv_core.study.params import EmbeddingName
 
 REASON = "the extra `embeddings` (transformers, torchvggish) is not installed"
@@ -266,17 +266,3 @@ def test_columns_are_resampled_and_compared_as_the_codec_s_latents_are(
     }
     assert [len(clip) for clip in embedded["real"]] == [30] * 6
     assert tables["encodec"].equals(frechet_beside_floor(**embedded, seed=3))
-    generated = tables["encodec"].loc["generated"]
-    assert generated["distance"] == frechet_distance(
-        np.concatenate(embedded["real"]), np.concatenate(embedded["generated"])
-    )
-    assert (
-        generated["extrapolated"]
-        == frechet_infinity(embedded["real"], embedded["generated"], seed=3).distance
-    )
-    halves = tables["encodec"].loc[["halves of the real clips", "codec"]]
-    assert halves["clips"].tolist() == [3, 3]
-    assert halves["extrapolated"].isna().all()
-    assert halves.loc["codec", "distance"] == frechet_distance(
-        np.concatenate(embedded["real"][::2]), np.concatenate(embedded["codec"][1::2])
-    )

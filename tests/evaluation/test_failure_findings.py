@@ -38,6 +38,7 @@ def diagnosed():
         sample_rate=RATE,
         class_names=("rain", "sea"),
         names=tuple(f"real {i}" for i in range(10)),
+        recordings=("",) * 10,
         labels=np.arange(10) % 2,
         real=real,
         codec=real,
@@ -45,6 +46,7 @@ def diagnosed():
         generated_labels=np.arange(6) % 2,
         generated=[*(noise(20 + i, bursts=8) for i in range(5)), np.zeros(RATE, np.float32)],
         generated_codes=None,
+        planned=True,
     )
     return diagnose_columns(columns, seed=1)
 
