@@ -387,9 +387,10 @@ def test_a_file_of_another_classifier_is_refused_in_one_line(
     classifier: Classifier, tmp_path: Path
 ) -> None:
     classifier.head = torch.nn.Linear(CONFIG.dim, 5)
+    trained = TrainedClassifier(classifier, ("a", "b", "c"), token_format())
+    path = save_classifier(tmp_path / "c.safetensors", trained)
     with pytest.raises(SsenvError, match="run 06_classify again") as caught:
-        trained = TrainedClassifier(classifier, ("a", "b", "c"), token_format())
-        load_classifier(save_classifier(tmp_path / "c.safetensors", trained))
+        load_classifier(path)
     assert "\n" not in str(caught.value)
 
 

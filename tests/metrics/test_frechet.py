@@ -252,7 +252,7 @@ def test_fewer_than_five_clips_are_not_extrapolated():
 
 
 def test_sets_of_one_embedding_are_refused():
-    with pytest.raises(SsenvError, match="at least 2 .* embeddings in each set"):
+    with pytest.raises(SsenvError, match=r"at least 2 .* embeddings in each set"):
         frechet_beside_floor([np.ones((1, 2)), np.zeros((1, 2))], [np.ones((1, 2))] * 2)
     with pytest.raises(SsenvError, match="generated embeddings are not finite"):
         frechet_beside_floor(clips(4, 0), [np.full((3, 4), np.nan)] * 2)

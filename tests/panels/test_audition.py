@@ -155,7 +155,7 @@ def test_live_the_form_asks_of_the_first_level_where_each_has_a_temperature_of_i
 ) -> None:
     panel.settings = {**panel.settings, "temperature": [1.0, 0.0]}
     panel.form["temperature"].value = 0.5
-    assert panel._asked()["temperature"] == (0.5, 0.0)
+    assert panel._chosen()["temperature"] == (0.5, 0.0)
 
 
 def test_live_stop_ends_a_take_that_is_being_made_and_another_can_be_made_then(

@@ -102,10 +102,12 @@ def test_a_plan_is_another_sound_and_nothing_is_told_beside_it(session, take) ->
     assert any(
         torch.equal(planned.controls[0], plan) for plan in session.generator.plans.controls[1:3]
     )
-    assert planned.name != take.name
-    assert not torch.equal(planned.codes, take.codes)
+    assert planned.name == take.name  # the default if nothing else is given
+    unplanned = session.generate("rain", seed=7, duration=0.4, settings=SETTINGS, plan=False)
+    assert planned.name != unplanned.name
+    assert not torch.equal(planned.codes, unplanned.codes)
     for told in ({"onsets": [0.1]}, {"envelope": [-20.0]}):
-        with pytest.raises(ValueError, match="a plan says itself"):
+        with pytest.raises(ValueError, match="a plan has its own"):
             session.generate("rain", seed=7, duration=0.4, settings=SETTINGS, plan=True, **told)
 
 
@@ -162,8 +164,8 @@ def test_the_name_depends_on_everything_that_decides_the_sound_and_on_nothing_el
     others += [session.vary(take, share, seed=7) for share in (0.2, 0.4)]
     assert len({one.name for one in [take, *others]}) == 5
     moved, changed = deepcopy(session), deepcopy(session)
-    moved.made_by |= {"checkpoint": "elsewhere.safetensors", "environment": {"git": "another"}}
-    changed.made_by |= {"checkpoint_sha256": "another"}
+    moved.provenance |= {"checkpoint": "elsewhere.safetensors", "environment": {"git": "another"}}
+    changed.provenance |= {"checkpoint_sha256": "another"}
     assert moved.generate("rain", seed=7, duration=0.4, settings=SETTINGS).name == take.name
     assert changed.generate("rain", seed=7, duration=0.4, settings=SETTINGS).name != take.name
 
@@ -210,7 +212,7 @@ def test_what_is_asked_reaches_the_decoding_and_goes_on_with_a_variation_but_not
 
 def test_a_generator_without_controls_says_so(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, controls=False, judged=False)
-    assert not session.can_be_asked
+    assert not session.takes_controls
     with pytest.raises(SsenvError, match="without controls"):
         session.generate("rain", seed=7, duration=0.4, settings=SETTINGS, onsets=[0.1])
     assert session.generate("rain", seed=7, duration=0.4, settings=SETTINGS).probabilities is None

@@ -106,7 +106,10 @@ def code_items(
     clips = {clip.name: clip for clip in sounds.clips}
     coded = {}
     for version, codec in available.items():
-        wavs = {name: reconstruct_clip(codec, sounds, clips[name], sample_rate, device) for name in names}
+        wavs = {
+            name: reconstruct_clip(codec, sounds, clips[name], sample_rate, device)
+            for name in names
+        }
         coded[version] = Coded(weights_hash(version, codec), wavs)
     return CodedItems(coded, missing)
 
