@@ -22,7 +22,7 @@ from ssenv_core.codecs import codec_levels, load_codec
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.codecs.reconstruction import reconstructions
 from ssenv_core.data.recordings import Clip, Dataset
-from ssenv_core.metrics.acoustic import METRICS, measure
+from ssenv_core.metrics.acoustic import COMPARED, measure
 from ssenv_core.metrics.diversity import code_entropy
 from ssenv_core.metrics.reconstruction import log_mel_distance, si_sdr
 from ssenv_core.metrics.spectrotemporal import (
@@ -35,7 +35,6 @@ from ssenv_core.metrics.stats import compare
 
 REAL = "real"
 DRAWS = 4  # draws of a decoder's noise that the judge classifies
-SIX = tuple(name for name in METRICS if name != "duration")
 
 
 def version_name(codec: str, bandwidth: float) -> str:
@@ -179,14 +178,14 @@ def summarise(clips: pd.DataFrame) -> pd.DataFrame:
         judge, the share of clips classified correctly (`right`) and mean `total_variation`.
     """
     tables = {version: table for version, table in clips.groupby("version", sort=False)}
-    real = tables[REAL].set_index("clip")[list(SIX)]
+    real = tables[REAL].set_index("clip")[list(COMPARED)]
     silent = _silent(clips)
     rows = {}
     for version, table in tables.items():
-        comparison = compare(tables[REAL], table[~table["clip"].isin(silent)], metrics=SIX)
-        apart = (table.set_index("clip")[list(SIX)] - real).abs().mean() / real.mean().abs()
+        comparison = compare(tables[REAL], table[~table["clip"].isin(silent)], metrics=COMPARED)
+        apart = (table.set_index("clip")[list(COMPARED)] - real).abs().mean() / real.mean().abs()
         row = {}
-        for name in SIX:
+        for name in COMPARED:
             row[name] = comparison.loc[name, "generated_mean"]
             row[f"{name}_percent"] = comparison.loc[name, "difference_percent"]
             row[f"{name}_ks"] = comparison.loc[name, "ks_d"]

@@ -12,8 +12,8 @@ from ssenv_core.codecs import was_fitted_on
 from ssenv_core.codecs.protocol import Codec
 from ssenv_core.data.recordings import Dataset
 from ssenv_core.data.tokens import TokenSet
-from ssenv_core.evaluation.ceiling import REAL, SIX, code_use, trait_correlations
-from ssenv_core.metrics.acoustic import METRICS
+from ssenv_core.evaluation.ceiling import REAL, code_use, trait_correlations
+from ssenv_core.metrics.acoustic import COMPARED, METRICS
 from ssenv_core.plots.codes import codebook_usage
 from ssenv_core.plots.finding import Finding, Number
 from ssenv_core.plots.spectrograms import spectrogram_grid
@@ -258,6 +258,6 @@ def examples_finding(examples: Mapping[str, Mapping[str, np.ndarray]], sample_ra
 
 def _largest(summary: pd.DataFrame, version: str, suffix: str) -> tuple[str, float]:
     """The metric whose column with this suffix is largest in magnitude: its label, the value."""
-    row = summary.loc[version, [f"{name}{suffix}" for name in SIX]].dropna()
+    row = summary.loc[version, [f"{name}{suffix}" for name in COMPARED]].dropna()
     column = row.abs().idxmax()
     return METRICS[column.removesuffix(suffix)].label, float(row[column])

@@ -16,8 +16,8 @@ from ssenv_core.codecs.melrvq.codec import MelRVQ
 from ssenv_core.codecs.melrvq.training.hearing import Hearing
 from ssenv_core.codecs.melrvq.training.sounds import Sounds, from_pcm
 from ssenv_core.data.recordings import Dataset
-from ssenv_core.evaluation.ceiling import SIX, code_use
-from ssenv_core.metrics.acoustic import METRICS, measure
+from ssenv_core.evaluation.ceiling import code_use
+from ssenv_core.metrics.acoustic import COMPARED, METRICS, measure
 from ssenv_core.metrics.stats import compare
 from ssenv_core.plots.codes import codebook_usage
 from ssenv_core.plots.finding import Finding, Number
@@ -158,7 +158,7 @@ def metrics_finding(clips: HeldOut, sample_rate: int) -> Finding:
         measure([(wav, sample_rate) for wav in side], convention="matched", sample_rate=sample_rate)
         for side in (clips.real, clips.decoded)
     )
-    table = compare(real, decoded, metrics=SIX)
+    table = compare(real, decoded, metrics=COMPARED)
     percent = table["difference_percent"]
     largest = percent.abs().idxmax()
     distant = table["ks_d"].idxmax()

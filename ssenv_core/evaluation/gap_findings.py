@@ -11,14 +11,13 @@ from ssenv_core.data.recordings import Dataset
 from ssenv_core.evaluation.columns import Columns
 from ssenv_core.evaluation.folders import differing_lengths
 from ssenv_core.evaluation.measuring import measure_recordings, measure_sounds
-from ssenv_core.metrics.acoustic import METRICS
+from ssenv_core.metrics.acoustic import COMPARED, METRICS
 from ssenv_core.metrics.spectrotemporal import energy_share_below
 from ssenv_core.metrics.stats import compare, gap_parts, gaps_by_class, noise_floor
 from ssenv_core.plots.finding import Finding, Number
 from ssenv_core.plots.metrics import class_gaps, gap_waterfall, metric_distributions, tilt_scatter
 from ssenv_core.plots.tables import comparison_table
 
-SIX = tuple(name for name in METRICS if name != "duration")
 SHOWN = [
     *("real_mean", "real_std", "generated_mean", "generated_std"),
     *("difference_percent", "ks_d", "ks_p", "ks_holm_p"),
@@ -56,7 +55,7 @@ class AcousticGap:
     def beyond_floor(self) -> list[str]:
         """Metrics in which generated clips differ by more than equally large sets of real clips."""
         found = self.comparison["generated"]["ks_d"]
-        return [name for name in SIX if found[name] > self.floor.loc[name, "ks_d_95"]]
+        return [name for name in COMPARED if found[name] > self.floor.loc[name, "ks_d_95"]]
 
 
 def measure_gap(columns: Columns, seed: int) -> AcousticGap:
@@ -65,7 +64,7 @@ def measure_gap(columns: Columns, seed: int) -> AcousticGap:
     Raises:
         SsenvError: all real or all generated clips are silent.
     """
-    names = list(SIX)
+    names = list(COMPARED)
     tables = {
         name: measure_sounds(wavs, columns.sample_rate, name)
         for name, wavs in columns.sounds.items()
@@ -127,7 +126,7 @@ def generated_finding(gap: AcousticGap) -> Finding:
             [
                 *lengths,
                 f"Generated clips differ from real ones by more than the noise floor in "
-                f"{len(beyond)} of {len(SIX)} metrics: {_spelled(beyond)}.",
+                f"{len(beyond)} of {len(COMPARED)} metrics: {_spelled(beyond)}.",
                 f"After Holm's correction {significant['generated']} differ at p < 0.05, and "
                 f"{significant['codec']} through the codec alone.",
                 f"Silent clips: {silent}.",
@@ -175,7 +174,7 @@ def split_gap(gap: AcousticGap, heldout: Dataset) -> NativeGap:
         "codec": gap.tables["codec"],
         "model": gap.tables["generated"],
     }
-    parts = gap_parts(stages, metrics=list(SIX))
+    parts = gap_parts(stages, metrics=list(COMPARED))
     return NativeGap(parts, gap.columns.sample_rate, heldout.native_rate, len(heldout))
 
 
@@ -204,7 +203,11 @@ def classes_finding(gap: AcousticGap) -> Finding:
     labels = {"codec": columns.labels, "generated": columns.generated_labels}
     gaps = {
         side: gaps_by_class(
-            gap.tables["real"], gap.tables[side], columns.labels, labels[side], metrics=list(SIX)
+            gap.tables["real"],
+            gap.tables[side],
+            columns.labels,
+            labels[side],
+            metrics=list(COMPARED),
         )
         for side in labels
     }

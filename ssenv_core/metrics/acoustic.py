@@ -35,6 +35,7 @@ METRICS: dict[str, Metric] = {
     "spectral_rolloff": Metric("spectral rolloff", "Hz"),
     "duration": Metric("duration", "s"),
 }
+COMPARED = tuple(name for name in METRICS if name != "duration")  # between sets of clips
 
 _ENTROPY_FLOOR = 1e-10
 _ROLLOFF_SHARE = 0.85

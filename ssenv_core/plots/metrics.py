@@ -8,19 +8,21 @@ import plotly.graph_objects as go
 from pandas.io.formats.style import Styler
 from plotly.subplots import make_subplots
 
-from ssenv_core.metrics.acoustic import METRICS
+from ssenv_core.metrics.acoustic import COMPARED, METRICS
 from ssenv_core.plots.style import COLOURS, HERTZ, OTHERS, line_of, styled
 
 
 def metric_distributions(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """Cumulative distributions over clips of the paper's six metrics: the largest vertical distance of two curves is their KS D.
+    """Cumulative distributions of the metrics over clips; KS D is the largest vertical distance.
 
-    tables: by column of sound (real, codec, generated), one row per clip, columns as `metrics.acoustic.measure` names them; values that are
-        not finite are left out.
+    Args:
+        tables: by column of sound (real, codec, generated), one row per clip, columns as
+            `metrics.acoustic.measure` names them; values that are not finite are left out.
     """
-    names = [name for name in METRICS if name != "duration"]
-    fig = make_subplots(2, 3, shared_yaxes=True, vertical_spacing=0.22, horizontal_spacing=0.04)
-    for i, name in enumerate(names):
+    rows = -(-len(COMPARED) // 3)
+    spacing = {"vertical_spacing": 0.44 / rows, "horizontal_spacing": 0.04}
+    fig = make_subplots(rows, 3, shared_yaxes=True, **spacing)
+    for i, name in enumerate(COMPARED):
         at = {"row": i // 3 + 1, "col": i % 3 + 1}
         values = {
             label: np.sort(table[name][np.isfinite(table[name])].to_numpy(np.float64))
@@ -31,9 +33,8 @@ def metric_distributions(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
             if not len(x):
                 continue
             share = np.append(np.arange(len(x) + 1), len(x)) / len(x)
-            x = np.concatenate(
-                [[together.min()], x, [together.max()]]
-            )  # every curve runs from 0 to 1 over the range of all
+            # Every curve runs from 0 to 1 over the range of all.
+            x = np.concatenate([[together.min()], x, [together.max()]])
             line = line_of(label) | {"shape": "hv"}
             fig.add_scatter(
                 x=x,
@@ -47,7 +48,7 @@ def metric_distributions(tables: Mapping[str, pd.DataFrame]) -> go.Figure:
             )
         fig.update_xaxes(title=f"{METRICS[name].label} ({METRICS[name].unit})", **at)
     fig.update_yaxes(title="share of clips", col=1)
-    return styled(fig, height=560)
+    return styled(fig, height=280 * rows)
 
 
 _PARTS = {

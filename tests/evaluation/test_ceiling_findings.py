@@ -12,7 +12,7 @@ import torch
 from ssenv_core.codecs.melrvq.codec import MelRVQ
 from ssenv_core.data import load_dataset
 from ssenv_core.evaluation import ceiling_findings as findings
-from ssenv_core.evaluation.ceiling import SIX
+from ssenv_core.metrics.acoustic import COMPARED
 from ssenv_core.plots.finding import Number
 
 MAIN = "melrvq_24khz 6 kbps"
@@ -28,7 +28,9 @@ def sounds():
 @pytest.fixture
 def summary() -> pd.DataFrame:
     """A table of `summarise` where every difference is 0 and every distance 1 dB."""
-    columns = [f"{name}{suffix}" for name in SIX for suffix in ("", "_percent", "_ks", "_apart")]
+    columns = [
+        f"{name}{suffix}" for name in COMPARED for suffix in ("", "_percent", "_ks", "_apart")
+    ]
     table = pd.DataFrame(0.0, index=[RECORDED, "real", MAIN, OTHER], columns=columns)
     for name, of_codecs in (("log_mel_distance", 1.0), ("si_sdr", -3.0), ("total_variation", 0.1)):
         table[name] = [np.nan, np.nan, of_codecs, of_codecs]
