@@ -77,7 +77,9 @@ def example_finding(example: Example, frame_rate: float, training: int, heldout:
         f"{hidden} masked codes.",
     ]
     if level < n_q:
-        sentences.append(f"{_levels(level + 1, n_q).capitalize()} stay hidden and are no targets.")
+        rest = _levels(level + 1, n_q).capitalize()
+        verb = "stays" if level + 1 == n_q else "stay"
+        sentences.append(f"{rest} {verb} hidden and must not be predicted.")
     figure = training_mask(n_q, level - 1, example.mask[0].numpy(), frame_rate)
     return Finding(sentence=" ".join(sentences), figure=figure, name="training_mask")
 
