@@ -6,7 +6,6 @@ al. 2024). The module knows arrays only: embeddings may be codec latents, a clas
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,12 +14,11 @@ import pandas as pd
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.metrics.intervals import recording_groups
 
-SIZES = 8  # subset sizes that an extrapolation is fitted to
-REPEATS = 8  # subsets of each size
-LEAST_CLIPS = 5
-SMALLEST_SHARE = 0.3  # of the clips, in the smallest subset
 SPLITS = 10  # random divisions of the real recordings
-SPLIT_REPEATS = 2  # subsets of each size in the extrapolation of one split
+LEAST_CLIPS = 5  # of a set, for an extrapolation
+SIZES = 8  # subset sizes that an extrapolation is fitted to
+SUBSETS = 2  # of each size
+SMALLEST_SHARE = 0.3  # of the clips, in the smallest subset
 FLOOR = "halves of the real clips"
 SUFFIXES = {"mean": "", "min": "_low", "max": "_high"}
 VERDICTS = {
@@ -33,9 +31,8 @@ VERDICTS = {
 def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     """|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) of real (N, D) and generated (M, D) embeddings.
 
-    m, S are the mean and covariance (n - 1) of `real`, m', S' those of `generated`; the result is
-    in squared units of the embedding. With S = R^T R and S' = R'^T R' the trace of the root is the
-    sum of the singular values of R R'^T, so no root of a product of matrices is taken, and the
+    m, S are the mean and covariance (n - 1) of `real`, m', S' those of `generated`. With S = R^T R
+    and S' = R'^T R' the trace of the root is the sum of the singular values of R R'^T, so the
     result is real and not negative even for few embeddings.
 
     Raises:
@@ -51,56 +48,11 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
 
 
 class _Summary(NamedTuple):
-    """All that a distance needs of embeddings: their count, mean (D,), and scatter root^T root."""
+    """Count and mean (D,) of embeddings; root^T root is their scatter matrix."""
 
     count: int
     mean: np.ndarray
     root: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Extrapolation:
-    """`frechet_distance` as a line over 1 / n, n the number of clips.
-
-    Attributes:
-        distance: where the line meets 1 / n = 0; by chance below 0 where the sets hardly differ.
-        slope: of the distance over 1 / n: how much few clips add.
-        r_squared: of the fit; NaN where all distances are equal.
-        points: one row per subset: `clips` on either side, `distance`.
-    """
-
-    distance: float
-    slope: float
-    r_squared: float
-    points: pd.DataFrame
-
-
-def frechet_infinity(
-    real: Sequence[np.ndarray], generated: Sequence[np.ndarray], *, seed: int = 42
-) -> Extrapolation:
-    """Extrapolate the distance to infinitely many clips.
-
-    Small sets add to the distance, in proportion to 1 / n. A line is fitted to the distances
-    between random subsets of n clips of either side, drawn without replacement; whole clips,
-    because the frames of a clip are correlated. The sides must not be versions of the same clips,
-    which have the same sampling error.
-
-    Args:
-        real: one array (T, D) of embeddings per clip, T at least 1.
-        generated: likewise.
-
-    Raises:
-        SsenvError: fewer than 5 clips on a side, or as `frechet_distance`.
-    """
-    fewer = min(len(real), len(generated))
-    if fewer < LEAST_CLIPS:
-        raise SsenvError(
-            f"an extrapolation needs at least {LEAST_CLIPS} clips on either side, "
-            f"got {len(real)} and {len(generated)}"
-        )
-    frechet_distance(np.concatenate(real), np.concatenate(generated))  # raises if they are invalid
-    summaries = ([_summary(clip) for clip in clips] for clips in (real, generated))
-    return _extrapolate(*summaries, REPEATS, np.random.default_rng(seed))
 
 
 def frechet_beside_floor(
@@ -115,9 +67,8 @@ def frechet_beside_floor(
 
     SPLITS times, the recordings are divided at random into two halves. Real clips of the first half
     are compared with as many real clips of the second (the noise floor), with the latter through
-    the codec, and with as many generated clips. All sets have the same number of clips, as the
-    distance grows when sets shrink; no recording is on both sides, as clips of one recording are
-    more similar than chance.
+    the codec, and with as many generated clips. All sets have the same size, as the distance grows
+    when sets shrink; no recording is on both sides, as its clips are similar.
 
     Args:
         real: one array (T, D) of embeddings per clip.
@@ -130,8 +81,8 @@ def frechet_beside_floor(
     Returns:
         Rows FLOOR, "codec" (if given) and "generated". Columns: `clips` in each set; `distance`,
         `distance_low`, `distance_high`: mean, minimum and maximum over the splits; the same of
-        `extrapolated` (`frechet_infinity`). NaN for sets without clips, and for extrapolations from
-        fewer than 5 clips.
+        `extrapolated`, to infinitely many clips. NaN for sets without clips, and for extrapolations
+        from fewer than 5 clips.
 
     Raises:
         SsenvError: as `frechet_distance`.
@@ -163,11 +114,16 @@ def frechet_beside_floor(
             reference = [summaries[FLOOR][i] for i in first]
             for name, indices in chosen.items():
                 other = [summaries[name][i] for i in indices]
-                rows.append({"name": name} | _distances(reference, other, rng))
-    table = pd.DataFrame(rows, columns=["name", "distance", "extrapolated"]).astype(
-        {"distance": float, "extrapolated": float}
-    )
-    spread = table.groupby("name").agg(["mean", "min", "max"]).reindex(list(sources))
+                rows.append(
+                    {
+                        "name": name,
+                        "distance": _distance(_merged(reference), _merged(other)),
+                        "extrapolated": _extrapolated(reference, other, rng),
+                    }
+                )
+    table = pd.DataFrame(rows, columns=["name", "distance", "extrapolated"])
+    spread = table.set_index("name").astype(float).groupby(level=0).agg(["mean", "min", "max"])
+    spread = spread.reindex(list(sources))
     spread.columns = [
         column + SUFFIXES[statistic] for column, statistic in spread.columns.to_flat_index()
     ]
@@ -190,19 +146,18 @@ def distance_sentence(table: pd.DataFrame, embedding: str) -> str:
     """The noise floor in words, and how the other rows of `frechet_beside_floor` compare with it."""
     floor = table.loc[FLOOR]
     others = table.index.drop(FLOOR)
-    if any(verdict(table, name) == "unknown" for name in others):
+    verdicts = {name: verdict(table, name) for name in others}
+    if "unknown" in verdicts.values():
         return f"By {embedding} no Fréchet distance can be measured: there are too few clips."
-    low, mean, high = (
-        _written(floor[column]) for column in ("distance_low", "distance", "distance_high")
-    )
     compared = (
-        f"{name.capitalize()}: {_written(table.loc[name, 'distance'])}, "
-        f"{VERDICTS[verdict(table, name)]}."
-        for name in others
+        f" {name.capitalize()}: {_written(table.loc[name, 'distance'])}, {VERDICTS[found]}."
+        for name, found in verdicts.items()
     )
     return (
-        f"By {embedding}, two sets of {floor['clips']:.0f} real clips are {mean} apart (lowest "
-        f"{low}, highest {high} of {SPLITS} random splits): the noise floor. {' '.join(compared)}"
+        f"By {embedding}, two sets of {floor['clips']:.0f} real clips are "
+        f"{_written(floor['distance'])} apart (lowest {_written(floor['distance_low'])}, highest "
+        f"{_written(floor['distance_high'])} of {SPLITS} random splits): the noise floor."
+        + "".join(compared)
     )
 
 
@@ -219,38 +174,26 @@ def _halves(groups: np.ndarray, rng: np.random.Generator) -> tuple[list[int], li
     return halves
 
 
-def _distances(
+def _extrapolated(
     real: Sequence[_Summary], other: Sequence[_Summary], rng: np.random.Generator
-) -> dict[str, float]:
-    """`distance` and `extrapolated` of two sets of summaries."""
-    extrapolated = float("nan")
-    if len(real) >= LEAST_CLIPS:
-        extrapolated = _extrapolate(real, other, SPLIT_REPEATS, rng).distance
-    return {"distance": _distance(_merged(real), _merged(other)), "extrapolated": extrapolated}
+) -> float:
+    """The distance of two sets of n clips, extrapolated to infinitely many clips.
 
-
-def _extrapolate(
-    real: Sequence[_Summary], generated: Sequence[_Summary], repeats: int, rng: np.random.Generator
-) -> Extrapolation:
-    """`frechet_infinity` of the summaries of clips, from `repeats` subsets of each size."""
-    fewer = min(len(real), len(generated))
-    inverse_sizes = np.linspace(1 / fewer, 1 / (SMALLEST_SHARE * fewer), SIZES)
-    rows = []
-    for size in np.repeat(np.unique(np.round(1 / inverse_sizes).astype(int)), repeats):
+    Small sets add to it in proportion to 1 / n: where a line over 1 / n, fitted to random subsets
+    of whole clips, meets 0. By chance below 0 where the sets hardly differ.
+    """
+    clips = len(real)
+    if clips < LEAST_CLIPS:
+        return float("nan")
+    inverse_sizes = np.linspace(1 / clips, 1 / (SMALLEST_SHARE * clips), SIZES)
+    sizes = np.repeat(np.unique(np.round(1 / inverse_sizes).astype(int)), SUBSETS)
+    distances = []
+    for size in sizes:
         subsets = (
-            [clips[i] for i in rng.choice(len(clips), size, replace=False)]
-            for clips in (real, generated)
+            [side[i] for i in rng.choice(clips, size, replace=False)] for side in (real, other)
         )
-        distance = _distance(*map(_merged, subsets))
-        rows.append({"clips": int(size), "distance": distance})
-    points = pd.DataFrame(rows)
-    x = 1 / points["clips"]
-    y = points["distance"]
-    slope, distance = np.polyfit(x, y, 1)
-    spread = float(np.square(y - y.mean()).sum())
-    rest = float(np.square(y - slope * x - distance).sum())
-    r_squared = 1 - rest / spread if spread > 0 else float("nan")
-    return Extrapolation(float(distance), float(slope), r_squared, points)
+        distances.append(_distance(*map(_merged, subsets)))
+    return float(np.polyfit(1 / sizes, distances, 1)[1])
 
 
 def _checked(embeddings: np.ndarray, name: str) -> np.ndarray:
@@ -267,7 +210,6 @@ def _checked(embeddings: np.ndarray, name: str) -> np.ndarray:
 
 
 def _summary(embeddings: np.ndarray) -> _Summary:
-    """The summary of embeddings (T, D), in float64."""
     embeddings = np.asarray(embeddings, np.float64)
     mean = embeddings.mean(axis=0)
     return _Summary(len(embeddings), mean, _root(embeddings - mean))
@@ -292,7 +234,6 @@ def _root(rows: np.ndarray) -> np.ndarray:
 
 
 def _distance(real: _Summary, generated: _Summary) -> float:
-    """`frechet_distance` of two summaries."""
     roots = [side.root / np.sqrt(side.count - 1) for side in (real, generated)]
     overlap = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
     spreads = sum(np.square(root).sum() for root in roots)

@@ -17,7 +17,6 @@ from ssenv_core.metrics.frechet import (
     distance_sentence,
     frechet_beside_floor,
     frechet_distance,
-    frechet_infinity,
     verdict,
 )
 
@@ -122,52 +121,24 @@ def test_the_extrapolation_removes_what_few_clips_add():
 
     The means of 30 clips on either side alone add about 4 (1 + 0.3^2) 2 / 30.
     """
-    plain, infinite = [], []
-    for seed in range(20):
-        real, generated = clips(30, 2 * seed), clips(30, 2 * seed + 1, mean=0.5)
-        plain.append(frechet_distance(np.concatenate(real), np.concatenate(generated)))
-        infinite.append(frechet_infinity(real, generated, seed=seed).distance)
-    assert np.mean(plain) > 1.25
-    assert abs(np.mean(infinite) - 1) < 0.15
-
-
-def test_the_extrapolation_uses_subsets_of_the_smaller_side_and_repeats_with_its_seed():
-    real, generated = clips(12, 0), clips(25, 1)
-    first, again, other = (frechet_infinity(real, generated, seed=seed) for seed in (1, 1, 2))
-    assert first.distance == again.distance != other.distance
-    assert first.points["clips"].min() == 4
-    assert first.points["clips"].max() == 12
-    assert first.slope > 0
-    assert 0 < first.r_squared < 1
+    rows = [
+        frechet_beside_floor(clips(60, 2 * seed), clips(30, 2 * seed + 1, mean=0.5))
+        for seed in range(10)
+    ]
+    means = pd.concat(rows).loc["generated"].mean()
+    assert means["distance"] > 1.25
+    assert abs(means["extrapolated"] - 1) < 0.15
 
 
 def test_an_extrapolation_of_equal_clips_is_zero():
     same = [np.ones((3, 2))] * 10
-    result = frechet_infinity(same, same)
-    assert result.distance == pytest.approx(0)
-    assert np.isnan(result.r_squared)
+    assert frechet_beside_floor(same, same).loc["generated", "extrapolated"] == pytest.approx(0)
 
 
-def test_a_clip_may_have_one_embedding():
-    result = frechet_infinity(
-        np.random.default_rng(0).normal(size=(20, 1, 3)),
-        np.random.default_rng(1).normal(size=(20, 1, 3)),
-    )
-    assert abs(result.distance) < result.points["distance"].max()
-
-
-def test_five_clips_are_extrapolated_from():
-    assert frechet_infinity(clips(5, 0), clips(6, 1)).points["clips"].unique().tolist() == [
-        2,
-        3,
-        4,
-        5,
-    ]
-
-
-def test_an_extrapolation_needs_clips():
-    with pytest.raises(SsenvError, match="at least 5 clips on either side, got 4 and 10"):
-        frechet_infinity(clips(4, 0), clips(10, 1))
+def test_clips_may_have_one_embedding():
+    real, generated = (np.random.default_rng(seed).normal(size=(20, 1, 3)) for seed in (0, 1))
+    table = frechet_beside_floor(real, generated)
+    assert (table["extrapolated"].abs() < table["distance"]).all()
 
 
 def test_all_sets_have_as_many_clips_as_the_smallest_half_or_the_generated_side():
@@ -246,6 +217,8 @@ def test_without_clips_on_a_side_there_is_no_distance_and_no_verdict():
 
 
 def test_fewer_than_five_clips_are_not_extrapolated():
+    table = frechet_beside_floor(clips(10, 0), clips(5, 1))
+    assert table["extrapolated"].notna().all()
     table = frechet_beside_floor(clips(9, 0), clips(9, 1))
     assert table["distance"].notna().all()
     assert table["extrapolated"].isna().all()
