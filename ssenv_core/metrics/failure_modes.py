@@ -1,17 +1,13 @@
 """Whether generated clips show the paper's four failure modes: a diagnosis of sets of clips.
 
-Each mode has measures of its own: shares of energy for (1) high-frequency attenuation; band
-envelopes within tenths of a second for (2) temporal smoothing; distances between clips for
-(3) reduced diversity; half-second blocks over seconds for (4) no temporal evolution. The measures
-of (1), (2) and (4) come from `metrics.spectrotemporal`; (3) is a property of a set and is measured
-here. A difference counts if it exceeds the noise floor, the differences among real clips, in
-either direction.
+The measures of (1) high-frequency attenuation, (2) temporal smoothing and (4) no temporal evolution
+come from `metrics.spectrotemporal`; those of (3) reduced diversity are distances between clips. A
+difference counts if it exceeds the noise floor, the differences among real clips, in either
+direction.
 
-Some cases fall under several modes. A stationary sound has neither onsets nor evolution: it is
-both (2) and (4), and a set of such sounds also loses the part of (3) that the embedding's
-deviations over time carry. A filter that removes whole bands removes their events too and can show
-up as (2) or (3) beside (1). A set that collapses onto one clip has that clip's values in every
-other mode.
+Modes can occur together. A stationary sound has neither onsets nor evolution: (2) and (4), and a
+set of such sounds loses the part of (3) that the embedding's deviations over time carry. A filter
+that removes whole bands removes their events and can show up as (2) or (3) beside (1).
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -64,8 +60,8 @@ class Diagnosis:
     Attributes:
         measure: a key of MEASURES.
         real, generated: means over clips.
-        noise_floor: 95 % of the differences between random disjoint subsets of the real clips are
-            at most this large, in either direction.
+        noise_floor: 95 % of the absolute differences between random disjoint subsets of the real
+            clips are at most this large.
         left_out: how many clips of both sides have no value, as they are silent or too short.
     """
 
@@ -101,11 +97,9 @@ class Diagnosis:
     def sentence(self) -> str:
         """Mode, verdict, both means, and the gap."""
         measure = MEASURES[self.measure]
-        verdict = {
-            "absent": "absent",
-            "present": "present",
-            "reversed": f"present, in the other direction ({measure.opposite} than real clips)",
-        }[self.verdict]
+        verdict = self.verdict
+        if verdict == "reversed":
+            verdict = f"present, in the other direction ({measure.opposite} than real clips)"
         side = "towards" if self.gap >= 0 else "away from"
         gap = f"a gap of {abs(self.ratio):.1f} noise floors {side} failure"
         if self.noise_floor == 0:
@@ -169,12 +163,11 @@ def judge(
 ) -> list[Diagnosis]:
     """Compare generated clips with real ones in every measure, in the order of MEASURES.
 
-    Each measure is averaged over clips. The noise floor is the 95 % quantile of its absolute
-    differences between `repeats` pairs of random disjoint subsets of the real clips (see
-    `subset_size` and `floor_factor`). In mode 3 the means of both sides are means of such subsets
-    too, since nearest neighbours depend on the number of clips. Clips count as independent draws:
-    two real sets of different classes or sources do differ. Silent clips, and for measures of time
-    clips under 1.5 s, are left out and counted.
+    Each measure is averaged over clips. The noise floor comes from `repeats` pairs of random
+    disjoint subsets of the real clips (see `subset_size` and `floor_factor`). In mode 3 both sides'
+    means are of such subsets too, since nearest neighbours depend on the number of clips. Clips
+    count as independent draws: two real sets of different classes or sources do differ. Silent
+    clips, and for measures of time clips under 1.5 s, are left out and counted.
 
     Returns:
         One diagnosis per measure; `class_distance` only with labels for both sides, and where
@@ -239,10 +232,10 @@ def _compare_means(
 def _compare_distances(
     real: _Distances, generated: _Distances, silent: int, repeats: int, rng: np.random.Generator
 ) -> dict[str, Diagnosis]:
-    size_real = len(real.matrix)
-    size_generated = len(generated.matrix)
-    first, second = _disjoint_subsets("mean_distance", size_real, size_generated, repeats, rng)
-    order = rng.permuted(np.tile(np.arange(size_generated), (repeats, 1)), axis=1)
+    first, second = _disjoint_subsets(
+        "mean_distance", len(real.matrix), len(generated.matrix), repeats, rng
+    )
+    order = _orders(len(generated.matrix), repeats, rng)
     a = _subset_means(real, first)
     b = _subset_means(real, second)
     c = _subset_means(generated, order[:, : first.shape[1]])
@@ -250,10 +243,8 @@ def _compare_distances(
     for name in a:
         differences = (a[name] - b[name]).dropna()
         if len(differences) and c[name].notna().any():
-            own = float(pd.concat([a[name], b[name]]).mean())
-            diagnoses[name] = Diagnosis(
-                name, own, float(c[name].mean()), _floor(differences), silent
-            )
+            means = float(pd.concat([a[name], b[name]]).mean()), float(c[name].mean())
+            diagnoses[name] = Diagnosis(name, *means, _floor(differences), silent)
     return diagnoses
 
 
@@ -272,8 +263,13 @@ def _disjoint_subsets(
             "1.5 s, do not count"
         )
     size = subset_size(real, generated)
-    order = rng.permuted(np.tile(np.arange(real), (repeats, 1)), axis=1)
+    order = _orders(real, repeats, rng)
     return order[:, :size], order[:, size : 2 * size]
+
+
+def _orders(count: int, repeats: int, rng: np.random.Generator) -> np.ndarray:
+    """(repeats, count) random permutations of positions."""
+    return rng.permuted(np.tile(np.arange(count), (repeats, 1)), axis=1)
 
 
 def _distances(
@@ -294,11 +290,7 @@ def _distances(
 
 
 def _neighbourhood(matrix: np.ndarray, mates: np.ndarray | None) -> dict[str, np.ndarray]:
-    """For every clip the distances that the measures of mode 3 average.
-
-    `mean_distance` to the others, `nearest_distance`, and with mates `class_distance`, the mean to
-    the others of its class, NaN where it is the only one.
-    """
+    """Each clip's mean and nearest distance to the others, and with mates the mean to its class."""
     columns = {
         "mean_distance": matrix.mean(axis=1, where=np.isfinite(matrix)),
         "nearest_distance": matrix.min(axis=1),
