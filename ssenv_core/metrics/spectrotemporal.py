@@ -1,10 +1,8 @@
 """Measures of one clip's spectrum: over the clip, within tenths of a second, and over seconds.
 
-These are the measures of the paper's failure modes that a single clip has, and its log-mel
-embedding. Whether a value is a failure is for `failure_modes` to say, which compares sets of clips.
-
-No measure depends on a clip's level. Measures of time normalise every frequency band by its loudest
-moment and average over bands, so a filter alone hardly changes them.
+These are the single-clip measures of the paper's failure modes, and a log-mel embedding;
+`failure_modes` compares sets of clips by them. None depends on a clip's level. Measures of time
+scale every band by its loudest moment and average over bands, so a filter hardly changes them.
 """
 
 from collections.abc import Sequence
@@ -50,24 +48,17 @@ class Sound:
 
 
 def is_constant(wav: np.ndarray) -> bool:
-    """Whether wav (S,) is constant up to less than a 24-bit file can hold.
-
-    `acoustic.is_digital_silence` requires exact zeros.
-    """
+    """Whether wav (S,) varies by less than a 24-bit file can hold."""
     return bool(np.ptp(wav) < 1e-9)
 
 
 def analyse(wav: np.ndarray, sample_rate: int, name: str = "clip") -> Sound:
-    """Compute the mel bands of wav (S,) float.
+    """Compute the mel bands of wav (S,) float; `name` is for error messages.
 
     Hann-windowed frames of about 21 ms every 10 ms, 40 Slaney mel bands up to half the rate.
 
-    Args:
-        name: of the clip, for error messages.
-
     Raises:
-        SsenvError: the clip cannot be measured (see `check_waveform`), is silent, or is shorter
-            than a frame.
+        SsenvError: as `check_waveform`, or the clip is silent or shorter than a frame.
     """
     wav = check_waveform(wav, name)
     n_fft = 2 ** round(np.log2(0.0213 * sample_rate))
@@ -78,20 +69,18 @@ def analyse(wav: np.ndarray, sample_rate: int, name: str = "clip") -> Sound:
     hop = sample_rate // _FRAMES_PER_SECOND
     power = np.abs(librosa.stft(wav, n_fft=n_fft, hop_length=hop, center=False)) ** 2
     mel = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=_BANDS, dtype=np.float64) @ power
-    # whole frames only: a padded one would hold an onset that the clip does not have. The first and
-    # last are repeated, so that 5 s are 500 frames.
+    # Padding the clip would add an onset. Repeated edge frames make 5 s 500 frames.
     return Sound(wav, sample_rate, np.pad(mel, ((0, 0), (1, 1)), mode="edge"))
 
 
 def long_term_spectrum(wav: np.ndarray, sample_rate: int) -> pd.Series:
     """Third-octave levels of wav (S,) in dB relative to the clip's energy.
 
-    Returns:
-        Levels indexed by band centre in Hz, from 25 Hz to the last whole band below half the rate;
-        -inf for a band without energy.
+    They are indexed by band centre in Hz, from 25 Hz to the last whole band below half the rate;
+    -inf without energy.
 
     Raises:
-        SsenvError: the clip cannot be measured, or is silent.
+        SsenvError: as `check_waveform`, or the clip is silent.
     """
     wav = check_waveform(wav)
     if is_constant(wav):
@@ -99,7 +88,7 @@ def long_term_spectrum(wav: np.ndarray, sample_rate: int) -> pd.Series:
     energy, frequencies = _energy(wav, sample_rate)
     indices = np.arange(-16, int(np.floor(3 * np.log2(sample_rate / 2000) - 0.5)) + 1)
     centres = 1000 * 2.0 ** (indices / 3)
-    edges = 1000 * 2.0 ** ((np.append(indices, indices[-1] + 1) - 0.5) / 3)
+    edges = 1000 * 2.0 ** ((np.arange(-16, indices[-1] + 2) - 0.5) / 3)
     bands = np.histogram(frequencies, edges, weights=energy)[0]
     with np.errstate(divide="ignore"):
         return pd.Series(10 * np.log10(bands / energy.sum()), index=pd.Index(centres, name="Hz"))
@@ -116,17 +105,14 @@ def high_frequency_attenuation(clip: Sound) -> dict[str, float]:
         "energy_above_8khz": f >= 8000,
         "energy_below_100hz": f < 100,
     }
-    least = 10 ** (-_RANGE_DB / 10)
     return {
-        name: float(10 * np.log10(max(energy[region].sum() / energy.sum(), least)))
+        name: float(_decibels(energy[region].sum() / energy.sum()))
         for name, region in regions.items()
     }
 
 
 def energy_share_below(wav: np.ndarray, sample_rate: int, hertz: float) -> float:
-    """The share in [0, 1] of a clip's energy below a frequency; NaN for a silent clip.
-
-    Energy is |rfft|^2 of wav (S,) without DC.
+    """The share in [0, 1] of the energy of wav (S,) below a frequency; NaN for a silent clip.
 
     Raises:
         SsenvError: see `check_waveform`.
@@ -152,28 +138,26 @@ def temporal_smoothing(clip: Sound) -> dict[str, float]:
     power = _wide_bands(clip)
     rise = _rise(power)
     amplitude = np.sqrt(power)
+    flux = np.abs(np.diff(amplitude, axis=1)).sum(axis=1) / amplitude.sum(axis=1)
     blocks = _blocks(power, _CREST_FRAMES)
+    crest = blocks.max(axis=2).sum(axis=1) / blocks.mean(axis=2).sum(axis=1)
     rate, modulation = _modulation(amplitude)
     slow = (rate >= 2) & (rate <= 20)
-    return {
-        "onset_rate": float(len(_onset_frames(rise)) * _FRAMES_PER_SECOND / power.shape[1]),
-        "onset_strength": float(np.quantile(rise, 0.99)),
-        "spectral_flux": float(
-            np.mean(np.abs(np.diff(amplitude, axis=1)).sum(axis=1) / amplitude.sum(axis=1))
-        ),
-        "crest_factor": float(
-            np.mean(10 * np.log10(blocks.max(axis=2).sum(axis=1) / blocks.mean(axis=2).sum(axis=1)))
-        ),
-        "modulation_share": float(np.mean(modulation[:, slow].sum(axis=1))),
+    measures = {
+        "onset_rate": len(_onset_frames(rise)) * _FRAMES_PER_SECOND / power.shape[1],
+        "onset_strength": np.quantile(rise, 0.99),
+        "spectral_flux": np.mean(flux),
+        "crest_factor": np.mean(10 * np.log10(crest)),
+        "modulation_share": np.mean(modulation[:, slow].sum(axis=1)),
     }
+    return {name: float(value) for name, value in measures.items()}
 
 
 def modulation_spectrum(clip: Sound) -> pd.Series:
     """The share of the envelopes' energy in each third octave of modulation rates, 0.5 to 40 Hz.
 
-    Returns:
-        Shares in [0, 1], averaged over 8 wide bands, of energy with the mean included; indexed by
-        the third octave's centre in Hz. NaN where the clip is too short for such a rate.
+    Shares in [0, 1] are averaged over 8 wide bands, of energy with the mean included, and indexed
+    by the third octave's centre in Hz; NaN where the clip is too short for such a rate.
     """
     rate, modulation = _modulation(np.sqrt(_wide_bands(clip)))
     centres = 2.0 ** (np.arange(-3, 17) / 3)
@@ -201,17 +185,15 @@ def change_ranks(clip: Sound, times: Sequence[float]) -> np.ndarray:
     """Rank in [0, 1] of the spectral change at some moments (s) among all moments of the clip.
 
     A rank is the share of moments with less change: uniformly distributed for ordinary moments,
-    near 1 at a seam. The change is the root mean square, over 8 wide bands, of the difference in
-    level between the 100 ms before and the 100 ms after.
+    near 1 at a seam. The change is the rms over 8 wide bands of the difference in level between
+    the 100 ms before and the 100 ms after.
 
     Raises:
         SsenvError: a moment has less than 100 ms before or after it.
     """
     sums = np.cumsum(np.pad(_wide_bands(clip), ((0, 0), (1, 0))), axis=1)
     means = np.maximum(sums[:, _CHANGE_FRAMES:] - sums[:, :-_CHANGE_FRAMES], 0) / _CHANGE_FRAMES
-    level = 10 * np.log10(
-        np.maximum(means / means.max(axis=1, keepdims=True), 10 ** (-_RANGE_DB / 10))
-    )
+    level = _levels(means)
     change = np.sqrt(np.mean((level[:, _CHANGE_FRAMES:] - level[:, :-_CHANGE_FRAMES]) ** 2, axis=0))
     frames = np.round(np.asarray(times) * _FRAMES_PER_SECOND).astype(int) - _CHANGE_FRAMES
     if frames.size and not 0 <= frames.min() <= frames.max() < change.size:
@@ -237,11 +219,12 @@ def no_temporal_evolution(clip: Sound) -> dict[str, float]:
         spectral_change: dB, rms change of L over all bands from a block to the next.
         level_spread: dB, standard deviation of the mean of L over all bands.
     """
-    level = _levels(_audible(_blocks(clip.mel, _BLOCK_FRAMES).mean(axis=2)))
+    level = _block_levels(clip)
     similarity = self_similarity(clip)
+    change = np.sqrt(np.mean(np.diff(level, axis=1) ** 2, axis=0))
     return {
         "block_similarity": float(similarity[similarity.index >= 1].mean()),
-        "spectral_change": float(np.sqrt(np.mean(np.diff(level, axis=1) ** 2, axis=0)).mean()),
+        "spectral_change": float(change.mean()),
         "level_spread": float(level.mean(axis=0).std()),
     }
 
@@ -251,7 +234,7 @@ def self_similarity(clip: Sound) -> pd.Series:
 
     Spectra are in dB above 60 dB below each band's loudest block.
     """
-    level = _levels(_audible(_blocks(clip.mel, _BLOCK_FRAMES).mean(axis=2))) + _RANGE_DB
+    level = _block_levels(clip) + _RANGE_DB
     unit = level / np.maximum(np.linalg.norm(level, axis=0), np.finfo(float).tiny)
     similarity = unit.T @ unit
     lags = range(len(similarity))
@@ -268,7 +251,7 @@ def log_mel_embedding(clip: Sound) -> np.ndarray:
     """
     frame_power = clip.mel.sum(axis=0)
     active = clip.mel[:, frame_power > frame_power.max() * 10 ** (-_RANGE_DB / 10)]
-    level = 10 * np.log10(np.maximum(active / active.mean(), 10 ** (-_EMBEDDING_RANGE_DB / 10)))
+    level = _decibels(active / active.mean(), _EMBEDDING_RANGE_DB)
     return np.concatenate([level.mean(axis=1), level.std(axis=1)])
 
 
@@ -283,24 +266,28 @@ def _audible(power: np.ndarray) -> np.ndarray:
     return power[peaks > peaks.max() * 10 ** (-_RANGE_DB / 10)]
 
 
+def _decibels(ratio: np.ndarray, range_db: float = _RANGE_DB) -> np.ndarray:
+    return 10 * np.log10(np.maximum(ratio, 10 ** (-range_db / 10)))
+
+
 def _levels(power: np.ndarray, range_db: float = _RANGE_DB) -> np.ndarray:
-    """power (bands, T) -> dB below each band's own loudest moment, in [-range_db, 0]."""
-    return 10 * np.log10(
-        np.maximum(power / power.max(axis=1, keepdims=True), 10 ** (-range_db / 10))
-    )
+    """power (bands, T) in dB below each band's loudest moment, in [-range_db, 0]."""
+    return _decibels(power / power.max(axis=1, keepdims=True), range_db)
+
+
+def _block_levels(clip: Sound) -> np.ndarray:
+    """(bands, blocks) levels of half-second blocks."""
+    return _levels(_audible(_blocks(clip.mel, _BLOCK_FRAMES).mean(axis=2)))
 
 
 def _blocks(power: np.ndarray, frames: int) -> np.ndarray:
-    """power (bands, T) -> (bands, T // frames, frames), the rest dropped."""
+    """power (bands, T) as (bands, T // frames, frames), without the rest."""
     whole = power.shape[1] // frames
     return power[:, : whole * frames].reshape(len(power), whole, frames)
 
 
 def _modulation(amplitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Modulation rates (R,) in Hz of amplitude (bands, T), and shares (bands, R) of the energy.
-
-    A band's energy includes its mean.
-    """
+    """Modulation rates (R,) in Hz of amplitude (bands, T), and shares (bands, R) of the energy."""
     energy = np.abs(scipy.fft.rfft(amplitude, axis=1)) ** 2
     energy[:, 0] /= 2  # the mean has no mirror image at a negative frequency
     rates = scipy.fft.rfftfreq(amplitude.shape[1], 1 / _FRAMES_PER_SECOND)
