@@ -1,5 +1,1 @@
-"""Numbers of sound: `acoustic` and `spectrotemporal` (one clip), `similarity` (a pair of clips), `stats` and
-`frechet` (two sets of clips).
-
-Pure functions of waveforms and tables; they read no files and draw no figures.
-"""
+"""Numbers of sounds: of one clip, of pairs, and of sets; no files and no figures."""

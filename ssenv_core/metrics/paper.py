@@ -1,7 +1,7 @@
-"""The numbers that the paper published, as data: "Adapting SoundStorm for Environmental Sound Generation", course report, 2024.
+"""The numbers of "Adapting SoundStorm for Environmental Sound Generation", course report, 2024.
 
-The values are those of its results files; its README prints wrong deviations for some of them. What they were computed from is not said
-there and was found by recomputing them: see `ssenv_core.replication`.
+The values are those of its results files; its README prints wrong deviations for some of them. How
+they were computed was found by recomputing them: see `evaluation.replication`.
 """
 
 import pandas as pd
@@ -10,7 +10,7 @@ GENERATED_RATE = 24_000  # Hz
 REAL_RATE = 44_100  # Hz: ESC-50's own
 REAL_FOLD = 2  # of ESC-50, although the report says fold 1
 REAL_CLIPS = 100  # the first ones of the fold by file name
-PADDED_FRAMES = 1024  # its training code pads the token frames of every clip to this many, with code 0, and trains on them
+PADDED_FRAMES = 1024  # its training pads all clips to this many frames with code 0, as targets too
 
 # mean and population standard deviation over 100 clips of either side, KS D between them
 ACOUSTIC = pd.DataFrame.from_dict(

@@ -224,14 +224,14 @@ def test_entropy_of_codes_is_that_of_how_often_they_occur():
 
 def test_density_and_coverage_of_like_sets_are_one_and_collapse_loses_coverage():
     real, like = (np.random.default_rng(seed).standard_normal((400, 8)) for seed in (0, 1))
-    same = density_and_coverage(real, like)
-    assert same.density == pytest.approx(1, abs=0.1)
-    assert same.coverage > 0.9
-    collapsed = density_and_coverage(
+    density, coverage = density_and_coverage(real, like)
+    assert density == pytest.approx(1, abs=0.1)
+    assert coverage > 0.9
+    density, coverage = density_and_coverage(
         real, np.repeat(like[np.linalg.norm(like, axis=1).argmin()][None], 400, axis=0)
     )
-    assert collapsed.coverage < 0.2
-    assert collapsed.density > 1
+    assert coverage < 0.2
+    assert density > 1
     assert density_and_coverage(real, like + 20) == (0, 0)
     with pytest.raises(SsenvError, match="more than 5 real clips"):
         density_and_coverage(real[:5], like)
