@@ -14,8 +14,8 @@ from ssenv_core.generator.file import TrainedGenerator
 from ssenv_core.generator.validation import validation_loss
 from ssenv_core.metrics.diversity import code_entropy
 from ssenv_core.plots.finding import Finding, Number
+from ssenv_core.plots.masks import training_mask
 from ssenv_core.plots.training import level_loss, training_curve
-from ssenv_core.plots.training_mask import training_mask
 from ssenv_core.soundstorm.inputs import Inputs
 from ssenv_core.soundstorm.masking import sample_training_mask
 from ssenv_core.soundstorm.model import SoundStorm

@@ -1,24 +1,40 @@
-"""When decoding decided each token: one map, or the mask at several stages."""
+"""Masks of tokens: one training example, and when decoding decided each token."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ssenv_core.metrics.diversity import evenly
-from ssenv_core.plots.style import COLOURS, styled
+from ssenv_core.plots.style import COLOURS, heatmap, styled
 from ssenv_core.soundstorm.decoding import Iteration
 
+TRAINING_STATES = {"visible": "#9DB8DC", "to predict": COLOURS["generated"], "hidden": "#E6E6E6"}
 STATES = {
     "masked": "#E6E6E6",
     "decided before": "#9DB8DC",
     "decided now": COLOURS["generated"],
     "given": "#F3E3BD",
 }
-
-
 STAGES = 6  # iterations that stand for all of them in a static picture
+
+
+def training_mask(n_q: int, level: int, mask: np.ndarray, frame_rate: float) -> go.Figure:
+    """Quantizer level against time (s): visible, to predict, or hidden and not a target.
+
+    Args:
+        n_q: number of levels.
+        level: the level that was drawn, from 0.
+        mask: (T,) bool, the frames of that level that the model predicts.
+        frame_rate: frames per second.
+    """
+    state = np.full((n_q, len(mask)), 2, np.int8)
+    state[:level] = 0
+    state[level] = mask
+    fig = go.Figure(go.Heatmap(z=state, **_grid(frame_rate), coloraxis="coloraxis"))
+    fig.update_traces(hovertemplate="level %{y}, %{x:.2f} s<extra></extra>")
+    return _level_axes(_colour_states(fig, TRAINING_STATES), height=300)
 
 
 def stages(trace: Sequence[Iteration]) -> list[int]:
@@ -26,27 +42,18 @@ def stages(trace: Sequence[Iteration]) -> list[int]:
     return evenly(len(trace), min(STAGES, len(trace))).tolist()
 
 
-def mask_trace(trace: Sequence[Iteration], frame_rate: float, item: int = 0) -> go.Figure:
-    """The iteration that decided each token of one item: quantizer level against time (s).
+def mask_trace(trace: Sequence[Iteration], frame_rate: float) -> go.Figure:
+    """The iteration that decided each token of the first item: quantizer level against time (s).
 
     Given tokens stay blank.
 
     Args:
         trace: as `decode(..., record=True)` returns it, one entry per iteration.
     """
-    fig = go.Figure(
-        go.Heatmap(
-            z=_decided_at(trace, item),
-            **_grid(frame_rate),
-            colorscale="Viridis",
-            zsmooth=False,
-            colorbar={"title": "iteration", "thickness": 14},
-            hovertemplate="level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>",
-        )
-    )
-    fig.update_xaxes(title="time (s)")
-    fig.update_yaxes(title="quantizer level", autorange="reversed", dtick=1)
-    return styled(fig, height=340, grid=False)
+    hover = "level %{y}, %{x:.2f} s: iteration %{z}<extra></extra>"
+    look = {"colorscale": "Viridis", "hovertemplate": hover}
+    heat = heatmap(_decided_at(trace), "iteration", **_grid(frame_rate), **look)
+    return _level_axes(go.Figure(heat), height=340)
 
 
 def mask_stages(
@@ -57,47 +64,31 @@ def mask_stages(
     A token is masked, decided before, decided by that iteration, or given.
 
     Args:
-        trace, item: see `mask_trace`.
+        trace: see `mask_trace`.
         stages: positions in the trace.
     """
     decided = _decided_at(trace, item)
-    spacing = 0.2 / len(stages)
-    fig = make_subplots(
-        len(stages),
-        1,
-        shared_xaxes=True,
-        vertical_spacing=spacing,
-        subplot_titles=[stage_name(trace, at) for at in stages],
-    )
-    colours = [
-        [(i + side) / len(STATES), colour]
-        for i, colour in enumerate(STATES.values())
-        for side in (0, 1)
-    ]
-    bar = {"tickvals": list(range(len(STATES))), "ticktext": list(STATES), "thickness": 14}
+    rows = len(stages)
+    titles = [stage_name(trace, at) for at in stages]
+    spacing = {"shared_xaxes": True, "vertical_spacing": 0.2 / rows}
+    fig = make_subplots(rows, 1, subplot_titles=titles, **spacing)
     for row, at in enumerate(stages, 1):
-        state = np.select(
-            [decided > at + 1, decided == at + 1, np.isnan(decided)], [0, 2, 3], 1
-        ).astype(np.int8)
-        names = np.array(list(STATES))[state]
-        hover = "level %{y}, %{x:.2f} s: %{text}<extra></extra>"
+        conditions = [decided > at + 1, decided == at + 1, np.isnan(decided)]
+        state = np.select(conditions, [0, 2, 3], 1).astype(np.int8)
         fig.add_heatmap(
             z=state,
-            text=names,
+            text=np.array(list(STATES))[state],
             **_grid(frame_rate),
             coloraxis="coloraxis",
             zsmooth=False,
-            hovertemplate=hover,
+            hovertemplate="level %{y}, %{x:.2f} s: %{text}<extra></extra>",
             row=row,
             col=1,
         )
-    fig.update_xaxes(title="time (s)", row=len(stages))
+    fig.update_xaxes(title="time (s)", row=rows)
     fig.update_yaxes(autorange="reversed", tickvals=[1, len(decided)])
-    fig.update_yaxes(title="level", row=(len(stages) + 1) // 2)
-    fig.update_layout(
-        coloraxis={"colorscale": colours, "cmin": -0.5, "cmax": len(STATES) - 0.5, "colorbar": bar}
-    )
-    return styled(fig, height=110 + 110 * len(stages), grid=False)
+    fig.update_yaxes(title="level", row=(rows + 1) // 2)
+    return styled(_colour_states(fig, STATES), height=110 + 110 * rows, grid=False)
 
 
 def stage_name(trace: Sequence[Iteration], at: int) -> str:
@@ -107,7 +98,7 @@ def stage_name(trace: Sequence[Iteration], at: int) -> str:
     return f"iteration {at + 1}: level {level + 1}, {trace[at].iteration} of {total}"
 
 
-def _decided_at(trace: Sequence[Iteration], item: int) -> np.ndarray:
+def _decided_at(trace: Sequence[Iteration], item: int = 0) -> np.ndarray:
     """(Q, T) float32: the iteration, from 1, that decided each token; NaN for given ones."""
     if not trace:
         raise ValueError("the trace is empty: decode with record=True")
@@ -120,3 +111,23 @@ def _decided_at(trace: Sequence[Iteration], item: int) -> np.ndarray:
 
 def _grid(frame_rate: float) -> dict[str, float]:
     return {"x0": 0.5 / frame_rate, "dx": 1 / frame_rate, "y0": 1, "dy": 1}
+
+
+def _colour_states(fig: go.Figure, states: Mapping[str, str]) -> go.Figure:
+    """Give each state, a number from 0, one plain colour."""
+    count = len(states)
+    edges = np.repeat(np.arange(count + 1) / count, 2)[1:-1]
+    return fig.update_layout(
+        coloraxis={
+            "colorscale": list(zip(edges, np.repeat(list(states.values()), 2), strict=True)),
+            "cmin": -0.5,
+            "cmax": count - 0.5,
+            "colorbar": {"tickvals": list(range(count)), "ticktext": list(states), "thickness": 14},
+        }
+    )
+
+
+def _level_axes(fig: go.Figure, height: int) -> go.Figure:
+    fig.update_xaxes(title="time (s)")
+    fig.update_yaxes(title="quantizer level", autorange="reversed", dtick=1)
+    return styled(fig, height=height, grid=False)

@@ -20,26 +20,26 @@ HERTZ = {100: "100", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k
 
 def styled(fig: go.Figure, *, height: int, grid: bool = True) -> go.Figure:
     """Set the study's font, frame and margins, and a height in px."""
-    font = {"size": 14, "family": "Open Sans, Arial, sans-serif"}
-    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
     fig.update_layout(
         template="simple_white",
         height=height,
-        font=font,
-        legend=legend,
+        font={"size": 14, "family": "Open Sans, Arial, sans-serif"},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         margin={"l": 80, "r": 30, "t": 50, "b": 60},
     )
-    fig.update_xaxes(showgrid=grid, gridcolor="#E6E6E6")
-    return fig.update_yaxes(showgrid=grid, gridcolor="#E6E6E6")
+    lines = {"showgrid": grid, "gridcolor": "#E6E6E6"}
+    return fig.update_xaxes(**lines).update_yaxes(**lines)
 
 
 def line_of(name: str, position: int = 0) -> dict:
     """Colour and dash of a line: fixed for real, codec, generated, else by position."""
-    return {
-        "color": COLOURS.get(name, OTHERS[position % len(OTHERS)]),
-        "dash": DASHES.get(name, "solid"),
-        "width": 2.5,
-    }
+    colour = COLOURS.get(name, OTHERS[position % len(OTHERS)])
+    return {"color": colour, "dash": DASHES.get(name, "solid"), "width": 2.5}
+
+
+def heatmap(z: object, unit: str, **look: object) -> go.Heatmap:
+    """A heat map without smoothing, whose colour bar has `unit` as title."""
+    return go.Heatmap(z=z, zsmooth=False, colorbar={"title": unit, "thickness": 14}, **look)
 
 
 def measure_label(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Figures of gaps: parts that end where they should, labels with their sign, and the classes by name."""
+"""Figures of gaps: where parts end, signs of labels, and classes by name."""
 
 import numpy as np
 import pandas as pd

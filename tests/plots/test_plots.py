@@ -1,4 +1,4 @@
-"""Figures: what they draw is what they were given, on honest scales, light enough for a notebook, and legible without colour."""
+"""Figures show their data, on honest scales, light enough for a notebook, legible in grey."""
 
 import base64
 import itertools
@@ -275,16 +275,14 @@ def test_accuracy_by_clips_is_the_mean_of_the_draws_with_their_spread():
 
 
 def test_every_token_shows_the_iteration_that_decided_it_and_given_ones_stay_blank():
-    codes, free = (
-        torch.zeros(2, 3, 5, dtype=torch.int64),
-        torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=torch.bool),
-    )
+    codes = torch.zeros(1, 3, 5, dtype=torch.int64)
+    free = torch.tensor([[1, 1, 1, 1, 0]], dtype=torch.bool)
     left = {(0, 1): [0, 1, 1, 1, 0], (0, 2): [0, 0, 0, 1, 0], (0, 3): [0] * 5, (2, 1): [0] * 5}
     trace = [
-        Iteration(level, i, codes, torch.tensor([[1] * 5, mask], dtype=torch.bool), free)
+        Iteration(level, i, codes, torch.tensor([mask], dtype=torch.bool), free)
         for (level, i), mask in left.items()
     ]
-    fig = masks.mask_trace(trace, 75, item=1)
+    fig = masks.mask_trace(trace, 75)
     np.testing.assert_array_equal(
         fig.data[0].z, [[1, 2, 2, 3, np.nan], [np.nan] * 5, [4] * 4 + [np.nan]]
     )
