@@ -1,1 +1,1 @@
-"""The study's figures: tables and arrays in, `plotly.graph_objects.Figure` out, and one function that writes a figure to disk."""
+"""The study's figures and tables: arrays in, plotly figures and pandas styles out."""

@@ -1,17 +1,17 @@
 """Figures by class: confusions, accuracy, calibration, and clips on a map."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from ssenv_core.plots.style import MARK, OTHERS, styled
+from ssenv_core.plots.style import MARK, OTHERS, heatmap, styled
 
 SYMBOLS = ("circle-open", "square-open", "diamond-open")
-
-
+# One per ten classes: in ESC-50 these are its five categories.
+SHAPES = ("circle", "square", "diamond", "triangle-up", "star")
 # The strongest and weakest classes on ESC-50 according to the paper. Its "clock" may be either of
 # two classes there; here it stands for clock_tick.
 PAPER_CLASSES = {
@@ -33,28 +33,23 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> go.Figur
     """
     matrix = np.asarray(matrix)
     share = np.round(100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
-    share = share.astype(np.uint8)
-    names = [name.replace("_", " ") for name in class_names]
+    names = _spelled(class_names)
     few = len(names) <= 12
-    fig = go.Figure(
-        go.Heatmap(
-            z=share,
-            x=names,
-            y=names,
-            zmin=0,
-            zmax=100,
-            zsmooth=False,
-            colorscale="Blues",
-            texttemplate="%{z}" if few else None,
-            colorbar={"title": "% of the<br>true class", "thickness": 14},
-            hovertemplate="%{y}, taken for %{x}: %{z} %<extra></extra>",
-        )
+    heat = heatmap(
+        share.astype(np.uint8),
+        "% of the<br>true class",
+        x=names,
+        y=names,
+        zmin=0,
+        zmax=100,
+        colorscale="Blues",
+        texttemplate="%{z}" if few else None,
+        hovertemplate="%{y}, taken for %{x}: %{z} %<extra></extra>",
     )
-    fig.update_xaxes(title="predicted class", tickangle=-60, dtick=1)
-    fig.update_yaxes(title="true class", autorange="reversed", dtick=1)
-    styled(fig, height=180 + (40 if few else 16) * len(names), grid=False)
+    fig = styled(go.Figure(heat), height=180 + (40 if few else 16) * len(names), grid=False)
     size = 15 if few else 10
-    return fig.update_xaxes(tickfont_size=size).update_yaxes(tickfont_size=size)
+    fig.update_xaxes(title="predicted class", tickangle=-60, dtick=1, tickfont_size=size)
+    return fig.update_yaxes(title="true class", autorange="reversed", dtick=1, tickfont_size=size)
 
 
 def class_accuracy(
@@ -67,65 +62,44 @@ def class_accuracy(
         published: the paper's accuracy of some classes.
     """
     order = next(iter(accuracy.values())).sort_values(ascending=False, kind="stable").index
-    names = [name.replace("_", " ") for name in order]
+    names = _spelled(order)
     fig = go.Figure()
-    for number, (label, shares) in enumerate(accuracy.items()):
-        fig.add_scatter(
-            x=names,
-            y=shares[order],
-            name=label,
-            mode="markers",
-            marker={"color": OTHERS[number], "size": 9, "symbol": SYMBOLS[number]},
-        )
+    for (label, shares), colour, symbol in zip(accuracy.items(), OTHERS, SYMBOLS, strict=False):
+        marker = {"color": colour, "size": 9, "symbol": symbol}
+        fig.add_scatter(x=names, y=shares[order], name=label, mode="markers", marker=marker)
     if published:
-        published = {name: share for name, share in published.items() if name in order}
-        marker = {
-            "color": "black",
-            "size": 11,
-            "symbol": "x-thin",
-            "line": {"width": 2, "color": "black"},
-        }
-        x = [name.replace("_", " ") for name in published]
-        fig.add_scatter(
-            x=x, y=list(published.values()), name="the paper", mode="markers", marker=marker
-        )
-    fig.update_xaxes(tickangle=-60, dtick=1)
-    fig.update_yaxes(title="classified correctly", tickformat=".0%", range=[-0.03, 1.03])
+        shown = {name: share for name, share in published.items() if name in order}
+        line = {"width": 2, "color": "black"}
+        marker = {"color": "black", "size": 11, "symbol": "x-thin", "line": line}
+        points = {"x": _spelled(shown), "y": list(shown.values())}
+        fig.add_scatter(**points, name="the paper", mode="markers", marker=marker)
     styled(fig, height=480)
-    return fig.update_xaxes(tickfont_size=15 if len(names) <= 12 else 10)
+    fig.update_xaxes(tickangle=-60, dtick=1, tickfont_size=15 if len(names) <= 12 else 10)
+    return _accuracy_axis(fig, range=[-0.03, 1.03])
 
 
-def reliability(
-    labels: np.ndarray, probabilities: Mapping[str, np.ndarray], bins: int = 10
-) -> go.Figure:
+def reliability(labels: np.ndarray, probabilities: Mapping[str, np.ndarray]) -> go.Figure:
     """Draw how often predictions are correct against the probability they are made with.
 
-    On the diagonal, probability and accuracy agree. Each point is the mean of one of `bins` groups
-    of clips, sorted by probability.
+    On the diagonal, probability and accuracy agree. Each point is the mean of a tenth of the clips,
+    sorted by probability.
 
     Args:
         labels: (N,) int.
         probabilities: (N, C) by classifier.
-        bins: number of groups.
     """
     fig = go.Figure()
     fig.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, **MARK)
-    for number, (label, shares) in enumerate(probabilities.items()):
-        clips = pd.DataFrame({"probability": shares.max(1), "correct": shares.argmax(1) == labels})
-        rank = clips["probability"].rank(method="first")
-        groups = clips.groupby(pd.qcut(rank, min(bins, len(clips)), labels=False)).mean()
-        fig.add_scatter(
-            x=groups["probability"],
-            y=groups["correct"],
-            name=label,
-            mode="lines+markers",
-            line={"color": OTHERS[number], "width": 1.5},
-        )
+    for colour, (label, shares) in zip(OTHERS, probabilities.items(), strict=False):
+        clips = pd.DataFrame({"x": shares.max(1), "y": shares.argmax(1) == labels})
+        rank = clips["x"].rank(method="first")
+        means = clips.groupby(pd.qcut(rank, min(10, len(clips)), labels=False)).mean()
+        line = {"color": colour, "width": 1.5}
+        fig.add_scatter(x=means["x"], y=means["y"], name=label, mode="lines+markers", line=line)
     fig.update_xaxes(
         title="probability of the predicted class", tickformat=".0%", range=[-0.02, 1.02]
     )
-    fig.update_yaxes(title="classified correctly", tickformat=".0%", range=[-0.02, 1.02])
-    return styled(fig, height=440)
+    return styled(_accuracy_axis(fig, range=[-0.02, 1.02]), height=440)
 
 
 def accuracy_by_clips(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
@@ -137,25 +111,15 @@ def accuracy_by_clips(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
         curves: by features; columns `clips` and `accuracy`, one row per draw.
     """
     fig = go.Figure()
-    for number, (label, curve) in enumerate(curves.items()):
+    for colour, (label, curve) in zip(OTHERS, curves.items(), strict=False):
         groups = curve.groupby("clips")["accuracy"]
-        means, spread = groups.mean(), groups.std()
-        line = {"color": OTHERS[number], "width": 1.5}
-        fig.add_scatter(
-            x=means.index,
-            y=means,
-            error_y={"array": spread, "thickness": 1},
-            name=label,
-            mode="lines+markers",
-            line=line,
-        )
+        means = groups.mean()
+        error = {"array": groups.std(), "thickness": 1}
+        line = {"color": colour, "width": 1.5}
+        points = {"x": means.index, "y": means, "error_y": error}
+        fig.add_scatter(**points, name=label, mode="lines+markers", line=line)
     fig.update_xaxes(title="labelled clips per class", type="log", tickvals=[1, 2, 4, 8, 16, 32])
-    fig.update_yaxes(title="classified correctly", tickformat=".0%", rangemode="tozero")
-    return styled(fig, height=420)
-
-
-# One per ten classes: in ESC-50 these are its five categories.
-SHAPES = ("circle", "square", "diamond", "triangle-up", "star")
+    return styled(_accuracy_axis(fig, rangemode="tozero"), height=420)
 
 
 def clip_map(
@@ -177,48 +141,44 @@ def clip_map(
         names: N clip names.
     """
     predictions = probabilities.argmax(1)
+    spelled = _spelled(class_names)
+    details = [
+        [name, spelled[predicted], f"{row.max():.0%}"]
+        for name, predicted, row in zip(names, predictions, probabilities, strict=True)
+    ]
     fig = go.Figure()
     for label in np.unique(labels):
         index = np.flatnonzero(labels == label)
-        shape, title = SHAPES[label // 10 % len(SHAPES)], class_names[label].replace("_", " ")
+        shape = SHAPES[label // 10 % len(SHAPES)]
         symbols = [shape if predictions[i] == label else f"{shape}-open" for i in index]
-        details = [
-            [
-                names[i],
-                class_names[predictions[i]].replace("_", " "),
-                f"{probabilities[i].max():.0%}",
-            ]
-            for i in index
-        ]
+        x, y = np.round(points[index], 2).T
         fig.add_scatter(
-            x=np.round(points[index, 0], 2),
-            y=np.round(points[index, 1], 2),
-            name=title,
+            x=x,
+            y=y,
+            name=spelled[label],
             mode="markers",
-            customdata=details,
-            marker={
-                "color": qualitative.T10[label % 10],
-                "size": 9,
-                "symbol": symbols,
-                "line": {"width": 1.5},
-            },
+            customdata=[details[i] for i in index],
+            marker={"color": qualitative.T10[label % 10], "size": 9, "symbol": symbols},
+            marker_line_width=1.5,
             hovertemplate=(
-                f"<b>{title}</b><br>%{{customdata[0]}}<br>"
+                f"<b>{spelled[label]}</b><br>%{{customdata[0]}}<br>"
                 "predicted: %{customdata[1]} (%{customdata[2]})<extra></extra>"
             ),
         )
-    styled(fig, height=640, grid=False)
     many = len(fig.data) > 12
+    styled(fig, height=820 if many else 640, grid=False)
     fig.update_layout(
-        legend={
-            "orientation": "v",
-            "x": 1.01,
-            "y": 1,
-            "yanchor": "top",
-            "font": {"size": 9 if many else 13},
-        }
+        legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top"},
+        legend_font_size=9 if many else 13,
+        legend_tracegroupgap=0 if many else None,
     )
-    if many:
-        fig.update_layout(height=820, legend_tracegroupgap=0)
     empty = {"title": None, "showticklabels": False, "ticks": "", "zeroline": False, "mirror": True}
     return fig.update_xaxes(**empty).update_yaxes(**empty, scaleanchor="x", scaleratio=1)
+
+
+def _spelled(class_names: Iterable[str]) -> list[str]:
+    return [name.replace("_", " ") for name in class_names]
+
+
+def _accuracy_axis(fig: go.Figure, **limits: object) -> go.Figure:
+    return fig.update_yaxes(title="classified correctly", tickformat=".0%", **limits)

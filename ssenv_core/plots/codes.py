@@ -19,17 +19,12 @@ def codebook_usage(use: pd.DataFrame, codebook_size: int) -> go.Figure:
         (100 * (1 - use["dead"]), "entries used (%)", 100),
         (use["entropy"], "entropy (bit)", np.log2(codebook_size)),
     )
-    for j, (values, title, top) in enumerate(panels, 1):
-        fig.add_bar(
-            x=levels,
-            y=values,
-            text=[f"{value:.3g}" for value in values],
-            marker_color=OTHERS[0],
-            showlegend=False,
-            row=1,
-            col=j,
-        )
-        fig.add_hline(y=top, **MARK, row=1, col=j)
-        fig.update_yaxes(title=title, range=[0, 1.1 * top], row=1, col=j)
+    for col, (values, title, top) in enumerate(panels, 1):
+        at = {"row": 1, "col": col}
+        text = [f"{value:.3g}" for value in values]
+        bars = {"x": levels, "y": values, "text": text, "marker_color": OTHERS[0]}
+        fig.add_bar(**bars, showlegend=False, **at)
+        fig.add_hline(y=top, **MARK, **at)
+        fig.update_yaxes(title=title, range=[0, 1.1 * top], **at)
     fig.update_xaxes(title="quantizer level", type="category")
     return styled(fig, height=360)

@@ -9,7 +9,16 @@ from plotly.subplots import make_subplots
 
 from ssenv_core.metrics.failure_measures import MODES
 from ssenv_core.metrics.failure_modes import Diagnosis
-from ssenv_core.plots.style import COLOURS, HERTZ, MARK, OTHERS, line_of, measure_label, styled
+from ssenv_core.plots.style import (
+    COLOURS,
+    HERTZ,
+    MARK,
+    OTHERS,
+    heatmap,
+    line_of,
+    measure_label,
+    styled,
+)
 
 VERDICT_COLOURS = {"absent": "#E3E8EF", "present": COLOURS["generated"], "reversed": OTHERS[2]}
 VERDICT_NOTES = {"absent": "", "present": " present", "reversed": " other direction"}
@@ -21,15 +30,9 @@ def spectrum_chart(spectra: Mapping[str, pd.Series]) -> go.Figure:
     Args:
         spectra: levels indexed by frequency; -inf leaves a gap.
     """
-    fig = go.Figure()
-    for i, (label, levels) in enumerate(spectra.items()):
-        shown = np.where(np.isfinite(levels), np.round(levels, 2), np.nan)
-        fig.add_scatter(x=levels.index, y=shown, mode="lines", line=line_of(label, i), name=label)
-    fig.update_xaxes(
-        title="frequency (Hz)", type="log", tickvals=[50, *HERTZ], ticktext=["50", *HERTZ.values()]
-    )
-    fig.update_yaxes(title="level (dB re the clip's energy)")
-    return styled(fig, height=400)
+    finite = {name: levels.where(np.isfinite(levels)).round(2) for name, levels in spectra.items()}
+    fig = curves(finite, "frequency (Hz)", "level (dB re the clip's energy)", log_x=True)
+    return fig.update_xaxes(tickvals=[50, *HERTZ], ticktext=["50", *HERTZ.values()])
 
 
 def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
@@ -40,14 +43,9 @@ def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
     """
     groups = {mode: [d for d in diagnoses if d.mode == mode] for mode in MODES}
     groups = {mode: group for mode, group in groups.items() if group}
-    fig = make_subplots(
-        len(groups),
-        1,
-        shared_xaxes=True,
-        subplot_titles=[MODES[mode] for mode in groups],
-        row_heights=[len(group) for group in groups.values()],
-        vertical_spacing=0.07,
-    )
+    titles = [MODES[mode] for mode in groups]
+    layout = {"row_heights": [*map(len, groups.values())], "vertical_spacing": 0.07}
+    fig = make_subplots(len(groups), 1, shared_xaxes=True, subplot_titles=titles, **layout)
     for row, group in enumerate(groups.values(), 1):
         fig.add_bar(
             x=np.nan_to_num([d.ratio for d in group]),
@@ -67,11 +65,11 @@ def diagnosis_chart(diagnoses: Sequence[Diagnosis]) -> go.Figure:
         for floor in (-1, 1):
             fig.add_vline(x=floor, **MARK, row=row, col=1)
     fig.update_yaxes(autorange="reversed")
-    fig.update_xaxes(range=_bar_range(diagnoses))
-    fig.update_xaxes(
-        title="gap / noise floor (above 1: failure present; below −1: other direction)",
-        row=len(groups),
-    )
+    ratios = np.nan_to_num([-1, 1, *(d.ratio for d in diagnoses)])
+    space = 0.45 * np.ptp(ratios)  # for the texts beside the bars
+    fig.update_xaxes(range=(ratios.min() - space, ratios.max() + space))
+    title = "gap / noise floor (above 1: failure present; below −1: other direction)"
+    fig.update_xaxes(title=title, row=len(groups))
     return styled(fig, height=120 + 36 * len(diagnoses) + 40 * len(groups), grid=False)
 
 
@@ -84,9 +82,8 @@ def curves(lines: Mapping[str, pd.Series], x: str, y: str, *, log_x: bool = Fals
     fig = go.Figure()
     for position, (name, series) in enumerate(lines.items()):
         mode = "lines" if len(series) > 12 else "lines+markers"
-        fig.add_scatter(
-            x=series.index, y=series, name=name, mode=mode, line=line_of(name, position)
-        )
+        line = line_of(name, position)
+        fig.add_scatter(x=series.index, y=series, name=name, mode=mode, line=line)
     fig.update_xaxes(title=x)
     if log_x:
         ticks = [step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)]
@@ -103,42 +100,29 @@ def number_map(table: pd.DataFrame, unit: str, reach: float = 5.0) -> go.Figure:
         reach: value of the strongest colour. NaN stays blank.
     """
     few = len(table) <= 12
-    columns = [measure_label(str(name)) for name in table.columns]
-    rows = [measure_label(str(name)) for name in table.index]
+    x, y = ([measure_label(str(name)) for name in axis] for axis in (table.columns, table.index))
     rounded = np.round(table, 1) + 0.0  # + 0.0 turns -0.0 into 0.0
-    fig = go.Figure(
-        go.Heatmap(
-            z=table,
-            x=columns,
-            y=rows,
-            zmin=-reach,
-            zmax=reach,
-            zsmooth=False,
-            text=np.where(np.isfinite(table), rounded.astype(str), ""),
-            texttemplate="%{text}",
-            colorscale=[(0, OTHERS[2]), (0.5, "#FFFFFF"), (1, COLOURS["generated"])],
-            colorbar={"title": unit, "thickness": 14},
-            hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
-        )
+    heat = heatmap(
+        table,
+        unit,
+        x=x,
+        y=y,
+        zmin=-reach,
+        zmax=reach,
+        text=np.where(np.isfinite(table), rounded.astype(str), ""),
+        texttemplate="%{text}",
+        textfont_size=12 if few else 9,
+        colorscale=[(0, OTHERS[2]), (0.5, "#FFFFFF"), (1, COLOURS["generated"])],
+        hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
     )
+    fig = styled(go.Figure(heat), height=220 + (34 if few else 18) * len(y), grid=False)
     fig.update_xaxes(tickangle=-50, dtick=1)
     fig.update_yaxes(autorange="reversed", dtick=1, tickfont_size=13 if few else 10)
-    fig.update_traces(textfont_size=12 if few else 9)
-    styled(fig, height=220 + (34 if few else 18) * len(rows), grid=False)
     return fig.update_layout(margin_l=190)
 
 
 def _bar_text(diagnosis: Diagnosis) -> str:
-    """A bar's number and verdict."""
+    ratio = f"{round(diagnosis.ratio, 1) + 0.0:.1f}"
     if np.isnan(diagnosis.ratio):
-        return f"real clips do not differ{VERDICT_NOTES[diagnosis.verdict]}"
-    return f"{round(diagnosis.ratio, 1) + 0.0:.1f}{VERDICT_NOTES[diagnosis.verdict]}"
-
-
-def _bar_range(diagnoses: Sequence[Diagnosis]) -> tuple[float, float]:
-    """The range of the axis, with space for the texts beside the bars."""
-    ratios = np.nan_to_num([d.ratio for d in diagnoses])
-    low = min(-1.0, ratios.min())
-    high = max(1.0, ratios.max())
-    space = 0.45 * (high - low)
-    return low - space, high + space
+        ratio = "real clips do not differ"
+    return ratio + VERDICT_NOTES[diagnosis.verdict]

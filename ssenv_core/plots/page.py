@@ -1,7 +1,4 @@
-"""One HTML page that opens from disk, without server or network: sections, and plotly figures that share one inline copy of plotly.js.
-
-It knows neither studies nor metrics; `report` and `evaluation_report` fill it.
-"""
+"""One HTML page that opens from disk, with plotly figures that share one copy of plotly.js."""
 
 import html
 import json
@@ -15,13 +12,10 @@ from ssenv_core.base.files import write_text
 
 
 def place_figure(figure: Mapping, figures: list[str]) -> str:
-    """HTML of the place where a plotly figure (its JSON as a mapping) will be; the figure itself is appended to `figures`."""
+    """HTML of the place of a plotly figure (its JSON as a mapping), which is added to `figures`."""
     height = figure.get("layout", {}).get("height", 450)
-    figures.append(
-        json.dumps({key: figure[key] for key in ("data", "layout") if key in figure}).replace(
-            "<", "\\u003c"
-        )
-    )
+    kept = {key: figure[key] for key in ("data", "layout") if key in figure}
+    figures.append(json.dumps(kept).replace("<", "\\u003c"))
     return f'<div class="figure" id="figure-{len(figures) - 1}" style="height:{height}px"></div>'
 
 
@@ -37,18 +31,18 @@ def write_page(
         figures: as `place_figure` collected them.
         style: CSS in front of the page's own.
     """
-    page = Template((Path(__file__).with_name("page.template.html")).read_text())
-    return write_text(
-        path,
-        page.substitute(
-            title=html.escape(title),
-            style=style,
-            header=header,
-            sections=sections,
-            figures="".join(
-                f'<script type="application/json" id="figure-{i}-data">{figure}</script>'
-                for i, figure in enumerate(figures)
-            ),
-            plotly=f"<script>{get_plotlyjs()}</script>" if "Plotly" in sections or figures else "",
-        ),
+    page = Template(Path(__file__).with_name("page.template.html").read_text())
+    scripts = [
+        f'<script type="application/json" id="figure-{i}-data">{figure}</script>'
+        for i, figure in enumerate(figures)
+    ]
+    library = f"<script>{get_plotlyjs()}</script>" if "Plotly" in sections or figures else ""
+    text = page.substitute(
+        title=html.escape(title),
+        style=style,
+        header=header,
+        sections=sections,
+        figures="".join(scripts),
+        plotly=library,
     )
+    return write_text(path, text)

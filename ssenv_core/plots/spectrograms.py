@@ -28,17 +28,16 @@ def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: 
         sample_rate: of all waveforms, Hz.
     """
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    spacing = {"horizontal_spacing": 0.02, "vertical_spacing": 0.15 / len(rows)}
-    titles = [column.replace(" ", "<br>", 1) for column in columns]
     fig = make_subplots(
         len(rows),
         len(columns),
         shared_xaxes="all",
         shared_yaxes="all",
-        column_titles=titles,
-        **spacing,
+        column_titles=[column.replace(" ", "<br>", 1) for column in columns],
+        horizontal_spacing=0.02,
+        vertical_spacing=0.15 / len(rows),
     )
-    hover = "%{x:.2f} s, %{z} dB<extra></extra>"
+    look = {"zsmooth": False, "hovertemplate": "%{x:.2f} s, %{z} dB<extra></extra>"}
     levels = {
         (label, column): mel_levels(wav, sample_rate)
         for label, row in rows.items()
@@ -50,25 +49,14 @@ def spectrogram_grid(rows: Mapping[str, Mapping[str, np.ndarray]], sample_rate: 
             if (label, column) not in levels:
                 # relative to the page: plotly.js has no axes where nothing is drawn
                 x, y = (np.mean(fig.layout[f"{axis}axis{panel}"].domain) for axis in "xy")
-                fig.add_annotation(
-                    text="no clip", showarrow=False, xref="paper", yref="paper", x=x, y=y
-                )
+                place = {"xref": "paper", "yref": "paper", "x": x, "y": y}
+                fig.add_annotation(text="no clip", showarrow=False, **place)
                 continue
             level, step = levels[label, column]
             z = np.round(level).astype(np.int8)
-            fig.add_heatmap(
-                z=z,
-                x0=0,
-                dx=step,
-                coloraxis="coloraxis",
-                zsmooth=False,
-                hovertemplate=hover,
-                row=i,
-                col=j,
-            )
-        fig.update_yaxes(
-            title={"text": f"{label.replace('_', ' ')} (Hz)", "font_size": 13}, row=i, col=1
-        )
+            fig.add_heatmap(z=z, x0=0, dx=step, coloraxis="coloraxis", **look, row=i, col=j)
+        title = f"{label.replace('_', ' ')} (Hz)"
+        fig.update_yaxes(title={"text": title, "font_size": 13}, row=i, col=1)
     ticks = {text: hz for hz, text in HERTZ.items() if hz < sample_rate / 2}
     mels = librosa.hz_to_mel(np.array(list(ticks.values()))) / librosa.hz_to_mel(sample_rate / 2)
     bands = mels * (_BANDS + 1) - 1

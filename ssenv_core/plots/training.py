@@ -12,8 +12,8 @@ from ssenv_core.plots.style import MARK, OTHERS, styled
 def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> go.Figure:
     """Draw training and held-out loss (nat per token) against the optimizer step.
 
-    The two are different quantities: the training loss is over levels as training draws them, which
-    can favour coarse ones; the held-out loss is the mean over levels with equal weights.
+    The training loss is over levels as training draws them, which can favour coarse ones; the
+    held-out loss is the mean over levels with equal weights.
 
     Args:
         rows: the training log, with `step`, `loss` and `validation_loss` (None if not measured).
@@ -25,18 +25,11 @@ def training_curve(rows: Sequence[Mapping], reference: float | None = None) -> g
         ("loss", "training loss, as drawn", OTHERS[2], "lines"),
         ("validation_loss", "held-out, mean over levels", OTHERS[0], "lines+markers"),
     ):
-        line = _thinned(table[["step", column]].dropna())
-        fig.add_scatter(
-            x=line["step"],
-            y=line[column],
-            name=name,
-            mode=mode,
-            line={"color": colour, "width": 1.5},
-        )
-    _mark_guessing(fig, reference)
+        points = _thinned(table[["step", column]].dropna())
+        line = {"color": colour, "width": 1.5}
+        fig.add_scatter(x=points["step"], y=points[column], name=name, mode=mode, line=line)
     fig.update_xaxes(title="step")
-    fig.update_yaxes(title="cross-entropy (nat per token)")
-    return styled(fig, height=400)
+    return _loss_axis(fig, reference, height=400)
 
 
 def level_loss(losses: Sequence[float], reference: float | None = None) -> go.Figure:
@@ -45,23 +38,19 @@ def level_loss(losses: Sequence[float], reference: float | None = None) -> go.Fi
     `reference` is as in `training_curve`.
     """
     levels = [str(level) for level in range(1, len(losses) + 1)]
-    fig = go.Figure(
-        go.Bar(
-            x=levels,
-            y=list(losses),
-            text=[f"{loss:.2f}" for loss in losses],
-            marker_color=OTHERS[0],
-        )
-    )
-    _mark_guessing(fig, reference)
+    text = [f"{loss:.2f}" for loss in losses]
+    fig = go.Figure(go.Bar(x=levels, y=list(losses), text=text, marker_color=OTHERS[0]))
     fig.update_xaxes(title="quantizer level", type="category")
-    fig.update_yaxes(title="cross-entropy (nat per token)", rangemode="tozero")
-    return styled(fig, height=360)
+    return _loss_axis(fig, reference, height=360, rangemode="tozero")
 
 
-def _mark_guessing(fig: go.Figure, reference: float | None) -> None:
+def _loss_axis(
+    fig: go.Figure, reference: float | None, height: int, rangemode: str | None = None
+) -> go.Figure:
     if reference is not None:
         fig.add_hline(y=reference, **MARK, annotation_text=f"guessing: {reference:.2f}")
+    fig.update_yaxes(title="cross-entropy (nat per token)", rangemode=rangemode)
+    return styled(fig, height=height)
 
 
 def _thinned(table: pd.DataFrame, most: int = 1000) -> pd.DataFrame:
