@@ -1,4 +1,4 @@
-"""The one-cycle rate takes any number of steps; the weight average of a short run is not its start."""
+"""The one-cycle rate takes any number of steps; a short run's weight average is not its start."""
 
 import pytest
 import torch

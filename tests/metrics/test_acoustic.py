@@ -1,4 +1,4 @@
-"""The acoustic metrics against the paper's published values, signals with known truth, and the properties their definitions imply."""
+"""Acoustic metrics against the paper's values, known signals, and implied properties."""
 
 import json
 
@@ -9,12 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.metrics.acoustic import (
-    METRICS,
-    acoustic_metrics,
-    is_clipped,
-    measure,
-)
+from ssenv_core.metrics.acoustic import METRICS, acoustic_metrics, is_clipped, measure
 
 SPECTRAL = ["snr", "zcr", "spectral_entropy", "spectral_centroid", "spectral_rolloff"]
 

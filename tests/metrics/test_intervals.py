@@ -1,4 +1,4 @@
-"""Intervals of shares and means of clips that go together, against what is known and what drawing shows."""
+"""Intervals of shares and means of correlated clips, against known values and simulation."""
 
 import numpy as np
 import pytest

@@ -8,10 +8,7 @@ import pytest
 import soundfile
 
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.metrics.similarity import (
-    paired_similarity,
-    whole_clip_similarity,
-)
+from ssenv_core.metrics.similarity import paired_similarity, whole_clip_similarity
 
 
 def noise(samples: int = 8000, seed: int = 0) -> np.ndarray:
@@ -47,9 +44,8 @@ def test_against_silence_convergence_is_one_or_undefined():
 
 def test_log_distance_to_silence_is_measured_from_the_floor():
     impulse = np.zeros(4096)
-    impulse[2048] = (
-        1.0  # at the centre of frame 4, and of a Hann window: magnitude w[n] in every bin of the frames it is in
-    )
+    # At the centre of frame 4 and of a Hann window: magnitude w[n] in every bin of its frames.
+    impulse[2048] = 1.0
     window = (
         0.5
         * (1 + np.cos(2 * np.pi * 512 * (np.arange(9) - 4) / 2048))

@@ -1,4 +1,4 @@
-"""The measures of one clip on sounds whose values are known in advance: tones, noise, clicks, loops, and clips that have none."""
+"""Measures of single clips on sounds with known values: tones, noise, clicks, loops, silence."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Comparison tables: means and KS against hand-made cases and scipy, the bootstrap against theory, the noise floor by enumeration."""
+"""Comparisons of sets against hand-made cases, scipy, theory, and enumeration."""
 
 import itertools
 
@@ -96,7 +96,7 @@ def test_a_test_of_five_clips_does_not_warn():
 
 
 def test_pairs_are_resampled_together_and_exchanged_within():
-    """A shift that is small beside what clips differ by, but the same in all of them, is seen in pairs and not between independent sets."""
+    """In pairs, a shift smaller than the differences between clips shows if it is the same in all."""
     real = normal(100)
     shifted = real + 0.1
     row, apart = compare(real, shifted, paired=True).loc["x"], compare(real, shifted).loc["x"]

@@ -39,7 +39,9 @@ folder = StudyFolder.of(study)
 for i in range(count):
     folder.generated.mkdir(parents=True, exist_ok=True)
     (folder.generated / f"{i}.txt").write_text(f"sound {i}")
-finish_step(folder, "10_make", numbers={"clips": Number(count)}, inputs=[], outputs=[folder.generated])"""
+finish_step(
+    folder, "10_make", numbers={"clips": Number(count)}, inputs=[], outputs=[folder.generated]
+)"""
 SECOND = """from ssenv_core.base.folders import StudyFolder
 from ssenv_core.plots.finding import Number
 from ssenv_core.study.records import finish_step

@@ -1,4 +1,4 @@
-"""A notebook step shows findings, writes their files, and leaves their numbers and sentences in its record."""
+"""A notebook step shows findings, writes their files, and records numbers and sentences."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Studies side by side: records and manifests written by hand, and what must be read out of them."""
+"""Studies side by side, from records and manifests written by hand."""
 
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def test_numbers_stand_side_by_side_with_their_differences_and_the_best() -> Non
 
 
 def test_numbers_of_a_step_whose_last_run_did_not_end_are_left_out() -> None:
-    """They are of an earlier run, perhaps of another generator than the one that stands beside them."""
+    """They are of an earlier run, perhaps with another generator than the present one."""
     study(
         "a",
         {"02_train": {"level 1": 3.0}, "04_metrics": {"rms gap %": -50.0}},
