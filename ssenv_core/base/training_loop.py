@@ -159,12 +159,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of a training in steps on `batch_size` segments of `segment_frames` frames."""
+    """Settings of a training in steps on `batch_size` segments of `segment_seconds` seconds."""
 
     steps: int
     batch_size: int
     learning_rate: float
-    segment_frames: int = 96
+    segment_seconds: float = 1.28
     warmup: float = 0.05
     seed: int = 0
     checkpoint_minutes: float = 5.0

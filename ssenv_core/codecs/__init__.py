@@ -12,8 +12,8 @@ from ssenv_core.base.pretrained import require_shipped
 from ssenv_core.codecs.dac import NAME as DAC_NAME
 from ssenv_core.codecs.dac import dac_levels, load_dac
 from ssenv_core.codecs.encodec import RELEASES, encodec_levels, load_encodec
-from ssenv_core.codecs.melrvq.codec import MelRVQ, melrvq_levels
-from ssenv_core.codecs.protocol import Codec
+from ssenv_core.codecs.melrvq.codec import CONFIGS, MelRVQ
+from ssenv_core.codecs.protocol import Codec, levels_at
 from ssenv_core.codecs.vocos_encodec import NAME as VOCOS_NAME
 from ssenv_core.codecs.vocos_encodec import load_vocos_encodec, vocos_levels
 
@@ -60,13 +60,17 @@ def codec_levels(name: str, bandwidth: float) -> int:
     return levels(bandwidth)
 
 
-def _load_melrvq(bandwidth: float) -> MelRVQ:
-    return MelRVQ.load(require_shipped(WEIGHTS / f"{MelRVQ.name}.safetensors"), bandwidth)
+def _load_melrvq(name: str, bandwidth: float) -> MelRVQ:
+    return MelRVQ.load(require_shipped(WEIGHTS / f"{name}.safetensors"), bandwidth)
+
+
+def _melrvq_levels(name: str, bandwidth: float) -> int:
+    return levels_at(bandwidth, CONFIGS[name].bandwidths, name)
 
 
 # For each codec: load it at a bandwidth, and count its levels there.
 CODECS: dict[str, tuple[Callable[[float], nn.Module], Callable[[float], int]]] = {
-    MelRVQ.name: (_load_melrvq, melrvq_levels),
+    **{name: (partial(_load_melrvq, name), partial(_melrvq_levels, name)) for name in CONFIGS},
     **{name: (partial(load_encodec, name), partial(encodec_levels, name)) for name in RELEASES},
     VOCOS_NAME: (load_vocos_encodec, vocos_levels),
     DAC_NAME: (load_dac, dac_levels),

@@ -12,7 +12,7 @@ import torch
 
 from ssenv_core.base.training_loop import EpochSettings
 from ssenv_core.classification.judge import LogMel, train_judge
-from ssenv_core.codecs.melrvq.codec import MelRVQ
+from ssenv_core.codecs.melrvq.codec import SAMPLE_RATE, MelRVQ
 from ssenv_core.codecs.melrvq.training.hearing import Hearing
 from ssenv_core.codecs.melrvq.training.sounds import Sounds, from_pcm
 from ssenv_core.data.recordings import Dataset
@@ -25,9 +25,8 @@ from ssenv_core.plots.spectrograms import spectrogram_grid
 from ssenv_core.plots.style import COLOURS, OTHERS, styled
 from ssenv_core.plots.tables import comparison_table
 
-LEVELS = 8  # of the 6 kbps at which held-out clips are decoded
-SCALE_SEGMENTS = 64  # segments of SCALE_FRAMES frames that give the features their units
-SCALE_FRAMES = 96
+SCALE_SEGMENTS = 64  # segments of SCALE_SECONDS that give the features their units
+SCALE_SECONDS = 1.28
 EXAMPLES = 3
 
 
@@ -36,13 +35,15 @@ class HeldOut(NamedTuple):
 
     Attributes:
         real: (N, S) float32.
-        decoded: (N, S) float32, from the first `LEVELS` levels.
+        decoded: (N, S) float32, from the first `levels` levels.
         codes: (N, Q, T) int64 of all levels.
+        levels: those that the codec was mainly trained for.
     """
 
     real: np.ndarray
     decoded: np.ndarray
     codes: torch.Tensor
+    levels: int
 
 
 def train_hearing(
@@ -69,18 +70,25 @@ def train_hearing(
     wavs = (from_pcm(wav).numpy() for wav in sounds.wavs)
     judge = train_judge(wavs, labels, clips.class_names, settings, state_file, device)
     rng = torch.Generator().manual_seed(settings.seed)
-    segments = sounds.waveforms(*sounds.segments(SCALE_SEGMENTS, SCALE_FRAMES, rng))
+    tokens = round(SCALE_SECONDS * SAMPLE_RATE / sounds.hop)
+    segments = sounds.waveforms(*sounds.segments(SCALE_SEGMENTS, tokens, rng))
     return Hearing(LogMel(), judge.network.cpu(), segments)
 
 
 def decode_heldout(codec: MelRVQ, sounds: Sounds, seed: int) -> HeldOut:
-    """Encode held-out clips with all levels of the codec, and decode them from `LEVELS` levels."""
+    """Encode held-out clips with all levels; decode them from those mainly trained for."""
     real = from_pcm(sounds.wavs)
+    levels = main_levels(codec)
     codes = [codec.encode(wav[None, None]) for wav in real]
     decoded = [
-        codec.decode(code[:, :LEVELS], torch.Generator().manual_seed(seed))[0, 0] for code in codes
+        codec.decode(code[:, :levels], torch.Generator().manual_seed(seed))[0, 0] for code in codes
     ]
-    return HeldOut(real.numpy(), torch.stack(decoded).numpy(), torch.cat(codes))
+    return HeldOut(real.numpy(), torch.stack(decoded).numpy(), torch.cat(codes), levels)
+
+
+def main_levels(codec: MelRVQ) -> int:
+    """The number of levels that the training of the encoder favours: 8, or all of fewer."""
+    return codec.config.encoder.settled[0]
 
 
 def clips_finding(training: Sounds, heldout: Sounds, fold: int) -> Finding:
@@ -109,11 +117,12 @@ def decoder_finding(rows: Sequence[Mapping]) -> Finding:
     )
 
 
-def quantizer_finding(errors: Sequence[float]) -> Finding:
+def quantizer_finding(errors: Sequence[float], main: int) -> Finding:
     """What each further level of the quantizer gains on held-out clips.
 
     Args:
         errors: RMS error (dB) after 1, 2, ... levels, see `feature_error`.
+        main: see `main_levels`.
     """
     useless = [
         str(level) for level in range(2, len(errors) + 1) if errors[level - 1] >= errors[level - 2]
@@ -126,14 +135,12 @@ def quantizer_finding(errors: Sequence[float]) -> Finding:
     return Finding(
         sentence=(
             f"The error on held-out clips is {errors[0]:.2f} dB after level 1, "
-            f"{errors[LEVELS - 1]:.2f} dB after level {LEVELS} and {errors[-1]:.2f} dB after level "
+            f"{errors[main - 1]:.2f} dB after level {main} and {errors[-1]:.2f} dB after level "
             f"{len(errors)}: {each}."
         ),
         figure=styled(figure, height=400),
         name="quantizer",
-        numbers={
-            f"error after {LEVELS} levels (dB)": Number(round(errors[LEVELS - 1], 3), "lower")
-        },
+        numbers={f"error after {main} levels (dB)": Number(round(errors[main - 1], 3), "lower")},
     )
 
 
@@ -165,7 +172,7 @@ def metrics_finding(clips: HeldOut, sample_rate: int) -> Finding:
     columns = ["real_mean", "generated_mean", "difference_percent", "ks_d"]
     return Finding(
         sentence=(
-            f"Through {LEVELS} levels, the mean {METRICS[largest].label} changes most: by "
+            f"Through {clips.levels} levels, the mean {METRICS[largest].label} changes most: by "
             f"{percent[largest]:+.1f} %. The largest KS D of the six metrics is that of "
             f"{METRICS[distant].label}: {table.loc[distant, 'ks_d']:.2f}."
         ),

@@ -29,12 +29,13 @@ from ssenv_core.generator.file import TrainedGenerator, round_to_half, save_gene
 from ssenv_core.generator.plans import Plans
 from ssenv_core.generator.validation import quick_validation, validation_loss
 from ssenv_core.soundstorm.inputs import CONTROLS, Inputs
-from ssenv_core.soundstorm.masking import sample_training_mask
+from ssenv_core.soundstorm.masking import sample_prompts, sample_training_mask
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
 LOG_ROWS = 200  # about this many at most
 VALIDATIONS = 20  # at most, before the last step
 VALIDATION_SHARE = 0.05  # of the training's time at most goes to them
+PROMPTED = 0.3  # share of the items with a prompt, if the model has prompts
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class TrainSettings:
         learning_rate: the peak of OneCycleLR.
         warmup: share of the steps in which the rate rises.
         label_dropout: share of the items trained without class, loudness and onsets.
-        control_dropout: share of the other items trained without loudness, and independently the
-            share trained without onsets.
+        control_dropout: share of the other items trained on the class alone.
+        partial_dropout: share of the other items trained without loudness but with onsets, and
+            share of them trained the other way round.
         crop_frames: train on this many frames of longer clips, from a random start at every step;
             None: whole clips.
         coarse_emphasis: level q of 1 to Q is drawn in proportion to 1 / q^coarse_emphasis; 0, as
@@ -63,7 +65,8 @@ class TrainSettings:
     warmup: float = 0.3
     grad_clip: float = 1.0
     label_dropout: float = 0.1
-    control_dropout: float = 0.3
+    control_dropout: float = 1 / 3
+    partial_dropout: float = 0.1
     crop_frames: int | None = None
     coarse_emphasis: float = 0.0
     ema_decay: float = 0.999
@@ -100,9 +103,11 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, inputs: Inputs, level: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, inputs: Inputs, level: torch.Tensor, mask: torch.Tensor, prompt: torch.Tensor
+    ) -> torch.Tensor:
         """Sum the loss over the masked tokens."""
-        return self.model.masked_loss(inputs, level, mask).loss.sum()
+        return self.model.masked_loss(inputs, level, mask, prompt).loss.sum()
 
 
 class Trainer:
@@ -166,23 +171,14 @@ class Trainer:
         batch = self.clips.batch(
             index[rank :: self.accelerator.num_processes], self.settings.crop_frames
         )
+        prompt = sample_prompts(batch.active, PROMPTED if self.config.prompts else 0.0)
         level, mask = sample_training_mask(
-            batch.active, self.config.n_q, coarse_emphasis=self.settings.coarse_emphasis
+            batch.active & ~prompt, self.config.n_q, coarse_emphasis=self.settings.coarse_emphasis
         )
-        untold = (
-            torch.rand(len(batch.labels), device=batch.labels.device) < self.settings.label_dropout
-        )
-        labels = batch.labels.masked_fill(untold, self.config.null_label)
-        unasked = (
-            torch.rand(len(labels), 1, len(CONTROLS), device=labels.device)
-            < self.settings.control_dropout
-        ) | untold[:, None, None]
-        controls = batch.controls.masked_fill(unasked, torch.nan) if self.config.controls else None
-        inputs = batch._replace(labels=labels, controls=controls)
-        count = min(self.settings.accumulate, len(labels))
-        parts = zip(
-            inputs.split(count), level.tensor_split(count), mask.tensor_split(count), strict=True
-        )
+        inputs = self._hide_conditioning(batch)
+        count = min(self.settings.accumulate, len(batch.labels))
+        tensors = (part.tensor_split(count) for part in (level, mask, prompt))
+        parts = zip(inputs.split(count), *tensors, strict=True)
         # Gradients are averaged over processes, whose numbers of masked tokens differ.
         masked = self.accelerator.reduce(mask.sum().float(), "mean")
         self.optimizer.zero_grad(set_to_none=True)
@@ -201,6 +197,24 @@ class Trainer:
         self.scheduler.step()
         # Equal in every process, as one process saves for all.
         return self.accelerator.reduce(loss, "mean").item()
+
+    def _hide_conditioning(self, batch: Inputs) -> Inputs:
+        """Hide class, loudness and onsets in the shares of the items that the settings name."""
+        device, settings = batch.labels.device, self.settings
+        unconditional, draw = torch.rand(2, len(batch.labels), device=device)
+        unconditional = unconditional < settings.label_dropout
+        labels = batch.labels.masked_fill(unconditional, self.config.null_label)
+        if not self.config.controls:
+            return batch._replace(labels=labels, controls=None)
+        both = settings.control_dropout
+        bounds = both + settings.partial_dropout * torch.arange(1, 1 + len(CONTROLS), device=device)
+        alone = torch.bucketize(draw, bounds, right=True)[:, None] == torch.arange(
+            len(CONTROLS), device=device
+        )
+        hidden = alone | (draw < both)[:, None] | unconditional[:, None]
+        return batch._replace(
+            labels=labels, controls=batch.controls.masked_fill(hidden[:, None], torch.nan)
+        )
 
 
 def train(

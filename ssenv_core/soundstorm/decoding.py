@@ -55,7 +55,8 @@ def decode(
     ceil(total cos(pi i / 2n)) of them that the sampler ranks lowest; total is the number of tokens
     of that level and item that are not given. The other samples are final. The sampler ranks by the
     guided model's probability at temperature 1. As in training, the model does not see the levels
-    that are not yet decoded, given tokens included. A level that is given whole costs no pass.
+    that are not yet decoded, given tokens included; a model that was trained with prompts sees the
+    frames that are given at all levels. A level that is given whole costs no pass.
 
     Parameters
     ----------
@@ -103,7 +104,8 @@ def fill_in(
     step depends on a tensor's values, so that all of it can be exported as one program.
     """
     codes = inputs.codes
-    state = torch.full_like(codes, model.config.mask_token)
+    hidden = free.any(1, keepdim=True) if model.config.prompts else torch.ones_like(free[:, :1])
+    state = codes.masked_fill(hidden, model.config.mask_token)
     trace = []
     levels = list(zip(sampling.steps, sampling.temperatures, totals, strict=True))
     iterations = sum(n for n, _, total in levels if any(total))

@@ -2,9 +2,7 @@
 
 The schedule is MaskGIT's (Chang et al. 2022, section 3.3). Masking one level of residual codes,
 with the coarser levels visible and the finer ones hidden, is SoundStorm's (Borsos et al. 2023,
-section 3.2). One part of that section is left out: SoundStorm also draws a prompt, a number of
-frames at the start in which no level is masked. No prompt is drawn here, so that masked frames may
-lie anywhere and the finer levels are hidden in all frames.
+section 3.2), and so is the prompt: frames in which no level is masked.
 
 Masks of given tokens are True where a token is given; they combine with & and |.
 """
@@ -38,6 +36,26 @@ def lowest(score: Tensor, count: Tensor) -> Tensor:
     return score.argsort(dim=-1, stable=True).argsort(dim=-1) < count[..., None]
 
 
+def sample_prompts(
+    active: Tensor, share: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw the frames that training shows at all levels: bool (B, T), False for most items.
+
+    A share of the items has a prompt: as in SoundStorm (section 3.2) a random number of the first
+    frames, or, for every other of them, all frames but a random span, which serves inpainting.
+    """
+    items, n_frames = active.shape
+    prompted, open_ended, first, last = torch.rand(
+        4, items, 1, generator=generator, device=active.device
+    )
+    length = active.sum(dim=-1, keepdim=True)
+    start = (first * length).long()
+    stop = start + 1 + (last * (length - start - 1)).long()
+    stop = stop.where(open_ended < 0.5, n_frames)
+    frame = torch.arange(n_frames, device=active.device)
+    return ((frame < start) | (frame >= stop)) & (prompted < share)
+
+
 def sample_training_mask(
     active: Tensor, n_q: int, generator: torch.Generator | None = None, coarse_emphasis: float = 0.0
 ) -> tuple[Tensor, Tensor]:
@@ -58,15 +76,20 @@ def sample_training_mask(
     return level, lowest(torch.rand(active.shape, **draw).masked_fill(~active, torch.inf), count)
 
 
-def apply_training_mask(codes: Tensor, level: Tensor, mask: Tensor, mask_token: int) -> Tensor:
-    """Hide `level` where `mask` and all finer levels; coarser levels stay visible.
+def apply_training_mask(
+    codes: Tensor, level: Tensor, mask: Tensor, mask_token: int, prompt: Tensor | None = None
+) -> Tensor:
+    """Hide `level` where `mask` and all finer levels; coarser levels and prompts stay visible.
 
-    `codes` (B, Q, T) int64, `level` (B,) int64, `mask` (B, T) bool -> (B, Q, T) int64 with
-    `mask_token` at hidden tokens.
+    `codes` (B, Q, T) int64, `level` (B,) int64, `mask` and `prompt` (B, T) bool -> (B, Q, T) int64
+    with `mask_token` at hidden tokens.
     """
     q = torch.arange(codes.shape[1], device=codes.device)[:, None]
     level = level[:, None, None]
-    return codes.masked_fill((q > level) | ((q == level) & mask[:, None]), mask_token)
+    hidden = (q > level) | ((q == level) & mask[:, None])
+    if prompt is not None:
+        hidden = hidden & ~prompt[:, None]
+    return codes.masked_fill(hidden, mask_token)
 
 
 def keep_prompt(n_q: int, n_frames: int, stop: int) -> Tensor:

@@ -38,6 +38,7 @@ class SoundStormConfig:
     kernel_size: int = 31  # frames of the depthwise convolution, odd
     dropout: float = 0.1
     controls: bool = False  # conditioning on loudness and onsets
+    prompts: bool = False  # frames whose tokens are all given are visible at all levels
 
     def __post_init__(self):
         for name in ("n_q", "codebook_size", "num_classes", "dim", "depth", "heads", "kernel_size"):
@@ -191,18 +192,23 @@ class SoundStorm(nn.Module):
         """Logits (..., K) of the codes of `level` from any hidden frames (..., D)."""
         return self.heads[level](hidden)
 
-    def masked_loss(self, inputs: Inputs, level: Tensor, mask: Tensor) -> MaskedTokens:
+    def masked_loss(
+        self, inputs: Inputs, level: Tensor, mask: Tensor, prompt: Tensor | None = None
+    ) -> MaskedTokens:
         """Cross-entropy of the codes at each item's masked frames of its level.
 
         SoundStorm, section 3.2. `inputs` hold the true codes (no mask tokens); `level` (B,) int64
-        and `mask` (B, T) bool as from `sample_training_mask`; padding is never a target. Training
+        and `mask` (B, T) bool as from `sample_training_mask`; padding and the frames of `prompt`
+        (B, T) bool are never targets. Training
         minimises the mean of `.loss`. Every head takes part even when no item drew its level, so
         that data-parallel training sees a gradient for each.
         """
         codes = inputs.codes
         if inputs.padding is not None:
             mask = mask & ~inputs.padding
-        shown = apply_training_mask(codes, level, mask, self.config.mask_token)
+        if prompt is not None:
+            mask = mask & ~prompt
+        shown = apply_training_mask(codes, level, mask, self.config.mask_token, prompt)
         hidden = self(inputs._replace(codes=shown))
         item, frame = mask.nonzero(as_tuple=True)
         by_level = level[item].argsort(stable=True)

@@ -174,6 +174,8 @@ class TrainParams(FoldParams, CheckpointParams, PrecisionParams):
     controls: bool
     label_dropout: Fraction
     control_dropout: Fraction
+    partial_dropout: Annotated[float, Field(ge=0, le=0.5)]
+    prompts: bool
     crop_frames: Count | None
     coarse_emphasis: NotNegative
     epochs: Count
@@ -270,6 +272,8 @@ class ListeningParams(HeldOutParams):
 class CodecParams(HeldOutParams, JudgeParams):
     """08_train_codec."""
 
+    frames_per_token: Annotated[int, Field(ge=1, le=8)]
+    levels: Annotated[int, Field(ge=1, le=32)]
     latent_dim: Annotated[int, Field(ge=1, le=160)]
     encoder_dim: Annotated[int, Field(ge=8)]
     encoder_layers: Count

@@ -11,7 +11,7 @@ from tiny import TINY, tiny_codec
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.codecs.melrvq.codec import MelRVQ, MelRVQConfig
 from ssenv_core.codecs.melrvq.decoder import DecoderConfig, Oscillators, Resolution
-from ssenv_core.codecs.melrvq.encoder import MAX_LEVELS, EncoderConfig
+from ssenv_core.codecs.melrvq.encoder import EncoderConfig
 from ssenv_core.codecs.melrvq.features import (
     FLOOR,
     HOP,
@@ -21,6 +21,9 @@ from ssenv_core.codecs.melrvq.features import (
     interpolation,
     silent_frames,
 )
+
+LEVELS = TINY.encoder.levels
+THREE_FRAMES = MelRVQConfig(EncoderConfig(8, 16, 1, levels=4, frames_per_token=3), TINY.decoder)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +131,7 @@ def test_every_number_of_levels_decodes_and_says_so_to_the_network(codec: MelRVQ
     codes = tiny_codec(bandwidth=12.0).encode(noise(1, 1, 8_000))
     sounds = [
         codec.decode(codes[:, :levels], torch.Generator().manual_seed(0))
-        for levels in range(1, MAX_LEVELS + 1)
+        for levels in range(1, LEVELS + 1)
     ]
     assert all(sound.isfinite().all() for sound in sounds)
     norm = codec.decoder.backbone.norm
@@ -218,7 +221,7 @@ def test_an_untrained_decoder_already_follows_the_level() -> None:
 
 
 def test_what_is_saved_loads_to_the_same_codes_and_sound(codec: MelRVQ, tmp_path) -> None:
-    again = MelRVQ.load(codec.save(tmp_path / "again.safetensors"))
+    again = MelRVQ.load(codec.save(tmp_path / "again.safetensors"), 6.0)
     assert again.token_hash == codec.token_hash
     codes = codec.encode(noise(1, 1, 8_000))
     assert torch.equal(again.encode(noise(1, 1, 8_000)), codes)
@@ -235,13 +238,13 @@ def test_tokens_outlive_the_decoder_but_not_the_encoder() -> None:
     assert same.token_hash != codec.token_hash
 
 
-@pytest.mark.parametrize(("name", "value"), [("BEAM", 1), ("SETTLED", (1, 8, MAX_LEVELS))])
+@pytest.mark.parametrize(("name", "value"), [("codec.BEAM", 1), ("encoder.SETTLED", 4)])
 def test_another_search_makes_other_tokens(
     monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
     codec = tiny_codec()
     before = codec.token_hash
-    monkeypatch.setattr(f"ssenv_core.codecs.melrvq.codec.{name}", value)
+    monkeypatch.setattr(f"ssenv_core.codecs.melrvq.{name}", value)
     assert codec.token_hash != before
 
 
@@ -249,7 +252,7 @@ def test_a_codec_of_another_version_is_refused_in_one_line(
     codec: MelRVQ, tmp_path, monkeypatch
 ) -> None:
     path = codec.save(tmp_path / "codec.safetensors")
-    monkeypatch.setattr("ssenv_core.codecs.melrvq.encoder.MAX_LEVELS", 4)
+    monkeypatch.setattr("ssenv_core.codecs.melrvq.encoder.NUM_FEATURES", 4)
     with pytest.raises(SsenvError, match="another codec than this version") as error:
         MelRVQ.load(path)
     assert "\n" not in str(error.value)
@@ -266,3 +269,23 @@ def test_decoder_sizes_are_as_configured() -> None:
         for dim in (64, 128, 256)
     ]
     assert all(later > earlier for earlier, later in itertools.pairwise(sizes))
+
+
+def test_a_token_of_three_frames_is_a_third_as_frequent_and_decodes_to_as_many_samples() -> None:
+    codec = tiny_codec(bandwidth=1.0, config=THREE_FRAMES)
+    assert (codec.frame_rate, codec.hop, codec.n_q) == (25.0, 3 * HOP, 4)
+    assert set(THREE_FRAMES.bandwidths) == {0.25, 0.5, 0.75, 1.0}
+    wav = noise(1, 1, 40 * HOP + 1)
+    wav[..., 6 * HOP : 11 * HOP] = 0.0  # the third token is silent, of the fourth two frames are
+    codes = codec.encode(wav)
+    assert codes.shape == (1, 4, 14)
+    assert (codes == 0).all(1)[0].nonzero()[:, 0].tolist() == [2]
+    assert codec.decode(codes).shape == (1, 1, 14 * 3 * HOP)
+    long = noise(1, 1, 300 * HOP)
+    assert torch.equal(codec.encode_long(long, 10 / 25), codec.encode(long))
+
+
+def test_old_and_new_searches_keep_the_best_path_after_eight_levels_and_after_all() -> None:
+    assert EncoderConfig().settled == (8, 16)
+    assert EncoderConfig(levels=8).settled == (8,)
+    assert THREE_FRAMES.encoder.settled == (4,)

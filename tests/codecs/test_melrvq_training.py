@@ -13,8 +13,8 @@ from tiny import TINY
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.training_loop import Training
 from ssenv_core.classification.judge import LogMel, LogMelCNN
-from ssenv_core.codecs.melrvq.codec import MelRVQ
-from ssenv_core.codecs.melrvq.encoder import MAX_LEVELS
+from ssenv_core.codecs.melrvq.codec import MelRVQ, MelRVQConfig
+from ssenv_core.codecs.melrvq.encoder import EncoderConfig
 from ssenv_core.codecs.melrvq.features import HOP
 from ssenv_core.codecs.melrvq.training import decoder as decoder_module
 from ssenv_core.codecs.melrvq.training import encoder as module
@@ -36,16 +36,18 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning"
 )  # fewer distinct residuals than codes
 
+LEVELS = TINY.encoder.levels
+
 
 @pytest.fixture(scope="module")
 def sounds() -> Sounds:
     dataset = load_synthetic(clips_per_class=1, duration=3.0)
-    return read_sounds(dataset.clips, dataset.read)
+    return read_sounds(dataset.clips, dataset.read, HOP)
 
 
 def encoder_training(steps: int, **changes) -> Training:
     return Training(
-        steps=steps, batch_size=4, learning_rate=3e-3, segment_frames=48, log_every=1, **changes
+        steps=steps, batch_size=4, learning_rate=3e-3, segment_seconds=0.64, log_every=1, **changes
     )
 
 
@@ -63,8 +65,8 @@ def fitted(
 @pytest.fixture(scope="module")
 def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoder_module, "GAIN_SEGMENTS", 8)
-        patch.setattr(module, "FIRST_FRAMES", 2000)
+        patch.setattr(decoder_module, "SEGMENTS", 8)
+        patch.setattr(module, "FIRST_TOKENS", 2000)
         patch.setattr(module, "FIRST_ITERATIONS", 1)
         yield
 
@@ -78,7 +80,7 @@ def one_sound() -> Sounds:
     """One frame of one clip of three is not silent."""
     wavs = torch.zeros(3, 100 * HOP, dtype=torch.int16)
     wavs[1, 70 * HOP : 71 * HOP] = torch.arange(1000, 1000 + HOP)
-    return of_pcm(wavs)
+    return of_pcm(wavs, HOP)
 
 
 def test_segments_lie_around_frames_that_are_not_silent() -> None:
@@ -104,14 +106,14 @@ def test_varied_segments_have_a_margin_with_zeros_beyond_the_ends(
     monkeypatch.setattr(sounds_module, "vary", lambda wavs, rng: wavs)
     monkeypatch.setattr(sounds_module, "mix", lambda wavs, rng: wavs)
     wavs = torch.randint(100, 1000, (1, 10 * HOP), dtype=torch.int16)
-    wav = of_pcm(wavs).draw(3, 10, 2, torch.Generator().manual_seed(0))
+    wav = of_pcm(wavs, HOP).draw(3, 10, 2, torch.Generator().manual_seed(0))
     assert torch.equal(wav[0, 2 * HOP : -2 * HOP], wavs[0] / 32768)
     assert not wav[:, : 2 * HOP].any()
     assert not wav[:, -2 * HOP :].any()
 
 
 def test_varied_segments_are_other_sounds_of_sixteen_bits() -> None:
-    sounds = of_pcm(torch.randint(-9000, 9000, (1, 20 * HOP), dtype=torch.int16))
+    sounds = of_pcm(torch.randint(-9000, 9000, (1, 20 * HOP), dtype=torch.int16), HOP)
     rng = torch.Generator().manual_seed(0)
     drawn = torch.cat([sounds.draw(20, 20, 0, rng) for _ in range(5)])
     assert not (drawn == sounds.wavs[0] / 32768).all(1).any()
@@ -138,7 +140,7 @@ def test_training_rebuilds_the_features_better_than_quantized_components_do(
 ) -> None:
     start, _ = fitted(sounds, tmp_path / "start.safetensors", steps=1)
     dataset = load_synthetic(clips_per_class=1, duration=3.0, seed=1)
-    others = read_sounds(dataset.clips, dataset.read)
+    others = read_sounds(dataset.clips, dataset.read, HOP)
     before, after = feature_error(start, others), feature_error(codec, others)
     print(before, after)
     assert after[7] < 0.95 * before[7]
@@ -162,6 +164,45 @@ def test_a_killed_encoder_training_resumes_to_the_same_losses_and_tokens(
     resumed, again = fitted(sounds, tmp_path / "killed.safetensors", checkpoint_minutes=0.0)
     assert [row["loss"] for row in again] == [row["loss"] for row in rows]
     assert resumed.token_hash == straight.token_hash
+
+
+def test_tokens_of_several_frames_are_trained_too(quick, tmp_path) -> None:
+    dataset = load_synthetic(clips_per_class=1, duration=4.5)
+    config = MelRVQConfig(EncoderConfig(8, 16, 1, levels=4, frames_per_token=3), TINY.decoder)
+    torch.manual_seed(0)
+    codec = MelRVQ(config)
+    sounds = read_sounds(dataset.clips, dataset.read, codec.hop)
+    assert sounds.wavs.shape[1] == 113 * codec.hop  # padded to whole tokens
+    rows = train_encoder(codec, sounds, encoder_training(60), tmp_path / "encoder.safetensors")
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    errors = feature_error(codec, sounds)
+    assert errors == sorted(errors, reverse=True)
+    codes = encode_all(codec, sounds)
+    assert codes.shape == (len(sounds), 113, 4)
+    rows = train_decoder(
+        codec, sounds, codes, decoder_training(3), tmp_path / "decoder.safetensors"
+    )
+    assert np.isfinite([row["loss"] for row in rows]).all()
+
+
+def test_the_distance_is_least_for_draws_as_loud_as_the_sounds() -> None:
+    """Half of the sounds are ten times as loud as the others, and the codes do not tell which."""
+    distance, count = SpectralDistance(), 3000
+
+    def draw(seed: int, gain: float = 1.0) -> list[torch.Tensor]:
+        rng = torch.Generator().manual_seed(seed)
+        loud = torch.where(torch.rand(count, 1, generator=rng) < 0.5, 0.02, 0.2)
+        return distance.spectrograms(gain * loud * torch.randn(count, 2048, generator=rng))
+
+    real = draw(0)
+    amplitudes = torch.stack([a.mean((1, 2)) for a in real], dim=-1)
+    latents = torch.ones(count, 1, 2)
+    scale = decoder_module.CodedLevel(latents[:, 0], amplitudes)(latents, torch.ones(count, 1) > 0)
+    scores = [
+        energy(lambda a, b: distance(a, b, scale), real, draw(1, gain), draw(2, gain)).mean()
+        for gain in (0.7, 1.0, 1.4)
+    ]
+    assert scores[1] < min(scores[0], scores[2])
 
 
 def test_entries_that_nothing_uses_are_moved_to_where_latents_are(sounds: Sounds, quick) -> None:
@@ -224,7 +265,7 @@ def decoder_training(steps: int) -> Training:
         steps=steps,
         batch_size=2,
         learning_rate=1e-3,
-        segment_frames=24,
+        segment_seconds=0.32,
         checkpoint_minutes=0.0,
         log_every=1,
     )
@@ -321,11 +362,11 @@ def test_a_finish_lowers_the_distance_of_activations(
 def test_loudness_is_matched_at_every_number_of_levels(
     sounds: Sounds, codec: MelRVQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoder_module, "GAIN_SEGMENTS", 64)
+    monkeypatch.setattr(decoder_module, "SEGMENTS", 64)
     matched = twin(codec).eval().requires_grad_(False)
     matched.decoder.gain.fill_(7.0)  # however loud it was before
     match_loudness(matched, sounds, decoder_training(1))
-    assert len(matched.decoder.gain[1:].unique()) == MAX_LEVELS
+    assert len(matched.decoder.gain[1:].unique()) == LEVELS
     rng = torch.Generator().manual_seed(5)
     wavs = torch.cat([sounds.draw(16, 24, 0, rng) for _ in range(12)])[:, None]
     codes = matched.encode(wavs)
@@ -366,7 +407,7 @@ def test_a_training_that_ended_is_not_taken_for_that_of_as_many_other_sounds(
     sounds: Sounds, codec: MelRVQ, tmp_path
 ) -> None:
     """Holding out another fold leaves equally many clips; the old codec must not be resumed."""
-    other = Sounds(sounds.wavs.flip(0), sounds.live.flip(0))
+    other = Sounds(sounds.wavs.flip(0), sounds.live.flip(0), HOP)
     losses = [
         [
             row["loss"]
@@ -406,8 +447,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_state(
 @pytest.mark.parametrize("favoured", [(8,), (8, 16)])
 def test_levels_are_each_favoured_number_as_often_as_any(favoured: tuple[int, ...]) -> None:
     rng = torch.Generator().manual_seed(0)
-    drawn = torch.tensor([module.draw_levels(rng, favoured) for _ in range(2000)])
-    share = 1 / (len(favoured) + 1) * (1 + 1 / MAX_LEVELS)
+    drawn = torch.tensor([module.draw_levels(rng, LEVELS, favoured, 0.6) for _ in range(2000)])
     for levels in favoured:
-        assert (drawn == levels).float().mean() == pytest.approx(share, abs=0.03)
-    assert set(drawn.tolist()) == set(range(1, MAX_LEVELS + 1))
+        expected = 0.6 / len(favoured) + 0.4 / LEVELS
+        assert (drawn == levels).float().mean() == pytest.approx(expected, abs=0.03)
+    assert set(drawn.tolist()) == set(range(1, LEVELS + 1))

@@ -30,10 +30,15 @@ class TableModel:
 
     training = False
 
-    def __init__(self, table, null_table=None):
+    def __init__(self, table, null_table=None, prompts=False):
         n_q, _, size = table.shape
         self.config = SimpleNamespace(
-            n_q=n_q, codebook_size=size, num_classes=CLASSES, mask_token=size, null_label=CLASSES
+            n_q=n_q,
+            codebook_size=size,
+            num_classes=CLASSES,
+            mask_token=size,
+            null_label=CLASSES,
+            prompts=prompts,
         )
         self.tables = torch.stack((table, table if null_table is None else null_table))
         self.calls = []  # (level, codes, labels, controls)
@@ -164,6 +169,25 @@ def test_model_sees_finished_levels_and_nothing_of_levels_not_yet_decoded(proble
         assert (codes[:, level + 1 :] == problem.mask).all()
     for level, _, codes, _, _ in problem.trace:
         assert (codes[:, level + 1 :] == problem.mask).all()
+
+
+def test_a_model_trained_with_prompts_sees_all_levels_of_frames_given_whole():
+    codes = torch.ones(1, 3, 6, dtype=torch.int64)
+    given = torch.zeros(1, 3, 6, dtype=torch.bool)
+    given[..., :2] = True
+    given[:, 2, 4] = True  # given at one level only: hidden until its level
+    for prompts, visible in ((False, 0), (True, 2)):
+        model = TableModel(torch.zeros(3, 6, 3), prompts=prompts)
+        decode(
+            model,
+            Inputs(codes, torch.zeros(1, dtype=torch.int64)),
+            given,
+            Sampling((2, 1, 1)),
+            seeds=[0],
+        )
+        _, first, *_ = model.calls[0]
+        shown = first[0, 1:] != model.config.mask_token
+        assert torch.equal(shown, (torch.arange(6) < visible).expand(2, 6))
 
 
 @settings(deadline=None, max_examples=50)

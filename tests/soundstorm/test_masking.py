@@ -14,6 +14,7 @@ from ssenv_core.soundstorm.masking import (
     keep_prompt,
     keep_random,
     num_masked,
+    sample_prompts,
     sample_training_mask,
 )
 
@@ -46,6 +47,32 @@ def test_levels_below_are_visible_and_levels_above_hidden(drawn):
         assert torch.equal(seen[item, q] == MASK, mask[item])
         assert torch.equal(seen[item, q][~mask[item]], codes[item, q][~mask[item]])
         assert (seen[item, q + 1 :] == MASK).all()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.integers(0, 2**32))
+def test_prompts_leave_one_span_to_predict_and_are_never_masked(n_frames, seed):
+    active = torch.arange(n_frames) < torch.tensor([[n_frames], [max(1, n_frames // 2)], [1]])
+    prompt = sample_prompts(active, 1.0, torch.Generator().manual_seed(seed))
+    for open_frames in (active & ~prompt).tolist():
+        assert any(open_frames)
+        first = open_frames.index(True)
+        last = len(open_frames) - open_frames[::-1].index(True)
+        assert all(open_frames[first:last])
+    codes = torch.arange(3 * 2 * n_frames).view(3, 2, n_frames)
+    level = torch.zeros(3, dtype=torch.int64)
+    seen = apply_training_mask(codes, level, active & ~prompt, -1, prompt)
+    shown = prompt[:, None].expand_as(codes)
+    assert torch.equal(seen[shown], codes[shown])
+
+
+def test_prompts_are_drawn_in_their_share_and_half_of_them_are_first_frames():
+    active = torch.ones(4000, 40, dtype=torch.bool)
+    prompt = sample_prompts(active, 0.4, torch.Generator().manual_seed(0))
+    assert abs(prompt.any(1).float().mean() - 0.4) < 0.03
+    ends = prompt[prompt.any(1)][:, -1].float().mean()
+    assert abs(ends - 0.5) < 0.05
+    assert not sample_prompts(active, 0.0).any()
 
 
 @settings(deadline=None)

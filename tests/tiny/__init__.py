@@ -27,13 +27,13 @@ def token_format(made_by: Codec | None = None, **fields: object) -> TokenFormat:
     return replace(FORMAT, **fields)
 
 
-def tiny_codec(bandwidth: float = 6.0, seed: int = 0) -> MelRVQ:
+def tiny_codec(bandwidth: float = 6.0, seed: int = 0, config: MelRVQConfig = TINY) -> MelRVQ:
     """A codec of a few thousand random weights, in half precision as a file holds them.
 
     Its latents use many codes and depend on all the frames that the encoder sees.
     """
     torch.manual_seed(seed)
-    codec = MelRVQ(TINY, bandwidth).eval().requires_grad_(False)
+    codec = MelRVQ(config, bandwidth).eval().requires_grad_(False)
     codec.encoder.mean.fill_(-4.0)  # about the log amplitudes of noise at 0.1
     codec.encoder.codebooks[:, 1:].normal_()
     # An untrained correction would ignore its context.

@@ -19,7 +19,7 @@ from torch import nn
 from vocos.models import VocosBackbone
 
 from ssenv_core.codecs.inverse_stft import InverseSTFT
-from ssenv_core.codecs.melrvq.encoder import MAX_LEVELS
+from ssenv_core.codecs.melrvq.encoder import EncoderConfig
 from ssenv_core.codecs.melrvq.features import (
     HOP,
     NUM_FEATURES,
@@ -116,14 +116,17 @@ class Oscillators(Resolution):
 class Decoder(nn.Module):
     """Latents -> features -> two spectra -> waveform."""
 
-    def __init__(self, config: DecoderConfig, latent_dim: int) -> None:
+    def __init__(self, config: DecoderConfig, encoder: EncoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.frames_per_token = encoder.frames_per_token
+        latent_dim, frames = encoder.latent_dim, encoder.frames_per_token
         self.register_buffer("mean", torch.zeros(NUM_FEATURES))
         self.register_buffer("std", torch.ones(NUM_FEATURES))
         # Of the waveform, by number of levels.
-        self.register_buffer("gain", torch.ones(MAX_LEVELS + 1))
-        self.projection = nn.Linear(latent_dim, NUM_FEATURES, bias=False)
+        self.register_buffer("gain", torch.ones(encoder.levels + 1))
+        self.projection = nn.Linear(latent_dim, frames * NUM_FEATURES, bias=False)
+        self.expansion = nn.Linear(latent_dim, frames * latent_dim) if frames > 1 else nn.Identity()
         self.feature_backbone = VocosBackbone(
             latent_dim, config.feature_dim, 2 * config.feature_dim, config.feature_layers
         )
@@ -133,7 +136,7 @@ class Decoder(nn.Module):
             config.dim,
             3 * config.dim,
             config.num_layers,
-            adanorm_num_embeddings=MAX_LEVELS + 1,
+            adanorm_num_embeddings=encoder.levels + 1,
         )
         self.long = Oscillators(WINDOW, HOP)
         self.short = Resolution(256, HOP // SUB_FRAMES)
@@ -146,13 +149,18 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def features(self, latents: torch.Tensor) -> torch.Tensor:
-        """latents (B, T, D) -> band levels (B, T, 160): before `train_decoder`, the features."""
+        """latents (B, T, D) -> band levels (B, P T, 160), the features before `train_decoder`."""
         with torch.autocast(latents.device.type, enabled=False):  # the levels' last digits count
-            features = self.mean + self.projection(latents)
-        return features + self.correction(self.feature_backbone(latents.transpose(1, 2)))
+            features = self.mean + self._split(self.projection(latents))
+        expanded = self._split(self.expansion(latents))
+        return features + self.correction(self.feature_backbone(expanded.transpose(1, 2)))
+
+    def _split(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, T, P C) -> (B, P T, C): each token's part for each of its frames."""
+        return tokens.unflatten(2, (self.frames_per_token, -1)).flatten(1, 2)
 
     def spectra(self, latents: torch.Tensor, levels: int) -> tuple[Spectrum, Spectrum]:
-        """The long Spectrum (B, 1025, T) and the short one (B, 129, 4 T).
+        """The long Spectrum (B, 1025, P T) and the short one (B, 129, 4 P T).
 
         Args:
             latents: (B, T, D).
@@ -177,6 +185,6 @@ class Decoder(nn.Module):
     def synthesize(
         self, spectra: tuple[Spectrum, Spectrum], generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Draw the waveform (B, 320 T) of `spectra`; `generator` as for `torch.randn`."""
+        """Draw the waveform (B, 320 P T) of `spectra`; `generator` as for `torch.randn`."""
         long, short = spectra
         return self.long.draw(long, generator) + self.short.draw(short, generator)

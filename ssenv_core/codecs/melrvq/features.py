@@ -75,9 +75,9 @@ class Features(nn.Module):
         return torch.cat([tonal, self.transient(wav).reshape(*tonal.shape[:2], -1)], dim=-1)
 
 
-def silent_frames(wav: torch.Tensor) -> torch.Tensor:
-    """wav (B, S) -> (B, ceil(S / 320)) bool: no sample of the frame exceeds one 16-bit step."""
-    return ~active_frames(wav, HOP, -(-wav.shape[-1] // HOP))
+def silent_frames(wav: torch.Tensor, hop: int = HOP) -> torch.Tensor:
+    """wav (B, S) -> (B, ceil(S / hop)) bool: no sample of the frame exceeds one 16-bit step."""
+    return ~active_frames(wav, hop, -(-wav.shape[-1] // hop))
 
 
 def band_centres(bands: int) -> torch.Tensor:

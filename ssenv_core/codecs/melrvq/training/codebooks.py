@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from ssenv_core.base.progress import track
 from ssenv_core.codecs.melrvq.codec import MelRVQ
-from ssenv_core.codecs.melrvq.encoder import CODEBOOK_SIZE, MAX_LEVELS
+from ssenv_core.codecs.melrvq.encoder import CODEBOOK_SIZE
 from ssenv_core.codecs.melrvq.training.sounds import BATCH, Sounds
 
 IDLE = 0.02  # an entry used less than this share of the mean use moves
@@ -53,7 +53,7 @@ def spread_use(codec: MelRVQ, sounds: Sounds) -> None:
     encoder, latents, codes = codec.encoder, [], []
     for wavs, live in track(sounds.batches(), -(-len(sounds) // BATCH), "spread use", "batch"):
         latent = encoder(codec.features(wavs))
-        codes.append(encoder.quantize(latent, ~live, MAX_LEVELS).transpose(1, 2)[live])
+        codes.append(encoder.quantize(latent, ~live, codec.config.encoder.levels).mT[live])
         latents.append(latent[live])
     residual = torch.cat(latents)
     for codebook, taken in zip(encoder.codebooks, torch.cat(codes).unbind(1), strict=True):

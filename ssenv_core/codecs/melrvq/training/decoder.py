@@ -3,20 +3,21 @@
 The decoder draws two waveforms y, y' per input; the loss is d(x, y) + d(x, y') - d(y, y')
 (generalized energy distance, Gritsenko et al. 2020, eq. 5). The last term makes the noise part
 match the spread of what the codes leave open, where d(x, y) alone would make it an average. There
-is no discriminator.
+is no discriminator. The linear term of d is divided by a level that depends on the codes alone (see
+`CodedLevel`): divided by the level of the reference, the score would not be proper, and its optimum
+too quiet.
 
-This loss is not a proper score: its optimum is not the distribution of the real sounds. The linear
-term of d is divided by the level of the reference x, so loud references count less than quiet ones,
-and the optimum is too quiet. Noise that is independent from bin to bin also cannot vary a frame's
-loudness where the codes leave it open. At the end, `match_loudness` therefore sets one gain per
-number of levels. An optional finish adds the same energy distance of the activations of a CNN (see
-`hearing`).
+Noise that is independent from bin to bin cannot vary a frame's loudness where the codes leave it
+open. At the end, `match_loudness` therefore sets one gain per number of levels. An optional finish
+adds the same energy distance of the activations of a CNN (see `hearing`).
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -31,9 +32,8 @@ from ssenv_core.base.training_loop import (
     warmed_up_average,
 )
 from ssenv_core.codecs.melrvq.codec import MelRVQ, audible
-from ssenv_core.codecs.melrvq.encoder import MAX_LEVELS
 from ssenv_core.codecs.melrvq.features import FLOOR, FRAMES_SEEN, HOP, silent_frames
-from ssenv_core.codecs.melrvq.training.encoder import draw_levels
+from ssenv_core.codecs.melrvq.training.encoder import draw_levels, segment_tokens
 from ssenv_core.codecs.melrvq.training.hearing import Hearing
 from ssenv_core.codecs.melrvq.training.sounds import BATCH, Sounds
 from ssenv_core.codecs.protocol import weights_hash
@@ -41,16 +41,17 @@ from ssenv_core.codecs.protocol import weights_hash
 Described = list[torch.Tensor]  # the features of a batch of waveforms that a distance compares
 RESOLUTIONS = (128, 256, 512, 1024, 2048)
 EMA_DECAY = 0.999
-FAVOURED = (8, 16)  # numbers of levels drawn more often: those of 6 and 12 kbps
-GAIN_SEGMENTS, GAIN_BATCH = 256, 8
+FAVOURED = 0.8  # share of the batches with a favoured number of levels
+SEGMENTS, BATCHED = 256, 8  # for levels and gains
+RIDGE = 1.0
 
 
 class SpectralDistance(nn.Module):
     """Distance d(x, y) per item, averaged over STFT resolutions and frames.
 
     Per frame: the root-mean-square and the mean absolute difference of log magnitudes, plus the
-    mean absolute difference of magnitudes divided by the reference's mean. That linear term
-    (Gritsenko et al., eq. 6) gives loud frames their energy; its division makes the score improper.
+    mean absolute difference of magnitudes divided by an expected level. That linear term (Gritsenko
+    et al., eq. 6) gives loud frames their energy.
     """
 
     def __init__(self) -> None:
@@ -83,6 +84,55 @@ class SpectralDistance(nn.Module):
             total = total + log.abs().mean((1, 2))
             total = total + ((a - b).abs() / level).mean((1, 2))
         return total / len(x)
+
+
+class CodedLevel(nn.Module):
+    """The mean amplitude that a token's codes lead to expect at each resolution.
+
+    A ridge regression of the logarithm of the amplitude on the token's latent.
+
+    Args:
+        latents: (M, D) of M tokens that are not silent.
+        amplitudes: (M, R) mean amplitudes of their spectrograms.
+    """
+
+    def __init__(self, latents: torch.Tensor, amplitudes: torch.Tensor) -> None:
+        super().__init__()
+        inputs = _with_constant(latents).double()
+        squares = inputs.mT @ inputs + RIDGE * torch.eye(inputs.shape[1], dtype=torch.float64)
+        weights = torch.linalg.solve(squares, inputs.mT @ amplitudes.double().log())
+        self.register_buffer("weights", weights.float())
+
+    def forward(self, latents: torch.Tensor, audible: torch.Tensor) -> list[torch.Tensor]:
+        """latents (B, T, D), audible (B, T) -> the level (B, 1, 1) at each resolution."""
+        amplitudes = (_with_constant(latents) @ self.weights).exp() * audible[..., None]
+        return list((amplitudes.mean(1) + FLOOR)[..., None, None].unbind(1))
+
+
+def _with_constant(latents: torch.Tensor) -> torch.Tensor:
+    return torch.cat([latents, torch.ones_like(latents[..., :1])], dim=-1)
+
+
+@torch.no_grad()
+def coded_level(
+    codec: MelRVQ,
+    sounds: Sounds,
+    codes: torch.Tensor,
+    distance: SpectralDistance,
+    settings: Training,
+) -> CodedLevel:
+    """Fit a `CodedLevel` to random segments of the training sounds."""
+    rng, tokens = torch.Generator().manual_seed(settings.seed), segment_tokens(codec, settings)
+    latents, amplitudes = [], []
+    for _ in range(SEGMENTS // BATCHED):
+        clip, token = sounds.segments(BATCHED, tokens, rng)
+        chosen = codes[clip, token].mT.long()
+        live = chosen[:, 0] != 0
+        spectrograms = distance.spectrograms(sounds.waveforms(clip, token))
+        means = [F.adaptive_avg_pool1d(a.mean(1), tokens)[live] for a in spectrograms]
+        amplitudes.append(torch.stack(means, dim=-1))
+        latents.append(codec.encoder.dequantize(chosen)[live])
+    return CodedLevel(torch.cat(latents), torch.cat(amplitudes))
 
 
 def energy(
@@ -123,8 +173,12 @@ def train_decoder(
         SsenvError: see `Run`.
     """
     device, precision = torch.device(device), resolve_precision("auto", torch.device(device))
+    distance = SpectralDistance()
+    level = coded_level(codec.cpu(), sounds, codes, distance, settings).to(device)
     codec.to(device)
-    decoder, distance = codec.decoder.train().requires_grad_(True), SpectralDistance().to(device)
+    distance.to(device)
+    decoder, config = codec.decoder.train().requires_grad_(True), codec.config.encoder
+    tokens = segment_tokens(codec, settings)
     if hearing is not None:
         hearing.to(device)
     optimizer = torch.optim.AdamW(
@@ -138,17 +192,18 @@ def train_decoder(
     draws = Draws(settings.seed, device)
 
     def step(_: int) -> float:
-        clip, frame = sounds.segments(settings.batch_size, settings.segment_frames, draws.own)
-        levels = draw_levels(draws.own, FAVOURED)
-        x = sounds.waveforms(clip, frame).to(device)
-        chosen = codes[clip, frame, :levels].transpose(1, 2).to(device, torch.int64)
-        latents, gate = codec.encoder.dequantize(chosen), audible(chosen)
+        clip, token = sounds.segments(settings.batch_size, tokens, draws.own)
+        levels = draw_levels(draws.own, config.levels, config.settled, FAVOURED)
+        x = sounds.waveforms(clip, token).to(device)
+        chosen = codes[clip, token].mT.to(device, torch.int64)
+        scale = level(codec.encoder.dequantize(chosen), chosen[:, 0] != 0)
+        chosen = chosen[:, :levels]
+        latents, gate = codec.encoder.dequantize(chosen), audible(chosen, codec.hop)
         with autocast(precision, device):
             spectra = decoder.spectra(latents, levels)
         wavs = [wav * gate for wav in (x, *(decoder.synthesize(spectra) for _ in range(2)))]
-        reference, *drawn = (distance.spectrograms(wav) for wav in wavs)
-        scale = [a.mean((1, 2), keepdim=True) for a in reference]
-        score = energy(lambda a, b: distance(a, b, scale), reference, *drawn).mean()
+        spectrograms = (distance.spectrograms(wav) for wav in wavs)
+        score = energy(lambda a, b: distance(a, b, scale), *spectrograms).mean()
         if hearing is not None:
             score = score + energy(hearing.distance, *map(hearing, wavs)).mean()
         descend(score, scheduler, max_norm=1.0)
@@ -192,19 +247,22 @@ def match_loudness(codec: MelRVQ, sounds: Sounds, settings: Training) -> None:
     segments: the training's own segments come back less quiet than other sounds.
     """
     rng, device = torch.Generator().manual_seed(settings.seed), codec.decoder.gain.device
-    margin = FRAMES_SEEN + codec.config.encoder.frames_seen
+    config = codec.config.encoder
+    margin = math.ceil((FRAMES_SEEN + config.frames_seen) / config.frames_per_token)
     own = slice(margin, -margin)
     real = torch.zeros((), dtype=torch.float64)
-    drawn = torch.zeros(MAX_LEVELS + 1, dtype=torch.float64)
+    drawn = torch.zeros(config.levels + 1, dtype=torch.float64)
     codec.decoder.gain.fill_(1.0)
     noise = torch.Generator(device).manual_seed(settings.seed)
-    batches = GAIN_SEGMENTS // GAIN_BATCH
+    batches, tokens = SEGMENTS // BATCHED, segment_tokens(codec, settings)
     for _ in track(range(batches), batches, "match loudness", "batch"):
-        wide = sounds.draw(GAIN_BATCH, settings.segment_frames, margin, rng, device)
-        latents, silent = codec.encoder(codec.features(wide))[:, own], silent_frames(wide)[:, own]
-        codes = codec.encoder.quantize(latents, silent, MAX_LEVELS)
-        real += _loudness(wide[:, HOP * margin : -HOP * margin])
-        for levels in range(1, MAX_LEVELS + 1):
+        wide = sounds.draw(BATCHED, tokens, margin, rng, device)
+        latents = codec.encoder(codec.features(wide))[:, own]
+        codes = codec.encoder.quantize(
+            latents, silent_frames(wide, codec.hop)[:, own], config.levels
+        )
+        real += _loudness(wide[:, codec.hop * margin : -codec.hop * margin])
+        for levels in range(1, config.levels + 1):
             drawn[levels] += _loudness(codec.decode(codes[:, :levels], noise)[:, 0])
     codec.decoder.gain[1:] = (real / drawn[1:]).float()
 
@@ -216,9 +274,10 @@ def _loudness(wavs: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def encode_all(codec: MelRVQ, sounds: Sounds) -> torch.Tensor:
-    """Encode all sounds at every level: (N, T, 16) int16; `codec` is on the CPU."""
+    """Encode all sounds at every level: (N, T, Q) int16; `codec` is on the CPU."""
+    levels = codec.config.encoder.levels
     encoded = [
-        codec.encoder.quantize(codec.encoder(codec.features(wavs)), ~live, MAX_LEVELS).short()
+        codec.encoder.quantize(codec.encoder(codec.features(wavs)), ~live, levels).short()
         for wavs, live in track(sounds.batches(), -(-len(sounds) // BATCH), "encode", "batch")
     ]
     return torch.cat(encoded).transpose(1, 2).contiguous()

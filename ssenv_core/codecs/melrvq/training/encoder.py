@@ -2,7 +2,7 @@
 
 The loss is the squared error of the features through the quantizer. The gradient passes the
 quantizer straight through (van den Oord et al. 2017). Its codebooks follow the latents as moving
-averages (`encodec`'s, after SoundStream). Half of the batches use the 8 levels of 6 kbps, the
+averages (`encodec`'s, after SoundStream). Half of the batches use the favoured number of levels, the
 others any number, so that each level refines those before it. Every segment is varied: codebooks
 fitted to unvaried clips fit those far better than any others. At the end, entries that only
 variations use are given to the unvaried clips (see `codebooks.spread_use`).
@@ -19,16 +19,15 @@ from torch import nn
 from ssenv_core.base.devices import autocast, resolve_precision
 from ssenv_core.base.training_loop import Draws, Run, Training, descend, one_cycle
 from ssenv_core.codecs.melrvq.codec import MelRVQ
-from ssenv_core.codecs.melrvq.encoder import MAX_LEVELS
 from ssenv_core.codecs.melrvq.features import FRAMES_SEEN, silent_frames
 from ssenv_core.codecs.melrvq.training.codebooks import fit_codebooks, spread_use
 from ssenv_core.codecs.melrvq.training.sounds import Sounds
 
 COMMITMENT = 0.05
 DECAY = 0.98  # of the codebooks' moving averages
-FIRST_FRAMES, FIRST_ITERATIONS = 30_000, 5
+FIRST_TOKENS, FIRST_ITERATIONS = 30_000, 5
 DEAD = 0.03  # an entry used less than this share of the mean use moves to a random latent
-FAVOURED = (8,)  # numbers of levels drawn more often: that of 6 kbps
+FAVOURED = 0.5  # share of the batches with the favoured number of levels
 DECIBEL = 20 / math.log(10)  # per unit of the natural logarithm of amplitude
 
 
@@ -54,22 +53,31 @@ def train_encoder(
     codec.to(device)
     books.to(device).train()
     encoder, decoder = codec.encoder.train().requires_grad_(True), codec.decoder
-    learning = nn.ModuleList(
-        [encoder, decoder.projection, decoder.feature_backbone.train(), decoder.correction]
-    ).requires_grad_(True)
+    rebuilding = (
+        decoder.projection,
+        decoder.expansion,
+        decoder.feature_backbone.train(),
+        decoder.correction,
+    )
+    learning = nn.ModuleList([encoder, *rebuilding]).requires_grad_(True)
     optimizer = torch.optim.AdamW(
         learning.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
     )
     scheduler = one_cycle(optimizer, settings.learning_rate, settings.steps, settings.warmup)
 
     draws = Draws(settings.seed, device)
-    own = slice(FRAMES_SEEN, -FRAMES_SEEN)
+    frames_per_token = codec.config.encoder.frames_per_token
+    tokens, favoured = segment_tokens(codec, settings), codec.config.encoder.settled[:1]
+    margin = math.ceil(FRAMES_SEEN / frames_per_token)
+    own = slice(margin, -margin)
+    own_frames = slice(margin * frames_per_token, -margin * frames_per_token)
 
     def step(_: int) -> float:
-        count, frames = settings.batch_size, settings.segment_frames
-        wav = sounds.draw(count, frames, FRAMES_SEEN, draws.own, device)
-        features, live = codec.features(wav)[:, own], ~silent_frames(wav)[:, own]
-        levels = draw_levels(draws.own, FAVOURED)
+        wav = sounds.draw(settings.batch_size, tokens, margin, draws.own, device)
+        features = codec.features(wav)[:, own_frames]
+        audible = ~silent_frames(wav)[:, own_frames]
+        live = ~silent_frames(wav, codec.hop)[:, own]
+        levels = draw_levels(draws.own, codec.config.encoder.levels, favoured, FAVOURED)
         with autocast(precision, device):
             latents = encoder(features)
         live_latents = latents[live]
@@ -78,7 +86,7 @@ def train_encoder(
         straight_through[live] = live_latents + (quantized - live_latents).detach()
         with autocast(precision, device):
             rebuilt = decoder.features(straight_through)
-        error = (rebuilt - features)[live].square().mean()
+        error = (rebuilt - features)[audible].square().mean()
         commitment = (live_latents - quantized).square().mean()
         descend(error + COMMITMENT * commitment, scheduler, max_norm=1.0)
         return error.item()
@@ -117,30 +125,37 @@ def _start(codec: MelRVQ, sounds: Sounds, settings: Training) -> nn.ModuleList:
     Returns:
         Codebooks (without silence) of those components, as moving averages.
     """
-    frames = torch.cat([codec.features(wavs)[live].half() for wavs, live in sounds.batches()])
-    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(settings.seed))
-    frames = frames[order[:FIRST_FRAMES]].float()
-    mean = frames.mean(0).half().float()
+    config = codec.config.encoder
+    tokens = torch.cat(
+        [
+            codec.features(wavs).unflatten(1, (-1, config.frames_per_token))[live].half()
+            for wavs, live in sounds.batches()
+        ]
+    )  # (M, P, 160)
+    order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(settings.seed))
+    tokens = tokens[order[:FIRST_TOKENS]].float()
+    mean = tokens.mean((0, 1)).half().float()
     codec.encoder.mean.copy_(mean)
     codec.decoder.mean.copy_(mean)
-    codec.decoder.std.copy_(frames.std(0))
-    axes = torch.linalg.svd(frames - mean, full_matrices=False)[2]
-    components = axes[: codec.config.encoder.latent_dim]
+    codec.decoder.std.copy_(tokens.flatten(0, 1).std(0))
+    centred = (tokens - mean).flatten(1)
+    axes = torch.linalg.svd(centred, full_matrices=False)[2]
+    components = axes[: config.latent_dim]
     codec.encoder.projection.weight.copy_(components)
     codec.decoder.projection.weight.copy_(components.T)
     entries = fit_codebooks(
-        (frames - mean) @ components.T,
-        levels=MAX_LEVELS,
+        centred @ components.T,
+        levels=config.levels,
         iterations=FIRST_ITERATIONS,
         seed=settings.seed,
     )
     # Mean number of latents per entry in a batch.
-    use = settings.batch_size * settings.segment_frames / entries.shape[1]
+    use = settings.batch_size * segment_tokens(codec, settings) / entries.shape[1]
     books = nn.ModuleList(
         EuclideanCodebook(
             entries.shape[2], entries.shape[1], decay=DECAY, threshold_ema_dead_code=0
         )
-        for _ in range(MAX_LEVELS)
+        for _ in range(config.levels)
     )
     for book, first in zip(books, entries, strict=True):
         book.embed.copy_(first)
@@ -174,29 +189,35 @@ def _revive(book: EuclideanCodebook, vectors: torch.Tensor) -> None:
         book.cluster_size[dead] = use
 
 
-def draw_levels(rng: torch.Generator, favoured: tuple[int, ...]) -> int:
+def segment_tokens(codec: MelRVQ, settings: Training) -> int:
+    """The tokens of a training segment."""
+    return round(settings.segment_seconds * codec.frame_rate)
+
+
+def draw_levels(rng: torch.Generator, levels: int, favoured: tuple[int, ...], share: float) -> int:
     """Draw a number of levels, so that one codec serves every bandwidth.
 
-    Each favoured number is as probable as the whole range from 1 to 16.
+    A share of the draws is of the favoured numbers, the others of all from 1 to `levels`.
     """
-    pick = torch.rand((), generator=rng) * (len(favoured) + 1)
-    any_levels = int(torch.randint(1, MAX_LEVELS + 1, (), generator=rng))
-    return (*favoured, any_levels)[int(pick)]
+    numbers = favoured if torch.rand((), generator=rng) < share else range(1, levels + 1)
+    return numbers[int(torch.randint(len(numbers), (), generator=rng))]
 
 
 @torch.inference_mode()
 def feature_error(codec: MelRVQ, sounds: Sounds) -> list[float]:
-    """RMS error in dB of the features rebuilt from the codes of the first 1 to 16 levels.
+    """RMS error in dB of the features rebuilt from the codes of the first 1, 2, ... levels.
 
-    Silent frames do not count. Measure before `train_decoder`, which changes the layers that
+    Silent tokens do not count. Measure before `train_decoder`, which changes the layers that
     rebuild the features to serve the sound.
     """
-    total, frames = torch.zeros(MAX_LEVELS, dtype=torch.float64), 0
+    all_levels = codec.config.encoder.levels
+    total, count = torch.zeros(all_levels, dtype=torch.float64), 0
     for wavs, live in sounds.batches():
         features = codec.features(wavs)
-        codes = codec.encoder.quantize(codec.encoder(features), ~live, MAX_LEVELS)
-        for levels in range(1, MAX_LEVELS + 1):
+        audible = live.repeat_interleave(codec.config.encoder.frames_per_token, dim=1)
+        codes = codec.encoder.quantize(codec.encoder(features), ~live, all_levels)
+        for levels in range(1, all_levels + 1):
             rebuilt = codec.decoder.features(codec.encoder.dequantize(codes[:, :levels]))
-            total[levels - 1] += (rebuilt - features)[live].double().square().mean(1).sum()
-        frames += int(live.sum())
-    return (DECIBEL * (total / frames).sqrt()).tolist()
+            total[levels - 1] += (rebuilt - features)[audible].double().square().mean(1).sum()
+        count += int(audible.sum())
+    return (DECIBEL * (total / count).sqrt()).tolist()
