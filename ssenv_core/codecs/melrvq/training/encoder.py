@@ -2,10 +2,10 @@
 
 The loss is the squared error of the features through the quantizer. The gradient passes the
 quantizer straight through (van den Oord et al. 2017). Its codebooks follow the latents as moving
-averages (`encodec`'s, after SoundStream). Half of the batches use the favoured number of levels, the
-others any number, so that each level refines those before it. Every segment is varied: codebooks
-fitted to unvaried clips fit those far better than any others. At the end, entries that only
-variations use are given to the unvaried clips (see `codebooks.spread_use`).
+averages (`encodec`'s, after SoundStream). Half of the batches use the favoured number of levels,
+the others any number, so that each level refines those before it. Every segment is varied:
+codebooks fitted to unvaried clips fit those far better than any others. At the end, entries that
+only variations use are given to the unvaried clips (see `codebooks.spread_use`).
 """
 
 import math
