@@ -8,7 +8,10 @@ import pytest
 
 @pytest.fixture
 def recordings() -> Path:
-    """The folder that SSENV_TEST_DATA names, with esc50/, urbansound8k/ and paper/ (the paper's generated clips and their values) in it."""
+    """The folder that SSENV_TEST_DATA names, with esc50/, urbansound8k/ and paper/.
+
+    paper/ has the paper's generated clips and their published values.
+    """
     folder = os.environ.get("SSENV_TEST_DATA")
     if not folder:
         pytest.skip(

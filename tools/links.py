@@ -1,4 +1,4 @@
-"""Links between the notebooks, as their titles say: the line that ends each, and the table of them all in 00_start_here and the README.
+"""Links between the notebooks: a last line in each, and a table in 00_start_here and README.md.
 
 `make links` writes them; a test keeps them so.
 """
@@ -25,7 +25,11 @@ class Page(NamedTuple):
 
 
 def read_pages(notebooks: Sequence[Path]) -> list[Page]:
-    """The pages of notebook files, in their order. Raises ValueError where a first cell does not begin with `# NN Name: question?`."""
+    """The pages of notebook files, in their order.
+
+    Raises:
+        ValueError: a first cell does not begin with `# NN Name: question?`.
+    """
     pages = []
     for path in notebooks:
         title = TITLE.match(nbformat.read(path, as_version=4).cells[0].source + "\n")
@@ -42,7 +46,7 @@ def table(pages: Sequence[Page], folder: str = "") -> str:
 
 
 def footer(pages: Sequence[Page], at: int) -> str:
-    """The last line of a page: to the one before, to the start and to the next, as far as there are any."""
+    """The last line of a page: links to the previous page, the start and the next page."""
     link = "[{0}]({0}.ipynb)".format
     before = [f"← {link(pages[at - 1].name)}", f"[start]({pages[0].name}.ipynb)"] if at else []
     after = [f"{link(pages[at + 1].name)} →"] if at + 1 < len(pages) else []

@@ -1,1 +1,1 @@
-"""What every room stands on: errors, files, folders, devices, seeds, progress, audio, and the loop that trains."""
+"""Errors, files, folders, devices, seeds, progress, audio, and the resumable training loop."""

@@ -23,7 +23,7 @@ def one_line(error: Exception) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """What an error adds about a name that is not known: a question with the nearest one that is; "" where none is near."""
+    """Suggest the nearest known name, as a question; "" where none is near."""
     spellings = {str(other).lower(): other for other in known}
     nearest = difflib.get_close_matches(str(name).lower(), spellings, n=1)
     return f"did you mean {spellings[nearest[0]]!r}?" if nearest else ""

@@ -17,18 +17,24 @@ COPY_LEVELS = 2  # in which a copy is looked for
 
 
 class Copies(NamedTuple):
-    """share (N,) float64 in [0, 1]: how much of each clip stands in one training clip; source (N,) int64: which one that is."""
+    """How much of each of N clips is found in one training clip.
+
+    Attributes:
+        share: (N,) float64 in [0, 1].
+        source: (N,) int64, the training clip.
+    """
 
     share: np.ndarray
     source: np.ndarray
 
 
 def find_copies(codes: torch.Tensor, training: TokenSet) -> Copies:
-    """The largest share of each clip's audible frames whose first COPY_LEVELS codes are those of one training clip, at the best lag.
+    """Find the largest share of each clip's audible frames that equals one training clip.
 
-    A copy has 1, wherever in the training clip it begins: training hears clips from their first active frame on, or random crops of them.
-    One level alone would not do: steady sounds repeat a first-level code for seconds. A clip of nothing but silence has 0. Compare with the
-    value for real held-out clips.
+    Frames are equal if their first COPY_LEVELS codes are; the best lag counts. A copy has a share
+    of 1, wherever in the training clip it begins. One level alone would not do: steady sounds
+    repeat a first-level code for seconds. A silent clip has 0. Compare with the value for real
+    held-out clips.
 
     Args:
         codes: (N, Q, T) int64, of the codec of `training`.
@@ -82,13 +88,17 @@ class Memorisation:
     @property
     def sentence(self) -> str:
         return (
-            f"Memorisation: {'present' if self.present else 'not present'}: {self.share:.0%} of the generated clips lie nearer to a "
-            f"training clip than all but {NEAR:.0%} of the held-out ones do, noise floor {self.noise_floor:.0%}"
+            f"Memorisation: {'present' if self.present else 'not present'}: {self.share:.0%} of "
+            f"the generated clips lie nearer to a training clip than all but {NEAR:.0%} of the "
+            f"held-out ones do, noise floor {self.noise_floor:.0%}"
         )
 
 
 def embed_recordings(sounds: Dataset, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """`log_mel_embedding` of every clip that is not silent, at a rate (Hz): embeddings (N, D) and their places in the dataset (N,) int64.
+    """Embed every clip that is not silent, at a rate (Hz), by `log_mel_embedding`.
+
+    Returns:
+        Embeddings (N, D), and the positions of their clips in the dataset (N,) int64.
 
     Raises:
         SsenvError: a clip cannot be read or embedded, or all are silent.
@@ -116,22 +126,24 @@ def embed_recordings(sounds: Dataset, sample_rate: int) -> tuple[np.ndarray, np.
 def judge_memorisation(
     heldout: np.ndarray, generated: np.ndarray, *, repeats: int = 500, seed: int = 42
 ) -> Memorisation:
-    """Whether more generated clips lie near a training clip than chance brings there.
+    """Test whether more generated clips lie near a training clip than held-out clips do by chance.
 
-    The noise floor is measured among held-out clips alone: `repeats` times one random half of them says what near is, and as many of the
-    other half as there are generated ones, at most all, are asked. Clips are taken as drawn independently.
+    The noise floor comes from held-out clips alone: `repeats` times a random half of them defines
+    "near", and as many of the other half as there are generated clips, at most all, are tested.
+    Clips are treated as drawn independently.
 
     Args:
-        heldout: (N,) distance of each held-out clip to the nearest training clip, as `metrics.diversity.nearest` has it.
-        generated: (M,) likewise.
+        heldout: (N,) distance of each held-out clip to the nearest training clip, see
+            `metrics.diversity.nearest`.
+        generated: (M,) the same of generated clips.
 
     Raises:
         SsenvError: fewer than 8 held-out clips, or no generated one.
     """
     if len(heldout) < LEAST_HELDOUT or not len(generated):
         raise SsenvError(
-            f"memorisation: {len(heldout)} held-out and {len(generated)} generated clips can be used, {LEAST_HELDOUT} and 1 are needed; "
-            "silent clips do not count"
+            f"memorisation: {len(heldout)} held-out and {len(generated)} generated clips can be "
+            f"used, {LEAST_HELDOUT} and 1 are needed; silent clips do not count"
         )
     half = len(heldout) // 2
     order = np.random.default_rng(seed).permuted(np.tile(heldout, (repeats, 1)), axis=1)

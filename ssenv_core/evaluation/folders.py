@@ -1,7 +1,8 @@
-"""Two folders of audio files compared. The measuring is `measuring`'s.
+"""Compares two folders of audio files, measured by `measuring`.
 
-Clips are read one at a time on each core, so that a folder may be larger than memory. Pairs are made by sorted file name, the i-th real
-with the i-th generated clip: that is how the paper paired its clips, and it says nothing about content.
+Each core reads one clip at a time, so that a folder may be larger than memory. The i-th real clip
+is paired with the i-th generated one by sorted file name, as in the paper; such pairs say nothing
+about content.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,8 @@ class Evaluation:
     Attributes:
         clips: the table of `measuring.measure_files` of each side, real and generated.
         comparison: as `metrics.stats.compare` makes it.
-        pairs: `real`, `generated` (paths below their folders), spectral convergence and log spectral distance: one row per pair.
+        pairs: one row per pair: `real`, `generated` (paths below their folders), spectral
+            convergence and log spectral distance.
         report: what report.json holds.
     """
 
@@ -54,9 +56,9 @@ def evaluate_folders(
 ) -> Evaluation:
     """Measure two folders of audio and compare them.
 
-    Writes metrics.csv (one row per clip), comparison.csv (one per metric), pairs.csv (one per pair), report.json (the comparison, the
-    silent and clipped clips, and notes on all that a reader must know) and cache.json into `output`: what cache.json has of the same sound
-    from an earlier run is not measured again. Fréchet distances are, as one of them is of all clips.
+    Writes into `output`: metrics.csv (one row per clip), comparison.csv (one per metric), pairs.csv
+    (one per pair), report.json (the comparison, silent and clipped clips, notes) and cache.json. A
+    sound that is in cache.json is not measured again; Fréchet distances are computed every time.
 
     Args:
         convention: "paper", each clip at its own rate; "matched", all resampled to `sample_rate`.
@@ -64,8 +66,8 @@ def evaluate_folders(
         embeddings: for Fréchet distances.
 
     Raises:
-        SsenvError: a folder is missing or empty, or a clip cannot be read or measured; nothing is written then. Or a side has too few
-            embeddings for a distance: cache.json is written then, and nothing else.
+        SsenvError: a folder is missing or empty, or a clip cannot be read or measured: nothing is
+            written. Or a side has too few embeddings for a distance: only cache.json is written.
     """
     folders = {"real": real, "generated": generated}
     files = {side: list_audio(folder) for side, folder in folders.items()}
@@ -119,16 +121,18 @@ def evaluate_folders(
 
 
 def notes(clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate: int) -> list[str]:
-    """One sentence on each thing about these clips that a reader of the comparison must know: rates, channels, silence, clipping.
+    """Warn of differing rates, several channels, silence and clipping: one sentence each.
 
-    clips: tables of `measuring.measure_files` by side.
+    Args:
+        clips: tables of `measuring.measure_files` by side.
     """
     said, rates = [], sorted({int(rate) for table in clips.values() for rate in table["file_rate"]})
     matched = convention == "matched"
     if not matched and len(rates) > 1:
         said.append(
-            f"The clips have different rates ({', '.join(map(str, rates))} Hz) and were measured at them: every metric but duration "
-            f"depends on the rate, so a difference is partly one of rates."
+            f"The clips have different rates ({', '.join(map(str, rates))} Hz) and were measured "
+            "at them: every metric but duration depends on the rate, so a difference is partly one "
+            "of rates."
         )
     said += differing_lengths(clips)
     facts = {
@@ -145,20 +149,24 @@ def notes(clips: Mapping[str, pd.DataFrame], convention: Convention, sample_rate
                 named = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (
                     len(names) > NAMED
                 )
-                said.append(
-                    f"{len(names)} of {len(table)} {side} clips {_are(len(names))} {words}: {named}."
-                )
+                count = f"{len(names)} of {len(table)}"
+                said.append(f"{count} {side} clips {_are(len(names))} {words}: {named}.")
     return said
 
 
 def differing_lengths(clips: Mapping[str, pd.DataFrame]) -> list[str]:
-    """A sentence, if the mean durations of the sides differ by more than 5 %; clips: tables with a column `duration` (s) by side."""
+    """Warn in a sentence if the mean durations of the sides differ by more than 5 %.
+
+    Args:
+        clips: tables with a column `duration` (s) by side.
+    """
     seconds = {side: table["duration"].mean() for side, table in clips.items()}
     if max(seconds.values()) <= 1.05 * min(seconds.values()):
         return []
     lasting = " and ".join(f"{value:.2f} s ({side})" for side, value in seconds.items())
     return [
-        f"Clips last {lasting} in the mean: the spectral entropy, of a whole clip, of longer ones is higher."
+        f"Clips last {lasting} in the mean: the spectral entropy, which is computed over a whole "
+        "clip, is higher for longer ones."
     ]
 
 
@@ -169,10 +177,14 @@ def compare_pairs(
     sample_rate: int,
     cache: Cache,
 ) -> pd.DataFrame:
-    """Spectral convergence and log spectral distance of pairs: one row for each, with the two names, as many as the smaller side has clips.
+    """Compute spectral convergence and log spectral distance of each pair.
 
-    "matched" compares spectrograms at `sample_rate`, "paper" the spectra of whole clips at their own rates, as the published values were
-    made (see `metrics.similarity`): between clips of different rates, that is not the same frequencies.
+    "matched" compares spectrograms at `sample_rate`. "paper" compares the spectra of whole clips at
+    their own rates, like the published values (see `metrics.similarity`); at different rates these
+    are not the same frequencies.
+
+    Returns:
+        One row per pair, with the two names; as many as the smaller side has clips.
     """
     matched, count = convention == "matched", min(map(len, clips.values()))
 
@@ -233,7 +245,8 @@ def _pairing(clips: Mapping[str, pd.DataFrame], convention: Convention) -> str:
         if len(table) > count
     ]
     rest = f"; {left[0]} have no partner, and count in all else" if left else ""
-    return f"{count} pair{'s' * (count != 1)} by sorted file name, the i-th real with the i-th generated clip: {how}{rest}."
+    pairs = f"{count} pair{'s' * (count != 1)} by sorted file name"
+    return f"{pairs}, the i-th real with the i-th generated clip: {how}{rest}."
 
 
 def _are(count: int) -> str:

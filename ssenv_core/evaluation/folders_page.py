@@ -1,6 +1,6 @@
-"""Writes the report.html of `ssenv evaluate`: what was compared, the metrics with their tests, their distributions, pairs, and every clip.
+"""Writes the report.html of `ssenv evaluate`: metrics with tests, distributions, pairs, all clips.
 
-It computes nothing; the numbers are those of an `evaluation.Evaluation`.
+It computes nothing; the numbers are those of a `folders.Evaluation`.
 """
 
 import html
@@ -18,8 +18,9 @@ from ssenv_core.plots.page import place_figure, write_page
 from ssenv_core.plots.tables import comparison_table
 
 SHOWN = [
-    "real_n", "real_mean", "real_std", "generated_n", "generated_mean", "generated_std", "difference_percent", "ks_d", "ks_p", "ks_holm_p",
-]  # fmt: skip
+    *("real_n", "real_mean", "real_std", "generated_n", "generated_mean", "generated_std"),
+    *("difference_percent", "ks_d", "ks_p", "ks_holm_p"),
+]
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> Path:
@@ -28,8 +29,8 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> Path:
     report = evaluation.report
     rates = {side: ", ".join(map(str, rates)) for side, rates in report["sample_rates"].items()}
     lines = [
-        f"{side}: {report['folders'][side]}, {report['clips'][side]} clips measured at {rates[side]} Hz"
-        for side in rates
+        f"{side}: {report['folders'][side]}, {report['clips'][side]} clips measured at {rate} Hz"
+        for side, rate in rates.items()
     ]
     header = "".join(
         f"<p>{html.escape(line)}</p>" for line in [*lines, f"convention: {report['convention']}"]
@@ -37,10 +38,15 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> Path:
     said = "".join(f"<li>{html.escape(note)}</li>" for note in report["notes"])
     metrics = comparison_table(evaluation.comparison[SHOWN]).to_html()
     explained = (
-        "Means and population standard deviations over the n clips with a finite value. ks_d is the largest distance between the two "
-        "distribution functions, ks_p its Kolmogorov-Smirnov probability, ks_holm_p the same corrected by Holm for the number of metrics."
+        "Means and population standard deviations over the n clips with a finite value. ks_d is "
+        "the largest distance between the two distribution functions, ks_p the p-value of the "
+        "Kolmogorov-Smirnov test, ks_holm_p the same after Holm's correction for the number of "
+        "metrics."
     )
-    tilt = "SNR divides a signal's power by that of its first difference: a spectral tilt. How it follows the centroid shows here."
+    tilt = (
+        "SNR divides a signal's power by that of its first difference: it is a spectral tilt, and "
+        "follows the spectral centroid."
+    )
     parts = [
         _section("Metrics", f"<ul>{said}</ul>" if said else "", metrics, f"<p>{explained}</p>"),
         _section(
@@ -85,8 +91,8 @@ def _frechet(report: dict[str, dict]) -> list[str]:
         "Distances between sets of equally many clips, described as Gaussians of a network's "
         f"embeddings: mean, lowest and highest of {SPLITS} random splits of the real files into "
         "halves. The first row, one half of the real clips against the other, is the noise floor. "
-        "Extrapolated: to infinitely many clips. The split is by file: files cut from one recording "
-        "can be on both sides, and then the noise floor is too low."
+        "Extrapolated: to infinitely many clips. The split is by file: files cut from one "
+        "recording can be on both sides, and then the noise floor is too low."
     )
     return [_section("Fréchet distance", f"<ul>{sentences}</ul><p>{explained}</p>", shown)]
 
@@ -101,7 +107,8 @@ def _json(figure: go.Figure) -> dict:
 
 def _similarity(evaluation: Evaluation) -> str:
     rows = "".join(
-        f"<tr><td>{name.replace('_', ' ')}</td><td class=number>{value['mean']:.4f}</td><td class=number>{value['std']:.4f}</td>"
+        f"<tr><td>{name.replace('_', ' ')}</td>"
+        f"<td class=number>{value['mean']:.4f}</td><td class=number>{value['std']:.4f}</td>"
         f"<td class=number>{value['n']}</td></tr>"
         for name, value in evaluation.report["similarity"].items()
         if value["n"]

@@ -28,7 +28,10 @@ _PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "torch")
 
 
 def measure_sounds(wavs: Sequence[np.ndarray], sample_rate: int, name: str) -> pd.DataFrame:
-    """`metrics.acoustic.measure`, matched, of waveforms (S,) float at one rate (Hz), called `name` where progress or an error is shown."""
+    """Measure waveforms (S,) float at one rate (Hz) by `metrics.acoustic.measure`, matched.
+
+    Progress and errors call them `name`.
+    """
 
     def row(i: int) -> pd.DataFrame:
         return measure(
@@ -41,7 +44,7 @@ def measure_sounds(wavs: Sequence[np.ndarray], sample_rate: int, name: str) -> p
 
 
 def measure_recordings(sounds: Dataset) -> pd.DataFrame:
-    """The same of all clips of a dataset at its native rate: `measure_sounds` without holding them in memory."""
+    """Measure all clips of a dataset at its native rate, without holding them in memory."""
     rate = sounds.native_rate
 
     def row(i: int) -> pd.DataFrame:
@@ -57,8 +60,12 @@ def measure_recordings(sounds: Dataset) -> pd.DataFrame:
 def measure_files(
     folder: Path, files: Sequence[Path], convention: Convention, sample_rate: int, cache: "Cache"
 ) -> pd.DataFrame:
-    """One row per file: `clip`, its path below `folder`; `sha256` of its samples and rate; `file_rate` (Hz); `channels`, which are mixed to
-    mono; `clipped`, if a sample of any of them is at full scale; then the columns of `metrics.acoustic.measure`.
+    """Measure audio files.
+
+    Returns:
+        One row per file: `clip`, its path below `folder`; `sha256` of its samples and rate;
+        `file_rate` (Hz); `channels`, which are mixed to mono; `clipped`, if a sample of any of them
+        is at full scale; then the columns of `metrics.acoustic.measure`.
 
     Raises:
         SsenvError: a file cannot be read or measured; the line names it.
@@ -95,10 +102,10 @@ def measure_files(
 
 
 class Cache:
-    """Numbers by a hash of all that decides them, in one JSON file: what was measured before, by this code, is not measured again.
+    """A JSON file of numbers by the hash of their sound, settings and code, to measure them once.
 
     Attributes:
-        hits: how many of the numbers that were asked for so far came out of the file.
+        hits: how many entries have been found in the file so far.
     """
 
     def __init__(self, path: Path) -> None:
@@ -117,7 +124,7 @@ class Cache:
         return len(self._known)
 
     def get(self, key: list, values: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """What the file holds for a JSON-able key; else values(), for `save` to write. Several threads may ask at once."""
+        """Look up a JSON-able key; keep values() for `save` if it is not there. Thread-safe."""
         name = sha256_json(key)
         if name in self._stored:
             self._known.append(name)

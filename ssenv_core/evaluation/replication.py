@@ -1,8 +1,9 @@
-"""The paper's own table recomputed under its own conventions, and what it becomes at one sampling rate.
+"""Recomputes the paper's table by its own conventions, and at one sampling rate for both sides.
 
-The generated side are the paper's clips, read from a folder; the real side, which the paper does not hand out, is the first 100 clips of
-ESC-50's fold 2 by file name, at 44.1 kHz. Both were found by recomputing the published values (`metrics.published`): to 7 digits on the
-generated side, and to what other encodings of ESC-50 leave on the real one.
+The generated clips are the paper's, read from a folder. The real clips, which the paper does not
+publish, are the first 100 clips of ESC-50's fold 2 by file name, at 44.1 kHz. Recomputing the
+published values (`metrics.paper`) shows this: the generated side agrees to 7 digits, the real one
+to the differences between encodings of ESC-50.
 """
 
 from dataclasses import dataclass, replace
@@ -26,14 +27,16 @@ class Replication:
     """The paper's numbers beside ours.
 
     Attributes:
-        files: what was read of the paper: the published values of single clips, and the clips.
+        files: the paper's files that were read: published values by clip, and the clips.
         wavs: the generated clips (S,) float32.
-        clips: one row per generated clip, by name: METRICS, recomputed at the clip's own rate.
-        published_clips: the published values, alike.
-        means: one row per metric: `real_published`, `real_44100_hz`, `real_24000_hz`, `generated_published` (of 100 clips),
-            `generated_published_here` (of those that are here), `generated`. NaN where the real side cannot be recomputed.
-        gaps: one row per metric: the difference of the means in percent, and KS D: `published`, of 100 generated clips, and of those
-            that are `here`; each with the real side at its `own` rate, which the published ones have, and `matched`.
+        clips: METRICS of each generated clip, recomputed at the clip's own rate.
+        published_clips: the published values of the same clips.
+        means: one row per metric: `real_published`, `real_44100_hz`, `real_24000_hz`,
+            `generated_published` (100 clips), `generated_published_here` (the clips at hand),
+            `generated`. NaN where the real side cannot be recomputed.
+        gaps: one row per metric: difference of the means in percent, and KS D: `published` for the
+            100 clips, `here` for the clips at hand; each with the real side at its `own` rate, as
+            published, and `matched`.
     """
 
     files: tuple[Path, ...]
@@ -45,18 +48,24 @@ class Replication:
 
     @property
     def largest_deviation(self) -> float:
-        """Of a recomputed value of a clip from the published one, as a share of that."""
+        """The largest relative deviation of a recomputed value from the published one."""
         return float((self.clips / self.published_clips - 1).abs().max(axis=None))
 
     @property
     def sentence(self) -> str:
-        """How well the published values are reproduced, and what one rate for both sides makes of the published gap in SNR."""
-        said = f"The metrics of the paper's {len(self.clips)} clips are the published ones, to within {self.largest_deviation:.0e} of them"
+        """How well the published values are reproduced, and the gap in SNR at one rate."""
+        said = (
+            f"The metrics of the paper's {len(self.clips)} clips are the published ones, to within "
+            f"{self.largest_deviation:.0e} of them"
+        )
         published_gap, matched_gap = self.gaps.loc[
             "snr", ["published_percent", "published_matched_percent"]
         ]
         if np.isfinite(matched_gap):
-            said += f"; at one rate the published gap in SNR is {matched_gap:+.0f} %, not {published_gap:+.0f} %"
+            said += (
+                f"; at one rate the published gap in SNR is {matched_gap:+.0f} %, not "
+                f"{published_gap:+.0f} %"
+            )
         return f"{said}."
 
 
@@ -64,8 +73,9 @@ def replicate(paper_root: Path, sounds: Dataset) -> Replication:
     """Recompute the paper's table.
 
     Args:
-        paper_root: with generated_clips/ (sample_001.flac, ...; any audio) and generated_metrics.json, the published values by clip.
-        sounds: a study's dataset; only with "esc50" itself is the real side recomputed.
+        paper_root: a folder with generated_clips/ (sample_001.flac, ...; any audio) and
+            generated_metrics.json, the published values by clip.
+        sounds: a study's dataset; the real side is recomputed only if it is esc50.
 
     Raises:
         SsenvError: a file is missing or damaged, or ESC-50 lacks fold 2.
@@ -74,7 +84,8 @@ def replicate(paper_root: Path, sounds: Dataset) -> Replication:
     audio = {path.stem: path for path in list_audio(paper_root / "generated_clips")}
     if missing := sorted(set(values) - set(audio)):
         raise SsenvError(
-            f"{paper_root / 'generated_clips'} lacks {len(missing)} of {len(values)} published clips (first: {missing[0]})"
+            f"{paper_root / 'generated_clips'} lacks {len(missing)} of {len(values)} published "
+            f"clips (first: {missing[0]})"
         )
     names = list(METRICS)
     expected = pd.DataFrame.from_dict(values, orient="index").reindex(columns=names).astype(float)
@@ -112,8 +123,10 @@ def replicate(paper_root: Path, sounds: Dataset) -> Replication:
 
 
 def real_side(sounds: Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """METRICS of the paper's real clips at their own rate and at the generated ones', one row per clip; of a dataset that is not esc50,
-    one row of NaN."""
+    """METRICS of the paper's real clips, at their own rate and at that of the generated ones.
+
+    One row per clip; one row of NaN for a dataset that is not esc50.
+    """
     if sounds.name != "esc50":
         nothing = pd.DataFrame(np.nan, index=[0], columns=list(METRICS))
         return nothing, nothing

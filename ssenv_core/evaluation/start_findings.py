@@ -43,7 +43,8 @@ def known_results(table: pd.DataFrame) -> Finding:
     return Finding(
         sentence=f'The sampling rate alone changes the "SNR" by {rate["snr"]:+.0f} % and the '
         f"spectral centroid by {rate['spectral_centroid']:+.0f} %; the codec at 6 kbps then "
-        f"changes them by {codec['snr_percent']:+.0f} and {codec['spectral_centroid_percent']:+.0f} %. "
+        f"changes them by {codec['snr_percent']:+.0f} and "
+        f"{codec['spectral_centroid_percent']:+.0f} %. "
         f"The project's judge classifies {table.loc['real', 'right']:.1%} of the real clips "
         f"correctly and {codec['right']:.1%} of them through the codec."
     )

@@ -143,7 +143,7 @@ def verdict(table: pd.DataFrame, name: str) -> Literal["beyond", "within", "belo
 
 
 def distance_sentence(table: pd.DataFrame, embedding: str) -> str:
-    """The noise floor in words, and how the other rows of `frechet_beside_floor` compare with it."""
+    """Compare the other rows of `frechet_beside_floor` with the noise floor, in a sentence."""
     floor = table.loc[FLOOR]
     others = table.index.drop(FLOOR)
     verdicts = {name: verdict(table, name) for name in others}

@@ -103,7 +103,7 @@ def gaps_by_class(
     *,
     metrics: Sequence[str],
 ) -> pd.DataFrame:
-    """(generated mean - real mean) / |real mean| in percent, a row per label and a column per metric.
+    """(generated mean - real mean) / |real mean| in percent, by label (row) and metric (column).
 
     Args:
         labels, generated_labels: (N,) and (M,) int64, the class of every row.

@@ -49,7 +49,7 @@ class Take:
         name: class, seed and a hash of the recipe; another recipe gives another name.
         codes: (1, Q, T) int64, on the CPU.
         wav: (S,) float32 at the codec's rate, as long as the recipe says.
-        recipe: see `recipes.recipe`; if made from another take, with that take's recipe as "parent".
+        recipe: see `recipes.recipe`; one made from another take has its recipe as "parent".
         controls: (1, T, C) float, its conditioning per frame, or None.
         silence: (1, T) bool, frames that its plan left silent, or None; they stay silent in takes
             made from this one.

@@ -1,7 +1,6 @@
-"""Parts of panels that ipywidgets lacks and that live in the browser: a slider with a name, to draw an envelope, to drag a time span, to
-switch between sounds.
+"""Widgets that ipywidgets lacks: named slider, envelope drawing, time span, switch player.
 
-Each works by pointer and by keyboard, and needs a live front end; what they look like and do is in browser/.
+Each works by pointer and by keyboard, and needs a live front end; browser/ holds their JavaScript.
 """
 
 from pathlib import Path
@@ -52,9 +51,9 @@ class SpanPicker(anywidget.AnyWidget):
 
 
 class SwitchPlayer(anywidget.AnyWidget):
-    """Sounds that play one in the place of another, in a loop: the key of each switches to it, and space stops and starts."""
+    """Plays one of several sounds in a loop: a key switches to each, space stops and starts."""
 
     _esm = BROWSER / "switch.js"
     sounds = traitlets.List(default_value=[]).tag(sync=True)
-    """Dictionaries of key (one lower-case letter), name and url, of sounds of equal length; anything else in them makes them others, which
-    stops what plays."""
+    """Dictionaries of key (one lower-case letter), name and url, of sounds of equal length; any
+    change in them stops what plays."""

@@ -20,7 +20,7 @@ def finish_step(
     sentences: Iterable[str] = (),
     missing: Iterable[str] = (),
 ) -> None:
-    """Record a step that ended well: its numbers and sentences, the files it read and wrote with their hashes, and what it lacked.
+    """Record a finished step: numbers, sentences, hashes of files read and written, what it lacked.
 
     A folder among `inputs` or `outputs` stands for every file in it; a file added later to a folder
     among `inputs` makes the step outdated. Figures named with the step's number are outputs, too.
@@ -53,8 +53,11 @@ def finish_step(
 
 
 def outdated_steps(records: Mapping[str, dict]) -> set[str]:
-    """Of the steps of a manifest those whose results no longer stand: their last run did not end, or a file that they read or one more in a
-    folder that they read, was made since, or by a step that is outdated itself."""
+    """The steps of a manifest whose results are outdated.
+
+    Their last run did not end; or a file that they read, or a new one in a folder that they read,
+    was written since, or was written by a step that is outdated itself.
+    """
     made = {
         name: (step, digest)
         for step, record in records.items()

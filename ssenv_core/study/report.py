@@ -1,7 +1,8 @@
-"""Writes a study's report.html from its manifest entries and executed notebooks: one page that opens from disk, without server or network.
+"""Writes a study's report.html: one page that opens from disk, without server or network.
 
-It computes nothing. nbconvert renders the notebooks, code folded away; plotly figures come from their JSON and share one inline copy of
-plotly.js. Sounds and other files stay where they are in the study's folder, and the page links to them relative to itself.
+It computes nothing. nbconvert renders the executed notebooks, code folded away; plotly figures
+come from their JSON and share one inline copy of plotly.js. Sounds and other files stay where they
+are in the study's folder; the page links to them.
 """
 
 import html
@@ -29,21 +30,30 @@ PLOTLY_LIBRARY = re.compile(
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 FOLDED_CODE = """{%- extends 'basic/index.html.j2' -%}
-{% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>{% endblock %}"""
+{% block input_group %}
+<details class="code"><summary>code</summary>{{ super() }}</details>
+{% endblock %}"""
 
 
 def write_report(
     folder: StudyFolder, study: str, records: Mapping[str, dict], outdated: Collection[str]
 ) -> Path:
-    """Write folder.report. records: the steps to show, by name and in order, as manifest.json has them; outdated: see `outdated_steps`."""
+    """Write folder.report.
+
+    Args:
+        records: the steps to show, by name and in order, as in manifest.json.
+        outdated: see `outdated_steps`.
+    """
     figures: list[str] = []
     sections = "".join(
-        f'<section id="{name}"><div class="step">{name}{f" ({OUTDATED})" * (name in outdated)}</div>'
+        f'<section id="{name}">'
+        f'<div class="step">{name}{f" ({OUTDATED})" * (name in outdated)}</div>'
         f"{_notebook(folder, record['notebook'], records, figures)}</section>"
         for name, record in records.items()
     )
     header = (
-        f"<p>A study run with ssenv: SoundStorm on environmental sound.</p>{_environment(records)}{_steps(records, outdated)}"
+        "<p>A study run with ssenv: SoundStorm on environmental sound.</p>"
+        f"{_environment(records)}{_steps(records, outdated)}"
         f"<details><summary>parameters</summary>{_parameters(records)}</details>"
     )
     return write_page(
@@ -81,16 +91,19 @@ def _number(value: object) -> str:
 
 def _steps(records: Mapping[str, dict], outdated: Collection[str]) -> str:
     rows = "".join(
-        f'<tr><td><a href="#{name}">{name}</a></td><td>{record["started"].replace("T", " ").removesuffix("+00:00")}</td>'
-        f"<td class=number>{format_seconds(record['seconds'])}</td><td class=number>{record['peak_memory_mb']} MB</td>"
+        f'<tr><td><a href="#{name}">{name}</a></td>'
+        f"<td>{record['started'].replace('T', ' ').removesuffix('+00:00')}</td>"
+        f"<td class=number>{format_seconds(record['seconds'])}</td>"
+        f"<td class=number>{record['peak_memory_mb']} MB</td>"
         f"<td>{html.escape(format_result(record, name in outdated))}</td></tr>"
         for name, record in records.items()
     )
-    return f"<table><tr><th>step<th>started (UTC)<th>time<th>peak memory<th>headline numbers</tr>{rows}</table>"
+    head = "<th>step<th>started (UTC)<th>time<th>peak memory<th>headline numbers"
+    return f"<table><tr>{head}</tr>{rows}</table>"
 
 
 def _parameters(records: Mapping[str, dict]) -> str:
-    """One row per distinct value: a name with one value everywhere has one row, whichever steps declare it."""
+    """A table with one row per distinct value of a parameter, and the steps that have it."""
     steps: dict[tuple[str, str], list[str]] = {}
     for step, record in records.items():
         for name, value in record["parameters"].items():
@@ -112,7 +125,10 @@ def _environment(records: Mapping[str, dict]) -> str:
         versions = ", ".join(
             f"{package} {version}" for package, version in about["packages"].items()
         )
-        line = f"{about['device']} ({about['machine']}), Python {about['python']}, {versions}; git {about['git'] or 'unknown'}"
+        line = (
+            f"{about['device']} ({about['machine']}), Python {about['python']}, {versions}; "
+            f"git {about['git'] or 'unknown'}"
+        )
         lines.setdefault(line, []).append(name.split("_")[0])
     if len(lines) == 1:
         return f"<p>{html.escape(next(iter(lines)))}</p>"
@@ -124,7 +140,7 @@ def _environment(records: Mapping[str, dict]) -> str:
 def _notebook(
     folder: StudyFolder, path: str, records: Mapping[str, dict], figures: list[str]
 ) -> str:
-    """One executed notebook as HTML; its plotly figures are appended to `figures` as JSON, and empty places left for them."""
+    """One executed notebook as HTML; its plotly figures are appended to `figures` as JSON."""
     if not (folder.root / path).is_file():
         return f"<p>{html.escape(path)} is gone: run this step again to have it here</p>"
     try:
@@ -157,7 +173,7 @@ def _static(output: nbformat.NotebookNode, figures: list[str]) -> nbformat.Noteb
 
 
 def _local(body: str, folder: StudyFolder, base: Path, records: Mapping[str, dict]) -> str:
-    """Make links relative to the report instead of the notebook, lead links between notebooks to sections, and load nothing remote."""
+    """Make links relative to the report, link notebooks to sections, and load nothing remote."""
 
     def relink(match: re.Match) -> str:
         attribute, quote, link = match.groups()

@@ -1,4 +1,7 @@
-"""Encoding and decoding in multiples of real time: the embedded codec beside EnCodec 24 kHz, whose random weights are as fast as any."""
+"""Encoding and decoding speed of the embedded codec and of EnCodec 24 kHz, x real time.
+
+EnCodec has random weights, which are as fast as any.
+"""
 
 import time
 
@@ -12,7 +15,7 @@ SECONDS, ROUNDS = 5.0, 5
 
 
 def measure() -> dict[str, float]:
-    """Medians over rounds in which the codecs take turns, so that a busy machine slows all of them."""
+    """Medians over rounds in which the codecs take turns: a busy machine slows all of them."""
     codecs = {
         "melrvq_24khz": load_codec("melrvq_24khz", 6.0),
         "encodec_24khz": untrained_encodec("encodec_24khz", 6.0),

@@ -1,9 +1,12 @@
-"""What ours and soundstorm-pytorch learn in the same steps: both trained on the same clips in the same order, with the same optimizer, rate
-and weight average, and scored on the masked tokens of `validation_loss`. Writes cross-entropy (nat) and share predicted rightly per level.
+"""What our SoundStorm and soundstorm-pytorch learn in the same steps.
 
-Both are told the class. What differs is each side's own: masks, levels and prompts as each draws them; ours with dropout, in the precision
-it picks for the device, and started from the codec's codebooks; the package with four residual streams, in fp32. On two cores a step of
-the paper's batch takes seconds.
+Both are trained on the same clips in the same order, with the same optimizer, rate and weight
+average, conditioned on the class, and scored on the masked tokens of `validation_loss`. Writes
+cross-entropy (nat) and accuracy per level.
+
+Each side draws masks, levels and prompts in its own way. Ours trains with dropout, in the precision
+it picks for the device, and starts from the codec's codebooks; the package trains four residual
+streams in fp32. On two cores a step of the paper's batch takes seconds.
 """
 
 import os
@@ -121,9 +124,8 @@ def main(
     )
     for name, score in scores.items():
         losses = score.level_loss
-        click.echo(
-            f"{name}: {sum(losses) / len(losses):.3f} nat over all levels, {', '.join(f'{loss:.3f}' for loss in losses)}"
-        )
+        each = ", ".join(f"{loss:.3f}" for loss in losses)
+        click.echo(f"{name}: {sum(losses) / len(losses):.3f} nat over all levels, {each}")
 
 
 if __name__ == "__main__":

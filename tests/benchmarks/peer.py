@@ -1,7 +1,8 @@
 """The peer: `SoundStorm` of the package soundstorm-pytorch, at the size and schedule of ours.
 
-The package imports audiolm_pytorch and spear_tts_pytorch for a codec, text and its own trainer, and through them fairseq, which breaks on
-Python 3.11. Nothing that is measured here uses them, so `import_peer` puts empty classes of the imported names in their place.
+The package imports audiolm_pytorch and spear_tts_pytorch for a codec, text and its own trainer, and
+through them fairseq, which breaks on Python 3.11. Nothing that is measured here uses them, so
+`import_peer` puts empty classes in their place.
 """
 
 import importlib
@@ -27,7 +28,7 @@ UNUSED = {
 
 
 def import_peer() -> ModuleType:
-    """The module soundstorm_pytorch.soundstorm, without its progress bars and its warning about an old name in torch."""
+    """Import soundstorm_pytorch.soundstorm, without its progress bars and deprecation warning."""
     for name, classes in UNUSED.items():
         sys.modules[name] = ModuleType(name)
         vars(sys.modules[name]).update({unused: type(unused, (), {}) for unused in classes})
@@ -40,9 +41,10 @@ def import_peer() -> ModuleType:
 class Peer(nn.Module):
     """The package's model, with the package's own choices wherever ours does not name one.
 
-    Its Conformer carries `residual_streams` copies of every frame (hyper-connections): 4 unless told otherwise, 1 being plain residual sums
-    as in ours. `steps` are iterations of the first level; each finer level gets one, as `generate` does by default. It can be told a clip's
-    class where `conditioned`, as a "semantic token" that every frame has.
+    Its Conformer carries `residual_streams` copies of every frame (hyper-connections): 4 by
+    default; 1 gives plain residual sums as in ours. `steps` are iterations of the first level; each
+    finer level gets one, as by default in `generate`. If `conditioned`, it gets a clip's class as a
+    "semantic token" in every frame.
     """
 
     def __init__(
@@ -72,9 +74,10 @@ class Peer(nn.Module):
     def loss(
         self, codes: Tensor, labels: Tensor | None = None, active: Tensor | None = None
     ) -> Tensor:
-        """Of `codes` (B, Q, T) int64, at a level and masks that the package draws; it writes into what it is given, hence the copy.
+        """The loss of codes (B, Q, T) int64, at a level and masks that the package draws.
 
-        labels (B,) int64 are the classes of a conditioned one, active (B, T) bool the frames that are no padding.
+        labels (B,) int64 are classes, if conditioned; active (B, T) bool is False for padding. The
+        package writes into its input, hence the copy.
         """
         return self.model(
             codes.transpose(1, 2).clone(),

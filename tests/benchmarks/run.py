@@ -1,4 +1,7 @@
-"""Runs every benchmark and writes outputs/bench.json: ratios measured side by side, which hold on a noisy machine."""
+"""Runs every benchmark and writes outputs/bench.json.
+
+Ratios are measured side by side, which makes them reliable on a noisy machine.
+"""
 
 import importlib.metadata
 import os

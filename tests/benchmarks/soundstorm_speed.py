@@ -1,9 +1,10 @@
-"""Our SoundStorm beside the package soundstorm-pytorch at the paper's size: speed and peak memory of training, speed of generation.
+"""Speed and memory of our SoundStorm beside soundstorm-pytorch, at the paper's size.
 
-What differs is each side's own: ours trains in the precision it picks for this device (and is shown in fp32, too), with dropout and a level
-for each clip; the package trains in fp32, without dropout, with one level and one prompt for the batch, and computes the logits of every
-token. The optimizer is the same. Clips are generated in 12 passes at the first level and 1 at each of the others, which are counted, not
-assumed; ours again in both precisions. The package's Conformer is shown as it is by default, and with plain residual sums as in ours.
+Ours trains in the precision it picks for this device (and in fp32), with dropout and a level for
+each clip. The package trains in fp32, without dropout, with one level and one prompt for the batch,
+and computes the logits of every token. The optimizer is the same. Clips are generated in 12 passes
+at the first level and 1 at each of the others, which are counted; ours again in both precisions.
+The package's Conformer is measured as it is by default, and with plain residual sums as in ours.
 """
 
 import os
@@ -71,7 +72,7 @@ def make(name: str) -> Ours | Peer:
 
 
 def measure() -> dict[str, float]:
-    """Medians over rounds in which the contenders take turns, so that a busy machine slows all of them."""
+    """Medians over rounds in which the models take turns: a busy machine slows all of them."""
     trained = f"ssenv {resolve_precision('auto', torch.device('cpu'))}"
     names = [*dict.fromkeys((trained, "ssenv fp32")), *PEERS]
     memory = {name: peak_memory(name) for name in names}
@@ -163,7 +164,7 @@ def peak_memory(name: str) -> float:
 
 
 def train_alone(name: str) -> float:
-    """What `peak_memory` runs in that process. The second step finds Adam's averages beside the activations."""
+    """What `peak_memory` runs in a process: two steps, as Adam's averages exist from the second."""
     step, held, peak_before = (
         training_step(make(name)),
         psutil.Process().memory_info().rss,
@@ -174,7 +175,8 @@ def train_alone(name: str) -> float:
     if peak_so_far() <= peak_before:
         # Linux lets a process start with the peak of the one that started it.
         raise RuntimeError(
-            f"the peak of {name} is below {peak_before / 1e6:.0f} MB, which was reached before it trained"
+            f"the peak of {name} is below {peak_before / 1e6:.0f} MB, which was reached before it "
+            "trained"
         )
     return (peak_so_far() - held) / 1e6
 

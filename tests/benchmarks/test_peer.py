@@ -1,4 +1,7 @@
-"""That the peer is given the same work as ours; needs the dependency group `bench`, which `make bench` installs."""
+"""The package soundstorm-pytorch gets the same work as ours.
+
+Needs the dependency group `bench`, which `make bench` installs.
+"""
 
 from dataclasses import replace
 from importlib.util import find_spec

@@ -1,6 +1,6 @@
-"""The hosted listening test in a browser: taken by keyboard alone, its download read back, looked over by axe-core. `make e2e` runs this.
+"""The hosted listening test in a browser, by keyboard alone, and checked by axe-core.
 
-It needs the dependency group `e2e`, and Chromium.
+`make e2e` runs this. It needs the dependency group `e2e`, and Chromium.
 """
 
 import sys
@@ -82,13 +82,14 @@ def begin(page: Page, listener: str) -> None:
 
 def wait_for(page: Page, title: str) -> None:
     page.wait_for_function(
-        "title => document.activeElement.id === 'title' && document.activeElement.textContent === title",
+        "title => document.activeElement.id === 'title'"
+        " && document.activeElement.textContent === title",
         arg=title,
     )
 
 
 def rate_page(page: Page, letters: str, scales: int, steps: int) -> None:
-    """By keyboard: every letter plays and goes to its first slider; right arrows; Tab to the next one; then to "Next"."""
+    """By keyboard: letters play and focus their slider, arrows rate, Tab goes on, to "Next"."""
     for letter in letters:
         page.keyboard.press(letter)
         for scale in range(scales):
@@ -111,7 +112,7 @@ def violations(page: Page) -> list[tuple[str, str]]:
 
 
 def take(page: Page, test: ListeningTest, listener: str, until: int | None = None) -> None:
-    """The practice page, and the pages up to `until`, each checked by axe-core once for each kind."""
+    """The practice page and the pages up to `until`; axe-core checks one of each kind."""
     checked = set()
     for place, one in enumerate([test.training, *listener_pages(test, listener)][:until]):
         wait_for(page, f"Page {place}" if place else "Practice page")

@@ -1,7 +1,7 @@
-"""00 and 03 in a real JupyterLab: all cells run, and the panels make, play, compare and keep sounds. `make e2e` runs this.
+"""00 and 03 in a real JupyterLab: all cells run; the panels make, play, compare and keep sounds.
 
-The study is the smallest that 03 accepts: two synthesised clips a class, a generator of random weights, an untrained judge.
-Pictures of the panels are left in outputs/e2e/.
+`make e2e` runs this. The study is the smallest that 03 accepts: two synthesised clips a class, a
+generator of random weights, an untrained judge. Pictures of the panels are left in outputs/e2e/.
 """
 
 import json
@@ -39,7 +39,8 @@ PICTURES = ROOT / "outputs" / "e2e"
 MINUTES = 60_000  # ms
 RMS = """async (element) => {
   const data = await (await fetch(element.src)).arrayBuffer();
-  const samples = (await new OfflineAudioContext(1, 1, 24000).decodeAudioData(data)).getChannelData(0);
+  const audio = await new OfflineAudioContext(1, 1, 24000).decodeAudioData(data);
+  const samples = audio.getChannelData(0);
   return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length);
 }"""
 
@@ -93,7 +94,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lab(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab with the project, without news and with every cell in the page."""
+    """The address of a JupyterLab with the project; every cell is rendered, news are off."""
     config = tmp_path_factory.mktemp("jupyter")
     (config / "labconfig").mkdir()
     disabled = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
@@ -161,7 +162,8 @@ def run_all(browser: Browser, lab: str, name: str) -> Iterator[Page]:
         f"[{count}]:", timeout=5 * MINUTES
     )
     wrong = page.locator(
-        '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]'
+        '[data-mime-type="application/vnd.jupyter.error"],'
+        '[data-mime-type="application/vnd.jupyter.stderr"]'
     )
     assert wrong.all_inner_texts() == []
     yield page

@@ -1,4 +1,4 @@
-"""Columns of sound, pairs and copies: on a tiny study whose clips the real 03 generates, and on codes whose copies are known."""
+"""Columns of sounds, pairs and copies, on a tiny generated study and on known copies."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,7 +62,7 @@ def sounds() -> Dataset:
 
 @pytest.fixture
 def folder(sounds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyFolder:
-    """A project with a study of tokens of folds 1 and 2, and a generator that says it was trained on fold 2."""
+    """A study with tokens of folds 1 and 2, and a generator trained on fold 2 by its file."""
     for name in ("notebooks", "params"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)

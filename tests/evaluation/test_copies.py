@@ -1,4 +1,4 @@
-"""Training clips that come back are found, clips of their own are not taken for them, and few clips are enough to ask."""
+"""Copies of training clips are found, and other clips are not taken for copies."""
 
 import numpy as np
 import pytest

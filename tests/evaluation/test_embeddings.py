@@ -1,6 +1,7 @@
-"""Embeddings of published networks: what the libraries themselves make of a sound, weights from a folder, one line where they are missing.
+"""Embeddings agree with the libraries; weights come from a folder; one line if unavailable.
 
-What needs `transformers` or `torchvggish` is skipped without them. No published weights are needed: folders hold random ones.
+Tests that need `transformers` or `torchvggish` are skipped without them. Folders hold random
+weights: no published ones are needed.
 """
 
 import hashlib
@@ -230,7 +231,10 @@ def test_without_its_package_one_line_names_the_extra(
     name: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    line = rf"(?i)^{name} needs the package {package.split('.')[0]} \(.*\): in ssenv's folder, pip install -e '\.\[embeddings\]'$"
+    line = (
+        rf"(?i)^{name} needs the package {package.split('.')[0]} \(.*\): "
+        r"in ssenv's folder, pip install -e '\.\[embeddings\]'$"
+    )
     with pytest.raises(SsenvError, match=line):
         load_embedding(name)
 

@@ -1,4 +1,4 @@
-"""Two folders compared: what is said of clips that are not as they should be, what is read again instead of measured, and the page."""
+"""Two folders compared: warnings about unusual clips, the cache, and the page."""
 
 import json
 import os
@@ -149,7 +149,8 @@ def test_many_names_are_cut_short(folders):
         write(folders / "generated" / f"z{i}.wav", np.zeros(6000))
     (note,) = evaluate(folders).report["notes"]
     assert note == (
-        "8 of 10 generated clips are silent throughout, so left out of the means: z0.wav, z1.wav, z2.wav, z3.wav, z4.wav and 3 more."
+        "8 of 10 generated clips are silent throughout, so left out of the means: z0.wav, z1.wav, "
+        "z2.wav, z3.wav, z4.wav and 3 more."
     )
 
 
@@ -381,7 +382,7 @@ def test_a_distance_is_of_clips_at_the_rate_of_the_convention(folders, conventio
     assert f"{distances['generated']['distance']:.4g}" in page
 
 
-def test_the_command_measures_distances_and_stops_before_anything_where_an_embedding_is_not_to_be_had(
+def test_the_command_measures_distances_and_stops_first_if_an_embedding_is_unavailable(
     folders, monkeypatch
 ):
     options = [

@@ -1,4 +1,4 @@
-"""The paper's table: its clips and its real side recomputed on real data, and on made-up files what is read, paired up and refused."""
+"""The paper's table, recomputed on real data; reading, pairing and refusing on made-up files."""
 
 import json
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Hiss:
 
 
 def dataset(name: str, clips: int) -> Dataset:
-    """Every second clip is in fold 2; there, levels fall with the name, and the names are listed backwards."""
+    """Every second clip is in fold 2, where levels fall with the names, listed backwards."""
     made = [
         Clip(f"{i % 2 + 1}-{i:04d}", 0, i % 2 + 1, Hiss(0.1 / (1 + i)))
         for i in reversed(range(clips))

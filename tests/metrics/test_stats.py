@@ -96,7 +96,7 @@ def test_a_test_of_five_clips_does_not_warn():
 
 
 def test_pairs_are_resampled_together_and_exchanged_within():
-    """In pairs, a shift smaller than the differences between clips shows if it is the same in all."""
+    """In pairs, a shift smaller than the spread of the clips is found if it is the same in all."""
     real = normal(100)
     shifted = real + 0.1
     row, apart = compare(real, shifted, paired=True).loc["x"], compare(real, shifted).loc["x"]

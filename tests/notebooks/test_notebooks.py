@@ -84,7 +84,7 @@ def test_the_paper_setting_is_the_paper_s() -> None:
         "crop_frames": None, "coarse_emphasis": 0.0,
         "batch_size": 8, "epochs": 100, "learning_rate": 1e-4, "warmup": 0.3, "grad_clip": 1.0, "seed": 42, "steps": [12] + [1] * 7,
         "classifier_epochs": 50, "classifier_batch_size": 32, "classifier_learning_rate": 5e-5,
-    }  # fmt: skip
+    }
     assert {name: paper[name] for name in expected} == expected
 
 

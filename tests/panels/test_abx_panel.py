@@ -1,4 +1,4 @@
-"""The comparison by ear: the sounds on offer, A and B at one level, X one of the two, and answers that are counted."""
+"""The ABX panel: the sounds to choose from, A and B at one level, X, and the count of answers."""
 
 from base64 import b64decode
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""The panel to make sounds in: complete without a front end; live it makes, stops, keeps and changes takes, and every control is named."""
+"""The audition panel: complete without a front end; live it makes, stops, keeps, changes takes."""
 
 import json
 import threading
@@ -91,9 +91,16 @@ def test_headless_every_take_is_on_disk_and_has_a_player_pictures_probabilities_
     assert isinstance(shown, HTML)
     page = Page(shown.data)
     kept = {
-        "table": set(), "tr": set(), "th": set(), "td": set(), "b": set(), "br": set(), "a": {"href"},
-        "img": {"src", "alt", "width", "height", "style"}, "audio": {"src", "title", "controls", "preload"},
-    }  # fmt: skip
+        "table": set(),
+        "tr": set(),
+        "th": set(),
+        "td": set(),
+        "b": set(),
+        "br": set(),
+        "a": {"href"},
+        "img": {"src", "alt", "width", "height", "style"},
+        "audio": {"src", "title", "controls", "preload"},
+    }
     assert all(set(attributes) <= kept[tag] for tag, attributes in page.elements)
     linked = [one["src"] for one in page.all("audio")] + [one["href"] for one in page.all("a")]
     assert len(linked) == 4
@@ -117,9 +124,17 @@ def test_live_the_form_reaches_the_take_and_the_seed_goes_on(
     press(panel, "Keep")
     (path,) = folder.glob("*.json")
     recipe = json.loads(path.read_text())
-    assert {name: recipe[name] for name in ("class", "seed", "guidance", "temperature", "steps", "duration")} == {
-        "class": "sea_waves", "seed": 5, "guidance": 3.0, "temperature": 0.5, "steps": [4, 2], "duration": 0.4,
-    }  # fmt: skip
+    assert {
+        name: recipe[name]
+        for name in ("class", "seed", "guidance", "temperature", "steps", "duration")
+    } == {
+        "class": "sea_waves",
+        "seed": 5,
+        "guidance": 3.0,
+        "temperature": 0.5,
+        "steps": [4, 2],
+        "duration": 0.4,
+    }
     assert path.with_suffix(".wav").is_file()
     assert str(path.with_suffix(".wav")) in panel.message.value
 

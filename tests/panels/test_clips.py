@@ -79,10 +79,13 @@ def test_headless_nothing_is_used_that_jupyterlab_strips_from_a_notebook_it_does
     clips: list[AuditionClip],
 ) -> None:
     kept = {
-        "table": set(), "tr": set(), "th": set(), "td": set(),
+        "table": set(),
+        "tr": set(),
+        "th": set(),
+        "td": set(),
         "img": {"src", "alt", "width", "height", "style"},
         "audio": {"src", "title", "controls", "preload"},
-    }  # fmt: skip
+    }
     for tag, attributes in Page(audition_table(clips, 16_000).data).elements:
         assert set(attributes) <= kept[tag]
 

@@ -1,4 +1,4 @@
-"""The panel to rate in: blind, complete before it goes on, ratings on disk page by page; without a front end a table that plays it all."""
+"""The rating panel: blind, complete pages only, ratings saved per page; static: a table."""
 
 import re
 from pathlib import Path
@@ -16,8 +16,17 @@ from ssenv_core.panels.listening import ListeningPanel, listening_panel
 
 TEST = tiny_test()
 TRUTH = dict.fromkeys(
-    (REFERENCE, "codec 6 kbps", "mid anchor 7 kHz", "codec 1.5 kbps", "low anchor 3.5 kHz", "real", "generated"), 70
-)  # fmt: skip
+    (
+        REFERENCE,
+        "codec 6 kbps",
+        "mid anchor 7 kHz",
+        "codec 1.5 kbps",
+        "low anchor 3.5 kHz",
+        "real",
+        "generated",
+    ),
+    70,
+)
 
 
 @pytest.fixture

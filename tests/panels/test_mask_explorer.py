@@ -1,4 +1,4 @@
-"""The mask closes as it was recorded, only what is decided is heard, and without a front end the stages are a table."""
+"""The mask explorer shows the recorded masks and plays decided codes only; static: a table."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Takes follow from their recipes, are stopped where they are told to, and are kept without harm to what is there."""
+"""Takes follow from their recipes, can be stopped, and are kept without overwriting others."""
 
 import json
 from copy import deepcopy

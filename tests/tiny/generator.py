@@ -1,4 +1,4 @@
-"""A generator of a few thousand random weights for the tiny codec, and a session of takes with it, for the tests that need one."""
+"""A generator of a few thousand random weights for the tiny codec, and a session with it."""
 
 from pathlib import Path
 
@@ -13,13 +13,19 @@ from tiny import tiny_codec, token_format
 
 CLASSES = ("dog", "rain", "sea_waves")
 SETTINGS = {
-    "steps": (3, 2), "temperature": 1.0, "guidance": 2.0, "guidance_schedule": "constant", "top_k": None, "top_p": None,
-    "sampler": "confidence", "choice_temperature": 4.5,
-}  # fmt: skip
+    "steps": (3, 2),
+    "temperature": 1.0,
+    "guidance": 2.0,
+    "guidance_schedule": "constant",
+    "top_k": None,
+    "top_p": None,
+    "sampler": "confidence",
+    "choice_temperature": 4.5,
+}
 
 
 def tiny_session(folder: Path, *, controls: bool = True, judged: bool = True) -> AuditionSession:
-    """Of clips of 0.4 s in training, with its generator's file in `folder`; as a notebook has it, read back from there."""
+    """A session of 0.4 s clips, with its generator read back from a file in `folder`."""
     torch.manual_seed(0)
     codec = tiny_codec(bandwidth=1.5)
     config = SoundStormConfig(

@@ -65,7 +65,7 @@ def tiny_test(
 def rate(
     test: ListeningTest, listener: str, scores: dict[str, float], spread: float = 0, seed: int = 0
 ) -> list[dict]:
-    """What a listener who gives each condition a score, and errs by a deviation of `spread`, would write."""
+    """Ratings of a listener who scores each condition with a deviation of `spread`."""
     rng = np.random.default_rng(seed)
     rows = []
     for trial, page in enumerate(listener_pages(test, listener), 1):
