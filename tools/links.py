@@ -46,11 +46,11 @@ def table(pages: Sequence[Page], folder: str = "") -> str:
 
 
 def footer(pages: Sequence[Page], at: int) -> str:
-    """The last line of a page: links to the previous page, the start and the next page."""
+    """The last cell of a page: links to the previous page, the start and the next page."""
     link = "[{0}]({0}.ipynb)".format
     before = [f"← {link(pages[at - 1].name)}", f"[start]({pages[0].name}.ipynb)"] if at else []
     after = [f"{link(pages[at + 1].name)} →"] if at + 1 < len(pages) else []
-    return " · ".join([*before, *after])
+    return " ·\n".join([*before, *after])
 
 
 def write_links(root: Path) -> list[Path]:
