@@ -28,7 +28,7 @@ from ssenv_core.data.tokens import TokenSet
 from ssenv_core.generator.file import TrainedGenerator, round_to_half, save_generator
 from ssenv_core.generator.plans import Plans
 from ssenv_core.generator.validation import quick_validation, validation_loss
-from ssenv_core.soundstorm.inputs import CONTROLS, Inputs
+from ssenv_core.soundstorm.inputs import Inputs, drop_conditioning
 from ssenv_core.soundstorm.masking import sample_prompts, sample_training_mask
 from ssenv_core.soundstorm.model import SoundStorm, SoundStormConfig
 
@@ -103,11 +103,9 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self, inputs: Inputs, level: torch.Tensor, mask: torch.Tensor, prompt: torch.Tensor
-    ) -> torch.Tensor:
-        """Sum the loss over the masked tokens."""
-        return self.model.masked_loss(inputs, level, mask, prompt).loss.sum()
+    def forward(self, inputs: Inputs, *drawn: torch.Tensor) -> torch.Tensor:
+        """Sum the loss over the masked tokens; drawn: level, mask and prompt."""
+        return self.model.masked_loss(inputs, *drawn).loss.sum()
 
 
 class Trainer:
@@ -175,7 +173,13 @@ class Trainer:
         level, mask = sample_training_mask(
             batch.active & ~prompt, self.config.n_q, coarse_emphasis=self.settings.coarse_emphasis
         )
-        inputs = self._hide_conditioning(batch)
+        inputs = drop_conditioning(
+            batch if self.config.controls else batch._replace(controls=None),
+            self.config.null_label,
+            everything=self.settings.label_dropout,
+            controls=self.settings.control_dropout,
+            one_control=self.settings.partial_dropout,
+        )
         count = min(self.settings.accumulate, len(batch.labels))
         tensors = (part.tensor_split(count) for part in (level, mask, prompt))
         parts = zip(inputs.split(count), *tensors, strict=True)
@@ -197,24 +201,6 @@ class Trainer:
         self.scheduler.step()
         # Equal in every process, as one process saves for all.
         return self.accelerator.reduce(loss, "mean").item()
-
-    def _hide_conditioning(self, batch: Inputs) -> Inputs:
-        """Hide class, loudness and onsets in the shares of the items that the settings name."""
-        device, settings = batch.labels.device, self.settings
-        unconditional, draw = torch.rand(2, len(batch.labels), device=device)
-        unconditional = unconditional < settings.label_dropout
-        labels = batch.labels.masked_fill(unconditional, self.config.null_label)
-        if not self.config.controls:
-            return batch._replace(labels=labels, controls=None)
-        both = settings.control_dropout
-        bounds = both + settings.partial_dropout * torch.arange(1, 1 + len(CONTROLS), device=device)
-        alone = torch.bucketize(draw, bounds, right=True)[:, None] == torch.arange(
-            len(CONTROLS), device=device
-        )
-        hidden = alone | (draw < both)[:, None] | unconditional[:, None]
-        return batch._replace(
-            labels=labels, controls=batch.controls.masked_fill(hidden[:, None], torch.nan)
-        )
 
 
 def train(

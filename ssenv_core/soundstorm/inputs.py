@@ -43,3 +43,26 @@ class Inputs(NamedTuple):
         """`count` parts, in order, whose sizes differ by one clip at most."""
         fields = ([None] * count if x is None else x.tensor_split(count) for x in self)
         return [Inputs(*part) for part in zip(*fields, strict=True)]
+
+
+def drop_conditioning(
+    inputs: Inputs, null_label: int, *, everything: float, controls: float, one_control: float
+) -> Inputs:
+    """Hide the conditioning of random items, so that the model learns to do without it.
+
+    Args:
+        everything: share of the items that lose class and controls, for guidance.
+        controls: share of the others that lose all controls.
+        one_control: for each control, share of the others that lose it alone.
+    """
+    labels = inputs.labels
+    unconditional, draw = torch.rand(2, len(labels), device=labels.device)
+    unconditional = unconditional < everything
+    inputs = inputs._replace(labels=labels.masked_fill(unconditional, null_label))
+    if inputs.controls is None:
+        return inputs
+    channel = torch.arange(len(CONTROLS), device=labels.device)
+    first = controls + one_control * channel
+    alone = (draw[:, None] >= first) & (draw[:, None] < first + one_control)
+    hidden = alone | ((draw < controls) | unconditional)[:, None]
+    return inputs._replace(controls=inputs.controls.masked_fill(hidden[:, None], torch.nan))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import torch
+from tiny import tiny_codec
 
 from ssenv_core.codecs.melrvq.codec import MelRVQ
 from ssenv_core.data import load_dataset
@@ -52,7 +53,7 @@ def plain_codec(**changes) -> SimpleNamespace:
 
 
 def fitted_codec(**card) -> MelRVQ:
-    codec = MelRVQ()
+    codec = tiny_codec()
     codec.card = card
     return codec
 

@@ -95,7 +95,7 @@ def test_the_columns_are_the_heldout_clips_and_what_was_generated_with_its_codes
     folder: StudyFolder, sounds: Dataset
 ) -> None:
     left = run("03_generate", **SMALL)
-    codes, wavs = left["clips"].codes, left["clips"].wavs
+    codes, wavs = left["generated"].codes, left["generated"].wavs
     columns = load_columns(folder, sounds, 1, "cpu")
     assert torch.equal(columns.generated_codes, codes)
     assert columns.generated_labels.tolist() == [0, 0, 1, 1, 2, 2]
@@ -128,7 +128,7 @@ def test_generating_needs_its_codes_on_the_cpu_for_whatever_is_no_decoding(
     )
     left = run("03_generate", **SMALL)
     stored, _ = load_tensors(folder.generated / "codes.safetensors", "generated codes")
-    assert torch.equal(stored["codes"].to(torch.int64), left["clips"].codes)
+    assert torch.equal(stored["codes"].to(torch.int64), left["generated"].codes)
     assert "generated/codes.safetensors" in read_json(folder.step_record("03_generate"))["outputs"]
 
 

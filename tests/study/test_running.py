@@ -321,7 +321,7 @@ def test_unchanged_steps_are_skipped(project, in_process, capsys):
 
 def test_a_skipped_step_says_what_was_missing_when_it_ran(project, in_process, capsys):
     lacking = FIRST.replace(
-        "outputs=[folder.generated])", "outputs=[folder.generated], missing={'AST': 'no weights'})"
+        "outputs=[folder.generated]", "outputs=[folder.generated], missing={'AST': 'no weights'}"
     )
     write_notebook(project / "notebooks" / "10_make.ipynb", ["count = 1  # files"], lacking)
     run()
