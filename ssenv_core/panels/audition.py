@@ -326,7 +326,7 @@ class AuditionPanel:
                     take, self.seconds.value, seed=seed, watch=watch
                 )
             ),
-            "Generate part again": lambda: self._inpaint(take, *picker.span),
+            "Regenerate part": lambda: self._inpaint(take, *picker.span),
         }
         buttons = []
         for words, act in acts.items():

@@ -254,7 +254,7 @@ def test_in_03_takes_are_worked_on_by_pointer_and_by_keyboard(
         page.keyboard.type(value)
         page.keyboard.press("Tab")
     assert [float(field.input_value()) for field in fields] == [3.5, 4]
-    button(panel, "Generate part again").press("Enter")
+    button(panel, "Regenerate part").press("Enter")
     expect(panel.get_by_text("a part generated again of")).to_have_count(
         2
     )  # the other is of the notebook

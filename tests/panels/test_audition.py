@@ -207,14 +207,14 @@ def test_live_a_take_is_varied_extended_made_anew_in_part_and_rejected(
     made(panel)
     press(panel, "More like this", 0)
     press(panel, "Extend", 1)
-    press(panel, "Generate part again", 2)
+    press(panel, "Regenerate part", 2)
     assert "Drag over the spectrogram first" in panel.message.value
     (picker,) = [
         one for one in within(list(panel.cards.values())[2]) if isinstance(one, SpanPicker)
     ]
     assert picker.duration == 0.4
     picker.span = [0.1, 0.3]
-    press(panel, "Generate part again", 2)
+    press(panel, "Regenerate part", 2)
     text = " ".join(one.value for one in within(panel.box) if isinstance(one, ipywidgets.HTML))
     assert len(panel.cards) == 4
     for words in (
