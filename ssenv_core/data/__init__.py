@@ -30,14 +30,14 @@ def load_dataset(
     Args:
         name: a key of DATASETS.
         data_root: where its files are; synthetic needs none.
-        clips_per_class: synthetic only.
-        seed: synthetic only.
+        clips_per_class: of synthesised datasets.
+        seed: of synthesised datasets.
 
     Raises:
         SsenvError: the name is unknown, the files are missing or damaged, or a number is out of
             range.
     """
     if name not in DATASETS:
-        hint = did_you_mean(name, DATASETS)
-        raise SsenvError(f"no dataset {name!r}: {hint} There are {', '.join(DATASETS)}")
+        hint = did_you_mean(name, DATASETS) or "there are"
+        raise SsenvError(f"no dataset {name!r}: {hint} ({', '.join(DATASETS)})")
     return DATASETS[name](data_root, clips_per_class, seed)

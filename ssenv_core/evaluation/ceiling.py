@@ -168,10 +168,10 @@ def reconstruct_draws(
 def summarise(clips: pd.DataFrame) -> pd.DataFrame:
     """Average the rows of `measure_ceiling` per version.
 
-    The six metrics are over clips that are not silent throughout, whatever a codec makes of these.
+    The metrics are over clips that are not silent throughout, whatever a codec makes of these.
 
     Returns:
-        One row per version. For each of the six metrics: its mean, the mean's difference from
+        One row per version. For each metric of COMPARED: its mean, the mean's difference from
         `real` in percent (`_percent`), KS D against `real` (`_ks`), and the mean absolute
         difference of a clip from itself in percent of the real mean, where errors of two clips
         cannot cancel (`_apart`). Also the mean `log_mel_distance` and median `si_sdr`; with a

@@ -102,7 +102,7 @@ def judge_finding(judge: Judge | None, training: Dataset) -> Finding:
 
 
 def means_finding(summary: pd.DataFrame, version: str, missing: Mapping[str, str]) -> Finding:
-    """How far the means of the six metrics move, per version of `summarise`.
+    """How far the means of the metrics move, per version of `summarise`.
 
     Args:
         missing: codecs that could not be measured, each with the reason.
@@ -124,12 +124,12 @@ def means_finding(summary: pd.DataFrame, version: str, missing: Mapping[str, str
 
 
 def distributions_finding(summary: pd.DataFrame, version: str) -> Finding:
-    """How far the distributions of the six metrics move: KS D per version of `summarise`."""
+    """How far the distributions of the metrics move: KS D per version of `summarise`."""
     label, distance = _largest(summary, version, "_ks")
     caption = "KS D against the real clips at the codec's rate"
     return Finding(
         sentence=(
-            f"Through {version}, {label} has the largest KS D of the six metrics: {distance:.2f}."
+            f"Through {version}, {label} has the largest KS D of the metrics: {distance:.2f}."
         ),
         table=comparison_table(summary.filter(regex="_ks$"), caption),
     )
@@ -145,7 +145,7 @@ def same_clip_finding(summary: pd.DataFrame, clips: pd.DataFrame, version: str) 
     label, change = _largest(summary, version, "_apart")
     sentence = (
         f"Through {version}, the log-mel distance of a clip from itself is "
-        f"{distances[version]:.2f} dB; of the six metrics, {label} changes most, by {change:.1f} % "
+        f"{distances[version]:.2f} dB; of the metrics, {label} changes most, by {change:.1f} % "
         "of the real mean."
     )
     if len(distances) > 1:

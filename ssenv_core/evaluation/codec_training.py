@@ -160,7 +160,7 @@ def finish_finding(hearing: Hearing | None, steps: int) -> Finding:
 
 
 def metrics_finding(clips: HeldOut, sample_rate: int) -> Finding:
-    """How the codec changes the six metrics of held-out clips."""
+    """How the codec changes the acoustic metrics of held-out clips."""
     real, decoded = (
         measure([(wav, sample_rate) for wav in side], convention="matched", sample_rate=sample_rate)
         for side in (clips.real, clips.decoded)
@@ -173,7 +173,7 @@ def metrics_finding(clips: HeldOut, sample_rate: int) -> Finding:
     return Finding(
         sentence=(
             f"Through {clips.levels} levels, the mean {METRICS[largest].label} changes most: by "
-            f"{percent[largest]:+.1f} %. The largest KS D of the six metrics is that of "
+            f"{percent[largest]:+.1f} %. The largest KS D of the metrics is that of "
             f"{METRICS[distant].label}: {table.loc[distant, 'ks_d']:.2f}."
         ),
         table=comparison_table(table[columns].rename(columns={"generated_mean": "codec_mean"})),

@@ -70,7 +70,7 @@ def control_scores(
     it would be right without any effort of the model.
 
     Returns:
-        One score per row. Columns "asked", "loudness alone", "onsets alone" and "not asked", with
+        One score per row. Columns "both", "loudness alone", "onsets alone" and "class alone", with
         the same seeds; and "recording", the clips' own codes decoded, the best that this codec
         lets a generator reach.
 
@@ -82,11 +82,11 @@ def control_scores(
     scored = tokens.controls.clone()
     scored[..., LOUDNESS].masked_fill_(silent_where(scored), torch.nan)
     canvases = {}
-    for name, dropped in (("asked", []), ("loudness alone", [ONSET]), ("onsets alone", [LOUDNESS])):
+    for name, dropped in (("both", []), ("loudness alone", [ONSET]), ("onsets alone", [LOUDNESS])):
         controls = tokens.controls.clone()
         controls[..., dropped] = torch.nan
         canvases[name] = blank.with_controls(generator, controls)
-    for name, canvas in (canvases | {"not asked": blank, "recording": None}).items():
+    for name, canvas in (canvases | {"class alone": blank, "recording": None}).items():
         codes = tokens.codes.to(resolve_device(device))
         if canvas is not None:
             codes = generate_codes(

@@ -165,7 +165,7 @@ def differing_lengths(clips: Mapping[str, pd.DataFrame]) -> list[str]:
         return []
     lasting = " and ".join(f"{value:.2f} s ({side})" for side, value in seconds.items())
     return [
-        f"Clips last {lasting} in the mean: the spectral entropy, which is computed over a whole "
+        f"Clips last {lasting} on average: the spectral entropy, which is computed over a whole "
         "clip, is higher for longer ones."
     ]
 

@@ -44,8 +44,8 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> Path:
         "metrics."
     )
     tilt = (
-        "SNR divides a signal's power by that of its first difference: it is a spectral tilt, and "
-        "follows the spectral centroid."
+        "SNR divides a signal's power by that of its first difference: it is a spectral tilt. The "
+        "figure shows how it relates to the spectral centroid."
     )
     parts = [
         _section("Metrics", f"<ul>{said}</ul>" if said else "", metrics, f"<p>{explained}</p>"),

@@ -1,4 +1,4 @@
-"""Findings of 04 about the six acoustic metrics of real, coded and generated clips."""
+"""Findings of 04 about the acoustic metrics of real, coded and generated clips."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class NativeGap(NamedTuple):
 
 @dataclass(frozen=True)
 class AcousticGap:
-    """The six metrics of a study's columns.
+    """The acoustic metrics of a study's columns.
 
     Attributes:
         columns: the sounds.
@@ -59,7 +59,7 @@ class AcousticGap:
 
 
 def measure_gap(columns: Columns, seed: int) -> AcousticGap:
-    """Measure the six metrics of all clips of a study's columns.
+    """Measure the acoustic metrics of all clips of a study's columns.
 
     Raises:
         SsenvError: all real or all generated clips are silent.
@@ -162,7 +162,7 @@ def codec_finding(gap: AcousticGap) -> Finding:
 
 
 def distributions_finding(gap: AcousticGap) -> Finding:
-    """The distributions of the six metrics."""
+    """The distributions of the metrics."""
     return Finding(figure=metric_distributions(gap.tables), name="metrics")
 
 
@@ -214,7 +214,7 @@ def classes_finding(gap: AcousticGap) -> Finding:
     typical = gaps["generated"].abs().median(axis=1).dropna()
     best, worst = (columns.class_names[label] for label in (typical.idxmin(), typical.idxmax()))
     return Finding(
-        sentence=f"Over the six metrics, the median gap of a class is smallest for {best} "
+        sentence=f"Over all metrics, the median gap of a class is smallest for {best} "
         f"({typical.min():.0f} %) and largest for {worst} ({typical.max():.0f} %).",
         table=class_gaps(gaps, columns.class_names),
         tables={

@@ -79,15 +79,15 @@ def describe_adherence(scores: pd.DataFrame) -> Finding:
     loudness, onsets = scores.loc["loudness_correlation"], scores.loc["onset_f1"]
     return Finding(
         sentence="Conditioned on the loudness and onsets of held-out clips, generated clips follow "
-        f"the loudness with a correlation of {loudness['asked']:.2f} (unconditional "
-        f"{loudness['not asked']:.2f}, recordings through the codec {loudness['recording']:.2f}) "
-        f"and match the onsets with an F1 of {onsets['asked']:.2f} ({onsets['not asked']:.2f}, "
+        f"the loudness with a correlation of {loudness['both']:.2f} (class alone "
+        f"{loudness['class alone']:.2f}, recordings through the codec {loudness['recording']:.2f}) "
+        f"and match the onsets with an F1 of {onsets['both']:.2f} ({onsets['class alone']:.2f}, "
         f"{onsets['recording']:.2f}); given the onsets alone, {onsets['onsets alone']:.2f}.",
         table=scores.round(3),
         numbers={
-            "loudness_correlation as asked": Number.rounded(float(loudness["asked"]), "higher"),
-            "onset_f1 as asked": Number.rounded(float(onsets["asked"]), "higher"),
-            "onset_f1 of onsets alone": Number.rounded(float(onsets["onsets alone"]), "higher"),
+            "loudness correlation": Number.rounded(float(loudness["both"]), "higher"),
+            "onset F1": Number.rounded(float(onsets["both"]), "higher"),
+            "onset F1 of onsets alone": Number.rounded(float(onsets["onsets alone"]), "higher"),
         },
     )
 

@@ -134,7 +134,7 @@ class Cache:
         return self._used[name]
 
     def save(self) -> Path:
-        """Write what was asked for since the file was read, and nothing older."""
+        """Write the entries used since the file was read, and drop all others."""
         texts = {
             name: {column: repr(float(value)) for column, value in found.items()}
             for name, found in self._used.items()

@@ -153,12 +153,14 @@ def padding_finding(training: TokenSet) -> Finding:
     frames = training.codes.shape[2]
     silent = 1 - training.active.float().mean().item()
     padding = training.padding.float().mean().item()
-    added = 1 - frames / published.PADDED_FRAMES
-    return Finding(
-        sentence=f"Of the {frames} token frames of a training clip {silent:.1%} are silent, "
-        f"{padding:.1%} before its first or after its last sound. Padded to "
-        f"{published.PADDED_FRAMES} frames, {added:.1%} would be padding."
+    sentence = (
+        f"Of the {frames} token frames of a training clip {silent:.1%} are silent, "
+        f"{padding:.1%} before its first or after its last sound."
     )
+    if frames < published.PADDED_FRAMES:
+        added = 1 - frames / published.PADDED_FRAMES
+        sentence += f" Padded to {published.PADDED_FRAMES} frames, {added:.1%} would be padding."
+    return Finding(sentence=sentence)
 
 
 def paper_findings(paper: Replication | None) -> list[Finding]:

@@ -207,7 +207,7 @@ def change_ranks(clip: Sound, times: Sequence[float]) -> np.ndarray:
 
 
 def no_temporal_evolution(clip: Sound) -> dict[str, float]:
-    """Measures of changes over seconds, in the mean band levels L of half-second blocks.
+    """Measures of changes over seconds, in the mean levels L of bands in half-second blocks.
 
     A loop whose period divides half a second has 1, 0 and 0.
 

@@ -41,8 +41,8 @@ def sample_prompts(
 ) -> Tensor:
     """Draw the frames that training shows at all levels: bool (B, T), False for most items.
 
-    A share of the items has a prompt: as in SoundStorm (section 3.2) a random number of the first
-    frames, or, for every other of them, all frames but a random span, which serves inpainting.
+    A share of the items has a prompt. Half of the prompts are the first frames, as in SoundStorm
+    (section 3.2). The other half are all frames but a random span, which serves inpainting.
     """
     items, n_frames = active.shape
     prompted, open_ended, first, last = torch.rand(

@@ -199,9 +199,8 @@ class SoundStorm(nn.Module):
 
         SoundStorm, section 3.2. `inputs` hold the true codes (no mask tokens); `level` (B,) int64
         and `mask` (B, T) bool as from `sample_training_mask`; padding and the frames of `prompt`
-        (B, T) bool are never targets. Training
-        minimises the mean of `.loss`. Every head takes part even when no item drew its level, so
-        that data-parallel training sees a gradient for each.
+        (B, T) bool are never targets. Training minimises the mean of `.loss`. Every head takes part
+        even when no item drew its level, so that data-parallel training sees a gradient for each.
         """
         codes = inputs.codes
         if inputs.padding is not None:

@@ -56,7 +56,8 @@ Rank = Callable[[Tensor, Tensor, Sequence[int], float], Tensor]
 """(log_p, index, counts, progress) -> ranks (M,) float32; the lowest of an item are masked again.
 
 M tokens have just been sampled, counts[b] of item b after those of item b - 1. `log_p` (M,) is the
-model's, `index` (M,) int64 numbers them within the level, `progress` in (0, 1] is i / n.
+model's. `index` (M,) int64 counts the level's tokens to generate, in order of time, on through all
+items of the batch. `progress` in (0, 1] is i / n.
 """
 
 
@@ -128,7 +129,7 @@ SAMPLERS = {"confidence": Confidence, "halton": HaltonOrder, "random": RandomOrd
 
 
 def sampler_named(name: str, choice_temperature: float) -> Sampler:
-    """The sampler "confidence", "halton" or "random"; only the first has a choice_temperature.
+    """A sampler by its key in SAMPLERS; only "confidence" has a choice_temperature.
 
     Raises `SsenvError` for another name.
     """

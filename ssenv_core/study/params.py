@@ -196,6 +196,14 @@ class TrainParams(FoldParams, CheckpointParams, PrecisionParams):
             )
         return heads
 
+    @field_validator("partial_dropout")
+    @classmethod
+    def _leave_some(cls, partial: float, info: ValidationInfo) -> float:
+        both = info.data.get("control_dropout", 0)
+        if both + 2 * partial > 1:
+            raise ValueError(f"twice it and control_dropout {both:g} must be at most 1 together")
+        return partial
+
     @field_validator("kernel_size")
     @classmethod
     def _odd(cls, kernel_size: int) -> int:

@@ -132,7 +132,8 @@ def _check_together(parameters: Mapping[str, dict], root: Path) -> None:
             fitting = ",".join(["12"] + ["1"] * (levels - 1))
             raise SsenvError(
                 f"03_generate: parameter steps = {list(generate['steps'])}: {tokenize['codec']} "
-                f"has {levels} levels at {tokenize['bandwidth']:g} kbps, and each needs its "
+                f"has {levels} level{'s' * (levels != 1)} at {tokenize['bandwidth']:g} kbps, and "
+                "each needs its "
                 f"iterations, as in --set 'steps=[{fitting}]'"
             )
     if train and generate and generate["plan"] and not train["controls"]:

@@ -1,6 +1,7 @@
 """Codecs by name: verified weights, one line for a wrong name, unchanged length."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from tiny import tiny_codec
 from ssenv_core import codecs
 from ssenv_core.base.errors import SsenvError
 from ssenv_core.base.files import sha256_file
-from ssenv_core.codecs import CODECS, codec_levels, load_codec, was_fitted_on
+from ssenv_core.codecs import CODECS, WEIGHTS, codec_levels, load_codec, was_fitted_on
 from ssenv_core.codecs.encodec import untrained_encodec
-from ssenv_core.codecs.melrvq.codec import MelRVQ
+from ssenv_core.codecs.melrvq.codec import CONFIGS, MelRVQ
 from ssenv_core.codecs.reconstruction import reconstruct, reconstructions
 from ssenv_core.codecs.vocos_encodec import VocosEnCodec, untrained_vocos
 
@@ -54,13 +55,14 @@ def test_the_embedded_codec_names_the_folds_that_it_was_fitted_on(dataset, fold,
 
 
 def test_the_names_are_the_documented_ones():
-    assert tuple(CODECS) == (
-        "melrvq_24khz",
-        "encodec_24khz",
-        "encodec_48khz",
-        "vocos_encodec_24khz",
-        "dac_44khz",
-    )
+    page = (Path(__file__).parents[2] / "docs" / "own-sounds.md").read_text()
+    assert [name for name in CODECS if f"`{name}" not in page] == []
+
+
+def test_the_sizes_of_the_shipped_codecs_are_those_of_their_files():
+    for name, config in CONFIGS.items():
+        codec = MelRVQ.load(WEIGHTS / f"{name}.safetensors")
+        assert (codec.name, codec.config) == (name, config)
 
 
 def test_an_unknown_name_gets_the_nearest():
@@ -70,7 +72,7 @@ def test_an_unknown_name_gets_the_nearest():
     ):
         load_codec("encodec24khz")
     with pytest.raises(
-        SsenvError, match=r"^unknown codec 'opus': there are \(melrvq_24khz, .*, dac_44khz\)$"
+        SsenvError, match=r"^unknown codec 'opus': there are \(melrvq_24khz, .*, dac_44khz.*\)$"
     ):
         load_codec("opus")
 

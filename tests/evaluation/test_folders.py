@@ -138,7 +138,7 @@ def test_clips_of_other_lengths_are_named(folders):
     write(folders / "generated" / "a.wav", noise(1, 12_000))
     notes = evaluate(folders).report["notes"]
     assert notes[0].startswith(
-        "Clips last 0.25 s (real) and 0.50 s (generated) in the mean: the spectral entropy"
+        "Clips last 0.25 s (real) and 0.50 s (generated) on average: the spectral entropy"
     )
     write(folders / "generated" / "a.wav", noise(1, 6_000))
     assert evaluate(folders).report["notes"] == []

@@ -28,7 +28,7 @@ def test_equal_clips_count_once_and_peaks_beyond_full_scale_are_counted() -> Non
 
 
 def test_adherence_is_read_from_the_columns_that_it_names() -> None:
-    columns = ["asked", "loudness alone", "onsets alone", "not asked", "recording"]
+    columns = ["both", "loudness alone", "onsets alone", "class alone", "recording"]
     scores = pd.DataFrame(
         [[0.7, 0.6, 0.2, 0.1, 0.9], [0.5, 0.4, 0.45, 0.15, 0.8]],
         index=["loudness_correlation", "onset_f1"],

@@ -141,4 +141,4 @@ def test_published_differences_are_those_of_the_published_means():
         "spectral_rolloff": -43.18,
     }
     assert percent.to_dict() == pytest.approx(printed, abs=0.1)
-    assert list(published.ACOUSTIC.index) == list(COMPARED)
+    assert set(published.ACOUSTIC.index) <= set(COMPARED)

@@ -284,23 +284,23 @@ def test_a_generator_that_follows_its_controls_scores_better_with_them(codec, mo
     monkeypatch.setattr(scoring, "generate_codes", follow)
     monkeypatch.setattr(scoring, "generate_waveforms", sound)
     scores = scoring.control_scores(obedient, codec, tokens, Sampling((1, 1)), seed=0, device="cpu")
-    assert scores.loc["loudness_correlation", "asked"] > 0.95
-    assert abs(scores.loc["loudness_correlation", "not asked"]) < 0.5
+    assert scores.loc["loudness_correlation", "both"] > 0.95
+    assert abs(scores.loc["loudness_correlation", "class alone"]) < 0.5
     assert list(scores.columns) == [
-        "asked",
+        "both",
         "loudness alone",
         "onsets alone",
-        "not asked",
+        "class alone",
         "recording",
     ]
     assert asked == [[[True, True]] * 2, [[True, False]] * 2, [[False, True]] * 2]
     assert (
         scores.loc["loudness_correlation", "loudness alone"]
-        == scores.loc["loudness_correlation", "asked"]
+        == scores.loc["loudness_correlation", "both"]
     )
     assert (
         scores.loc["loudness_correlation", "onsets alone"]
-        == scores.loc["loudness_correlation", "not asked"]
+        == scores.loc["loudness_correlation", "class alone"]
     )
 
 

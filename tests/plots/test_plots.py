@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kaleido.scopes.plotly import PlotlyScope
 
 from ssenv_core.base.errors import SsenvError
-from ssenv_core.metrics.acoustic import METRICS
+from ssenv_core.metrics.acoustic import COMPARED, METRICS
 from ssenv_core.plots import (
     classes,
     codes,
@@ -177,7 +177,7 @@ def test_the_largest_distance_of_two_curves_is_ks_d_of_the_finite_values():
     assert np.abs(steps[0] - steps[1]).max() == pytest.approx(
         scipy.stats.ks_2samp(*values).statistic
     )
-    assert len(fig.data) == 3 * 6
+    assert len(fig.data) == 3 * len(COMPARED)
 
 
 def test_a_metric_without_finite_values_has_no_curve():
@@ -185,7 +185,7 @@ def test_a_metric_without_finite_values_has_no_curve():
     fig = metrics.metric_distributions(
         {"real": table, "codec": table, "generated": table.assign(snr=np.nan)}
     )
-    assert len(fig.data) == 3 * 6 - 1
+    assert len(fig.data) == 3 * len(COMPARED) - 1
 
 
 def test_a_table_of_metrics_is_html_with_units_signs_and_the_three_colours():

@@ -117,6 +117,7 @@ def test_a_yaml_list_becomes_a_tuple():
         ("epochs", 0, "greater than or equal to 1"),
         ("dropout", 1.0, "less than 1"),
         ("label_dropout", 1.5, "less than or equal to 1"),
+        ("partial_dropout", 0.3, "and control_dropout 0.5 must be at most 1 together"),
         ("kernel_size", 30, "must be odd"),
         ("heads", 5, "dim 64 must be a multiple of 2 x heads = 10"),
         ("heads", 64, "dim 64 must be a multiple of 2 x heads = 128"),

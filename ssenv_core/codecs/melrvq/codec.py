@@ -89,7 +89,7 @@ class MelRVQ(nn.Module):
         super().__init__()
         self.name = name
         self.config = config
-        self.bandwidth = bandwidth or max(config.bandwidths)
+        self.bandwidth = max(config.bandwidths) if bandwidth is None else bandwidth
         self.n_q = levels_at(self.bandwidth, config.bandwidths, name)
         self.hop = self.config.hop
         self.frame_rate = SAMPLE_RATE / self.hop

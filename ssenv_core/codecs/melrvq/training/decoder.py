@@ -3,9 +3,9 @@
 The decoder draws two waveforms y, y' per input; the loss is d(x, y) + d(x, y') - d(y, y')
 (generalized energy distance, Gritsenko et al. 2020, eq. 5). The last term makes the noise part
 match the spread of what the codes leave open, where d(x, y) alone would make it an average. There
-is no discriminator. The linear term of d is divided by a level that depends on the codes alone (see
-`CodedLevel`): divided by the level of the reference, the score would not be proper, and its optimum
-too quiet.
+is no discriminator. The linear term of d is divided by a level that depends only on the codes that
+the decoder gets (see `CodedLevel`): divided by the level of the reference, the score would not be
+proper, and its optimum too quiet.
 
 Noise that is independent from bin to bin cannot vary a frame's loudness where the codes leave it
 open. At the end, `match_loudness` therefore sets one gain per number of levels. An optional finish
@@ -43,7 +43,7 @@ RESOLUTIONS = (128, 256, 512, 1024, 2048)
 EMA_DECAY = 0.999
 FAVOURED = 0.8  # share of the batches with a favoured number of levels
 SEGMENTS, BATCHED = 256, 8  # for levels and gains
-RIDGE = 1.0
+RIDGE = 1.0  # penalty of the regression in `CodedLevel`
 
 
 class SpectralDistance(nn.Module):
@@ -87,9 +87,9 @@ class SpectralDistance(nn.Module):
 
 
 class CodedLevel(nn.Module):
-    """The mean amplitude that a token's codes lead to expect at each resolution.
+    """Estimates the mean amplitude of a token's spectrogram, at each resolution, from its latent.
 
-    A ridge regression of the logarithm of the amplitude on the token's latent.
+    A ridge regression of the amplitude's logarithm.
 
     Args:
         latents: (M, D) of M tokens that are not silent.
@@ -195,10 +195,9 @@ def train_decoder(
         clip, token = sounds.segments(settings.batch_size, tokens, draws.own)
         levels = draw_levels(draws.own, config.levels, config.settled, FAVOURED)
         x = sounds.waveforms(clip, token).to(device)
-        chosen = codes[clip, token].mT.to(device, torch.int64)
-        scale = level(codec.encoder.dequantize(chosen), chosen[:, 0] != 0)
-        chosen = chosen[:, :levels]
+        chosen = codes[clip, token, :levels].mT.to(device, torch.int64)
         latents, gate = codec.encoder.dequantize(chosen), audible(chosen, codec.hop)
+        scale = level(latents, chosen[:, 0] != 0)
         with autocast(precision, device):
             spectra = decoder.spectra(latents, levels)
         wavs = [wav * gate for wav in (x, *(decoder.synthesize(spectra) for _ in range(2)))]
