@@ -112,7 +112,6 @@ def columns_finding(columns: Columns, fold: int, fitted: str) -> Finding:
 def generated_finding(gap: AcousticGap) -> Finding:
     """Real against generated clips."""
     comparison = gap.comparison["generated"]
-    beyond = gap.beyond_floor
     significant = {side: _significant(table) for side, table in gap.comparison.items()}
     silent = ", ".join(f"{name} {int(table['silent'].sum())}" for name, table in gap.tables.items())
     lengths = differing_lengths({side: gap.tables[side] for side in ("real", "generated")})
@@ -125,8 +124,7 @@ def generated_finding(gap: AcousticGap) -> Finding:
         sentence=" ".join(
             [
                 *lengths,
-                f"Generated clips differ from real ones by more than the noise floor in "
-                f"{len(beyond)} of {len(COMPARED)} metrics: {_spelled(beyond)}.",
+                f"{_beyond(gap.beyond_floor)} differ from real ones by more than the noise floor.",
                 f"After Holm's correction {significant['generated']} differ at p < 0.05, and "
                 f"{significant['codec']} through the codec alone.",
                 f"Silent clips: {silent}.",
@@ -267,5 +265,8 @@ def _significant(table: pd.DataFrame) -> int:
     return int((table["ks_holm_p"] < 0.05).sum())
 
 
-def _spelled(names: list[str]) -> str:
-    return ", ".join(METRICS[name].label for name in names) or "none"
+def _beyond(names: list[str]) -> str:
+    if not names:
+        return f"In none of {len(COMPARED)} metrics generated clips"
+    listed = ", ".join(METRICS[name].label for name in names)
+    return f"In {len(names)} of {len(COMPARED)} metrics ({listed}) generated clips"

@@ -195,8 +195,8 @@ def generate_waveforms(
     beyond = sum(bool(np.abs(wav).max() > 1) for wav in wavs)
     if beyond:
         print(
-            f"decode: {beyond} of {len(wavs)} clips peak beyond full scale; 16-bit files will clip "
-            "them",
+            f"decode: {beyond} of {len(wavs)} clips peak beyond full scale, where a 16-bit file "
+            "clips them",
             flush=True,
         )
     return wavs

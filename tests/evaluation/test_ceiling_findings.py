@@ -137,7 +137,7 @@ def test_the_largest_ks_d_is_that_of_the_main_codec(summary):
     summary.loc[MAIN, ["snr_ks", "rms_ks"]] = [0.1, 0.25]
     summary.loc[OTHER, "snr_ks"] = 0.9
     sentence = findings.distributions_finding(summary, MAIN).sentence
-    assert sentence == f"Through {MAIN}, RMS energy has the largest KS D of the six metrics: 0.25."
+    assert sentence == f"Through {MAIN}, RMS energy has the largest KS D of the metrics: 0.25."
 
 
 @pytest.mark.parametrize(("main", "other"), [(2.9, 2.7), (2.7, 2.9)])
@@ -148,7 +148,7 @@ def test_the_nearest_and_the_farthest_codec_are_found_by_distance(summary, main,
     finding = findings.same_clip_finding(summary, clips, MAIN)
     nearest, farthest = (MAIN, OTHER) if main < other else (OTHER, MAIN)
     assert finding.sentence == (
-        f"Through {MAIN}, the log-mel distance of a clip from itself is {main:.2f} dB; of the six "
+        f"Through {MAIN}, the log-mel distance of a clip from itself is {main:.2f} dB; of the "
         "metrics, RMS energy changes most, by 9.9 % of the real mean. The distance is smallest "
         f"through {nearest} (2.70 dB) and largest through {farthest} (2.90 dB)."
     )

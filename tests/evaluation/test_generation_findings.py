@@ -35,11 +35,11 @@ def test_adherence_is_read_from_the_columns_that_it_names() -> None:
         columns=columns,
     )
     finding = findings.describe_adherence(scores)
-    assert "correlation of 0.70 (unconditional 0.10, recordings through the codec 0.90)" in (
+    assert "correlation of 0.70 (class alone 0.10, recordings through the codec 0.90)" in (
         finding.sentence
     )
     assert "F1 of 0.50 (0.15, 0.80); given the onsets alone, 0.45" in finding.sentence
-    assert finding.numbers["onset_f1 of onsets alone"] == (0.45, "higher")
+    assert finding.numbers["onset F1 of onsets alone"] == (0.45, "higher")
 
 
 def test_the_joints_of_silent_clips_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
